@@ -41,7 +41,7 @@ def iso(ts: float) -> str:
 
 
 class Body(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
-    """Base of every event body. Optional fields are left out of the JSON while unset; an explicit ``None`` is sent as null."""
+    """Base of every event body. Unset optional fields are left out of the JSON; an explicit ``None`` is sent as null."""
 
 
 class FromRun(Body, frozen=True, kw_only=True, omit_defaults=True):
@@ -52,7 +52,7 @@ class FromRun(Body, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class UserMessage(Body, frozen=True, kw_only=True, tag="user_message"):
-    """What a person, or an agent in a room, said. ``by`` is the server's identity of the sender, never the client's word."""
+    """What a person, or an agent in a room, said. ``by`` is the server's word for the sender, never the client's."""
 
     id: str
     content: str
@@ -291,7 +291,7 @@ def type_of(body: Body) -> str:
 class Event:
     """One event at its place in a session's log.
 
-    ``payload`` is the encoded body *with* its ``type``; ``item`` names the text item of a partial frame and is None otherwise.
+    ``payload`` is the encoded body *with* its ``type``; ``item`` names the text item of a partial frame, else it is None.
     The wire forms are made once and shared by all subscribers.
     """
 

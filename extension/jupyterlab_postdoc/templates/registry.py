@@ -13,6 +13,10 @@ from jupyterlab_postdoc.templates.model import FILES, Origin, Template, Template
 
 ENTRY_POINT_GROUP = "jupyterlab_postdoc.templates"
 Stamp = tuple[tuple[int, int], ...]
+# Named here because the class has a method called `list`.
+Templates = list[Template]
+Problems = list[tuple[Path, str]]
+Roots = list[tuple[Path, Origin]]
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -25,9 +29,9 @@ class TemplateRegistry:
     def __init__(self, extra_paths: Sequence[Path] = ()) -> None:
         self._extra = [Path(path) for path in extra_paths]
         self._cache: dict[tuple[Path, Origin], tuple[Stamp, Template | str]] = {}
-        self._entry_points: list[tuple[Path, str]] | None = None
+        self._entry_points: Problems | None = None
 
-    def list(self) -> list[Template]:
+    def list(self) -> Templates:
         """All usable templates by name."""
         return sorted(self._scan()[0].values(), key=lambda template: template.name)
 
@@ -44,7 +48,7 @@ class TemplateRegistry:
             next=f"{hint}Available: {', '.join(sorted(found)) or 'none'}.",
         )
 
-    def problems(self) -> list[tuple[Path, str]]:
+    def problems(self) -> Problems:
         """Folders that look like templates and cannot be used, each with a sentence that says why."""
         return self._scan()[1]
 
@@ -53,7 +57,7 @@ class TemplateRegistry:
         best = self.candidates(topic)
         return best[0] if len(best) == 1 else None
 
-    def candidates(self, topic: str) -> list[Template]:  # type: ignore[valid-type]
+    def candidates(self, topic: str) -> Templates:
         """The templates that fit the topic best, by name: more than one means that a person has to choose."""
         scored = [(score, template) for template in self.list() if (score := _score(topic, template)) > (0, 0, 0)]
         if not scored:
@@ -61,9 +65,9 @@ class TemplateRegistry:
         top = max(score for score, _ in scored)
         return [template for score, template in scored if score == top]
 
-    def _scan(self) -> tuple[dict[str, Template], list[tuple[Path, str]]]:  # type: ignore[valid-type]
+    def _scan(self) -> tuple[dict[str, Template], Problems]:
         found: dict[str, Template] = {}
-        problems: list[tuple[Path, str]] = []  # type: ignore[valid-type]
+        problems: Problems = []
         for folder, origin in self._folders(problems):
             result = self._load(folder, origin)
             if isinstance(result, str):
@@ -89,11 +93,11 @@ class TemplateRegistry:
         self._cache[folder, origin] = (stamp, result)
         return result
 
-    def _folders(self, problems: list[tuple[Path, str]]) -> Iterator[tuple[Path, Origin]]:  # type: ignore[valid-type]
+    def _folders(self, problems: Problems) -> Iterator[tuple[Path, Origin]]:
         from jupyter_core.paths import jupyter_path
 
         seen: set[Path] = set()
-        roots: list[tuple[Path, Origin]] = [(path, "user") for path in self._extra]  # type: ignore[valid-type]
+        roots: Roots = [(path, "user") for path in self._extra]
         roots += [(Path(path) / "postdoc" / "templates", "user") for path in jupyter_path()]
         if self._entry_points is None:
             self._entry_points = _entry_point_roots()

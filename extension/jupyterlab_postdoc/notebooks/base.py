@@ -1,0 +1,139 @@
+"""What a notebook runtime does, and the values it answers with; knows nothing of marimo or of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+CellStatus = Literal["new", "queued", "running", "ok", "error", "skipped", "stale"]
+Severity = Literal["error", "warning", "note"]
+RunEnd = Literal["ok", "failed", "timeout", "stopped", "crashed", "memory"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellError:
+    """Why a cell failed. ``line`` counts from 1 in the cell's own code; ``traceback`` is the tail, plain text."""
+
+    name: str
+    message: str
+    line: int | None = None
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of a cell, made small enough for a log row (see ``OUTPUT_CHARS`` in worker.py).
+
+    ``kind``: text, markdown, table (``data``: {"columns", "rows", "n_rows", "n_columns"}), json (``data``), image (``path`` of the PNG in the
+    workspace), chart (``data``: title and mark of a vega-lite chart), html, console.
+    """
+
+    kind: str
+    text: str = ""
+    data: Any = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellState:
+    """One cell as it stands: its text on disk and what became of its last run."""
+
+    name: str
+    code: str
+    status: CellStatus = "new"
+    hide_code: bool = False
+    outputs: tuple[Output, ...] = ()
+    error: CellError | None = None
+    duration_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellEvent:
+    """A cell changed its status during a run. ``index`` counts from 1; ``total`` is the number of cells.
+
+    ``status`` goes queued → running → ok | error | skipped; events with ``console`` are output while it runs.
+    """
+
+    cell: str
+    status: CellStatus
+    index: int
+    total: int
+    outputs: tuple[Output, ...] = ()
+    console: str = ""
+    error: CellError | None = None
+    duration_ms: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The progress line: ``Running cell 4 of 9 (returns)``."""
+        return f"Running cell {self.index} of {self.total} ({self.cell})"
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A finding of the check. ``severity`` "error" means the notebook cannot run as written. ``line`` counts from 1 in the cell."""
+
+    code: str
+    cell: str | None
+    line: int | None
+    message: str
+    severity: Severity = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class EditResult:
+    """An edit that was written to disk: the notebook's cell names in order, what changed, and the check's findings."""
+
+    cells: tuple[str, ...]
+    changed: tuple[str, ...]
+    deleted: tuple[str, ...] = ()
+    issues: tuple[Issue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How a run ended. Paths are relative to the workspace; ``message`` is one sentence for a person.
+
+    ``failed`` names the cells with an error of their own, ``skipped`` those that an ancestor's error kept from running.
+    """
+
+    end: RunEnd
+    message: str
+    cells: tuple[CellState, ...] = ()
+    failed: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    verdict: Mapping[str, Any] | None = None
+    verdict_error: str | None = None
+    figures: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    duration_s: float = 0.0
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return self.end == "ok"
+
+
+OnCell = Callable[[CellEvent], Awaitable[None]]
+
+
+class NotebookRuntime(Protocol):
+    """One notebook file of one workspace. Calls are made one at a time; ``interrupt`` and ``close`` may come at any moment.
+
+    Errors: ``PostdocError("notebook_failed" | "version_conflict" | "bad_message" | "not_found" | "sandbox_missing")``.
+    """
+
+    root: Path
+    path: str
+
+    async def create(self, path: str, *, title: str, header: str = "", width: str = "medium") -> None: ...
+    async def cells(self) -> list[CellState]: ...
+    async def edit(self, changes: Sequence[Mapping[str, Any]]) -> EditResult: ...
+    async def check(self) -> list[Issue]: ...
+    async def run(
+        self, on_cell: OnCell | None = None, *, args: Sequence[str] = (), timeout_s: float = 600.0
+    ) -> RunReport: ...
+    async def interrupt(self) -> None: ...
+    async def close(self) -> None: ...

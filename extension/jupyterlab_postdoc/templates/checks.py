@@ -71,7 +71,17 @@ def _cell_problems(cells: tuple[CellSource, ...], described: dict[str, Any] | No
     for cell in cells:
         if cell.name == "study":
             problems += _study_problems(cell.code, described)
+        if cell.name.startswith("test_") and _only_hides_tests(cell):
+            problems.append(f"notebook.py: `{cell.name}` only defines functions; pytest runs the cell, never these.")
     return problems
+
+
+def _only_hides_tests(cell: CellSource) -> bool:
+    """A cell named test_… is one test for pytest; functions inside it are never called."""
+    body = ast.parse(cell.code).body
+    if len(body) == 1 and isinstance(body[0], ast.FunctionDef) and body[0].name == cell.name:
+        return False
+    return bool(body) and all(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in body)
 
 
 def _study_problems(code: str, described: dict[str, Any] | None) -> list[str]:

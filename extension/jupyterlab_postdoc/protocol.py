@@ -1,8 +1,8 @@
 """The wire types: what a client may send, what an event holds, and how both look as bytes.
 
-This module imports nothing else of the package. An event body is a frozen msgspec struct whose ``type`` tag is part of its JSON;
-an :class:`Event` is such a body at its place (``seq``) in the log of one session. The store keeps the encoded body and a replay
-ships those bytes without parsing them: :meth:`Event.frame` only puts the head in front.
+This module imports nothing else of the package. An event body is a frozen msgspec struct whose ``type`` tag is part of
+its JSON; an :class:`Event` is such a body at its place (``seq``) in the log of one session. The store keeps the encoded
+body and a replay ships those bytes without parsing them: :meth:`Event.frame` only puts the head in front.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def iso(ts: float) -> str:
 
 
 class Body(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
-    """Base of every event body. Unset optional fields are left out of the JSON; an explicit ``None`` is sent as null."""
+    """Base of every event body. Unset optional fields are left out of the JSON; an explicit None is sent as null."""
 
 
 class FromRun(Body, frozen=True, kw_only=True, omit_defaults=True):
@@ -291,7 +291,7 @@ def type_of(body: Body) -> str:
 class Event:
     """One event at its place in a session's log.
 
-    ``payload`` is the encoded body *with* its ``type``; ``item`` names the text item of a partial frame, else it is None.
+    ``payload`` is the encoded body *with* its ``type``; ``item`` names the text item of a partial frame, else None.
     The wire forms are made once and shared by all subscribers.
     """
 

@@ -1,0 +1,35 @@
+"""The agent loop: ask, act, settle, until there is nothing more to do. It knows neither providers nor tools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jupyterlab_postdoc.agent.agent import Agent
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the conversation ended. ``finished``: the agent said by itself that its work is done."""
+
+    stop_reason: str
+    text: str
+    finished: bool = False
+
+
+async def converse(agent: Agent) -> Ending:
+    """Turn after turn. Everything done is journalled, so calling this again after a crash carries on where it was.
+
+    Raises Stopped, Paused and Yielded at the edge of a step; PostdocError when the provider fails for good.
+    """
+    while True:
+        if limit := agent.limits.reached(len(agent.turns)):
+            return Ending(limit, "")
+        reply = await agent.ask()
+        outcomes = {}
+        for call in reply.calls:
+            outcomes[call.id] = await agent.act(call)
+        await agent.settle(reply, outcomes)
+        if any(outcome.ends_run for outcome in outcomes.values()):
+            return Ending("end_turn", reply.text, finished=True)
+        if not reply.calls:
+            return Ending(reply.stop_reason, reply.text)

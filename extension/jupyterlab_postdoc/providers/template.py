@@ -1,0 +1,213 @@
+"""The provider that needs no key: a template's script, streamed through the same loop and tools as a model's reply.
+
+It is labelled wherever it shows, costs nothing and thinks nothing. It keeps no state: which turn comes next follows
+from the turns that are done and from what their tools answered, so a run that was cut off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.providers.base import ModelEvent, TextDelta, ToolCall, ToolOutcome, Turn, TurnEnd, TurnRequest
+from jupyterlab_postdoc.templates import Template, TemplateRegistry
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import SandboxedEnvironment
+
+PIECE = re.compile(r"\S+\s*|\s+")
+WORDS_PER_DELTA = 4
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The first call of a turn that did not work: what the script's texts know as ``failed``."""
+
+    tool: str
+    cell: str
+    error: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {"tool": self.tool, "cell": self.cell, "error": self.error}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The next turn: its text and its calls. Without calls it is the last one."""
+
+    say: str
+    calls: list[dict[str, Any]]
+
+
+class TemplateProvider:
+    """Plays ``script.yaml`` of the run's template. A failing cell gets the template's repair once, then it gives up."""
+
+    id = "template"
+    label = "Template script (no AI model)"
+
+    def __init__(self, templates: TemplateRegistry, *, pace_s: float = 0.004) -> None:
+        self._templates = templates
+        self._pace_s = pace_s
+
+    async def stream(self, request: TurnRequest) -> AsyncIterator[ModelEvent]:
+        """The text in small pieces, then the calls. Raises not_found when the template is gone."""
+        script = Script(self._templates.get(str(request.task["template"])), request)
+        reply = script.next_reply()
+        words = PIECE.findall(reply.say)
+        for start in range(0, len(words), WORDS_PER_DELTA):
+            yield TextDelta("".join(words[start : start + WORDS_PER_DELTA]))
+            await asyncio.sleep(self._pace_s)
+        for number, call in enumerate(reply.calls):
+            call_id = f"tu_{request.run[-8:]}_{len(request.turns)}_{number}"
+            yield ToolCall(call_id, call["tool"], call["input"])
+        yield TurnEnd("tool_use" if reply.calls else "end_turn")
+
+
+class Script:
+    """A template's script at the point that the finished turns have reached."""
+
+    def __init__(self, template: Template, request: TurnRequest) -> None:
+        self.template = template
+        self.request = request
+        self.results: dict[str, Any] = {}
+        self.verdict: dict[str, Any] | None = None
+        self.failure: Failure | None = None
+
+    def next_reply(self) -> Reply:
+        """Walk the finished turns along the script, then render what comes after them."""
+        position, repaired, gave_up = 0, False, False
+        script = self.template.script
+        for turn in self.request.turns:
+            self.failure = first_failure(turn)
+            self._remember(script[min(position, len(script) - 1)]["id"], turn)
+            if self.failure is None:
+                position += 1
+            elif not repaired and self._repair_of(self.failure) is not None:
+                repaired = True
+            else:
+                gave_up = True
+        if self.failure is not None:
+            return self._after_failure(self.failure, gave_up)
+        if position >= len(script):
+            return Reply("", [])
+        return self._scripted(script[position])
+
+    def _remember(self, turn_id: str, turn: Turn) -> None:
+        for call in turn.calls:
+            outcome = turn.results.get(call.id)
+            if outcome is None:
+                continue
+            self.results[turn_id] = outcome.data
+            if call.name == "nb_run" and isinstance(outcome.data.get("verdict"), dict):
+                self.verdict = outcome.data["verdict"]
+
+    def _repair_of(self, failure: Failure) -> str | None:
+        return self.template.repair(failure.cell) if failure.tool == "nb_run" and failure.cell else None
+
+    def _after_failure(self, failure: Failure, gave_up: bool) -> Reply:
+        code = None if gave_up else self._repair_of(failure)
+        if code is None:
+            return Reply(f"{failure.error} The study stops here; what was made so far is kept.", [])
+        say = (
+            f"The cell `{failure.cell}` failed: {failure.error} "
+            "The template has a simpler form of this cell; it takes its place."
+        )
+        put = {"op": "put", "name": failure.cell, "code": code}
+        return Reply(
+            say,
+            [{"tool": "nb_edit", "input": {"changes": [put]}}, {"tool": "nb_run", "input": {}}],
+        )
+
+    def _scripted(self, turn: Mapping[str, Any]) -> Reply:
+        calls: list[dict[str, Any]] = []
+        if "plan" in turn:
+            calls.append({"tool": "plan", "input": {"items": self._plan(int(turn["plan"]))}})
+        for call in turn.get("calls") or []:
+            given = self._render_all(call.get("input") or {})
+            if call.get("cells"):
+                given["changes"] = self._puts(call["cells"])
+            calls.append({"tool": call["tool"], "input": given})
+        return Reply(self._render(str(turn.get("say") or "")).strip(), calls)
+
+    def _plan(self, active: int) -> list[dict[str, str]]:
+        states = ("done", "active", "pending")
+        return [
+            {"text": text, "state": states[1 + (number > active) - (number < active)]}
+            for number, text in enumerate(self.template.plan)
+        ]
+
+    def _puts(self, names: list[str]) -> list[dict[str, Any]]:
+        task = self.request.task
+        cells = self.template.cells(topic=task["topic"], parameters=task["parameters"], study=task.get("study") or {})
+        return [
+            {"op": "put", "name": cell.name, "code": cell.code, "hide_code": cell.hide_code}
+            for cell in cells
+            if cell.name in names
+        ]
+
+    def _render_all(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._render(value).strip()
+        if isinstance(value, dict):
+            return {name: self._render_all(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [self._render_all(part) for part in value]
+        return value
+
+    def _render(self, text: str) -> str:
+        task = self.request.task
+        variables = {
+            "topic": task["topic"],
+            "parameters": task["parameters"],
+            "repo_name": task.get("repo_name", ""),
+            "template": {"name": self.template.name, "version": self.template.version, "title": self.template.title},
+            "results": self.results,
+            "verdict": self.verdict or {},
+            "failed": self.failure.as_dict() if self.failure else None,
+        }
+        import jinja2
+
+        try:
+            return _jinja().from_string(text).render(variables)
+        except jinja2.TemplateError as e:
+            raise PostdocError(
+                "tool_failed",
+                f"The script of template {self.template.name} cannot be rendered: {e}",
+                next=f"Run `jupyter postdoc templates check {self.template.name}`.",
+            ) from e
+
+
+def first_failure(turn: Turn) -> Failure | None:
+    """The first call of the turn that failed, and for a notebook run its first failing cell."""
+    for call in turn.calls:
+        outcome = turn.results.get(call.id)
+        if outcome is None or outcome.ok:
+            continue
+        return _failure(call, outcome)
+    return None
+
+
+def _failure(call: ToolCall, outcome: ToolOutcome) -> Failure:
+    failed = outcome.data.get("failed") or []
+    if call.name == "nb_run" and failed:
+        error = (outcome.data.get("errors") or {}).get(failed[0]) or outcome.content
+        return Failure(call.name, failed[0], _sentence(error))
+    return Failure(call.name, "", _sentence(outcome.content))
+
+
+def _sentence(text: str) -> str:
+    line = text.strip().splitlines()[0] if text.strip() else "It failed without a message."
+    return line if line.endswith((".", "!", "?")) else line + "."
+
+
+@lru_cache(maxsize=1)
+def _jinja() -> SandboxedEnvironment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    return SandboxedEnvironment(autoescape=False, undefined=StrictUndefined)

@@ -1,0 +1,155 @@
+"""What a tool is: an async function with type hints and a docstring, which its schema and its checks are made from."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_type_hints
+
+import msgspec
+
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.protocol import Body
+from jupyterlab_postdoc.providers.base import ToolOutcome
+from jupyterlab_postdoc.tools.project import Project
+
+MAX_RESULT = 30_000
+
+Risk = Literal["read", "write", "execute", "outside"]
+
+
+class Emit(Protocol):
+    """Appends events to the log of the running session."""
+
+    def __call__(self, *bodies: Body) -> Awaitable[object]: ...
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """All that a tool may touch. It holds no session, so that tools and sessions do not know each other."""
+
+    call_id: str
+    project: Project
+    emit: Emit
+    status: Callable[[str, float | None], Awaitable[None]]
+    output: Callable[[str], Awaitable[None]]
+    ask: Callable[[str, list[str] | None], Awaitable[str]]
+    provider: str
+
+
+class ToolFunction(Protocol):
+    """The shape of a tool: the context, then its own named arguments."""
+
+    __name__: str
+
+    def __call__(self, ctx: ToolContext, /, **arguments: Any) -> Awaitable[ToolOutcome]: ...
+
+
+Reconcile = Callable[[ToolContext, dict[str, Any]], Awaitable[ToolOutcome | None]]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool as the loop sees it.
+
+    ``reconcile`` looks whether a call that was cut off by a crash has already had its effect: it returns the outcome,
+    or None when the call may be made again.
+    """
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    risk: Risk
+    title: Callable[[Mapping[str, Any]], str]
+    arguments: type[msgspec.Struct]
+    function: ToolFunction
+    reconcile: Reconcile | None = field(default=None)
+
+    def spec(self) -> dict[str, Any]:
+        """What a model is told of this tool."""
+        return {"name": self.name, "description": self.description, "input_schema": self.parameters}
+
+    def parse(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The checked arguments; raises tool_failed with a sentence that names the wrong one."""
+        try:
+            parsed = msgspec.convert(dict(given), self.arguments, strict=True)
+        except msgspec.ValidationError as e:
+            raise PostdocError("tool_failed", f"{self.name}: the input is not right: {e}.") from e
+        return {name: getattr(parsed, name) for name in self.arguments.__struct_fields__}
+
+    async def call(self, ctx: ToolContext, given: Mapping[str, Any]) -> ToolOutcome:
+        """Run the tool; what it cannot do becomes an outcome that the model reads, never an exception."""
+        try:
+            return clip(await self.function(ctx, **self.parse(given)))
+        except PostdocError as e:
+            return ToolOutcome(False, f"{e.message} {e.next}".strip(), {"code": e.code, **e.details})
+
+
+def clip(outcome: ToolOutcome) -> ToolOutcome:
+    """The outcome with its text cut to head and tail when it is too long for an event."""
+    text = outcome.content
+    if len(text) <= MAX_RESULT:
+        return outcome
+    half = MAX_RESULT // 2
+    left_out = len(text) - 2 * half
+    short = f"{text[:half]}\n… {left_out} characters left out …\n{text[-half:]}"
+    return ToolOutcome(outcome.ok, short, {**outcome.data, "truncated": True}, outcome.ends_run)
+
+
+def tool(
+    *, risk: Risk, title: Callable[[Mapping[str, Any]], str] | str, reconcile: Reconcile | None = None
+) -> Callable[[Callable[..., Awaitable[ToolOutcome]]], Tool]:
+    """Make a :class:`Tool` of a function: name, docstring and hints are all a model is told."""
+
+    def make(function: Callable[..., Awaitable[ToolOutcome]]) -> Tool:
+        hints = get_type_hints(function, include_extras=True)
+        fields: list[Any] = []
+        for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
+            if parameter.default is parameter.empty:
+                fields.append((name, hints[name]))
+            else:
+                fields.append((name, hints[name], parameter.default))
+        arguments = msgspec.defstruct(f"{function.__name__}_input", fields, kw_only=True, forbid_unknown_fields=True)
+        _, components = msgspec.json.schema_components([arguments], ref_template="#/$defs/{name}")
+        schema = components.pop(arguments.__name__)
+        schema.pop("title", None)
+        if components:
+            schema["$defs"] = components
+        return Tool(
+            name=function.__name__,
+            description=inspect.cleandoc(function.__doc__ or ""),
+            parameters=schema,
+            risk=risk,
+            title=title if callable(title) else lambda _: str(title),
+            arguments=arguments,
+            function=function,
+            reconcile=reconcile,
+        )
+
+    return make
+
+
+class ToolBox:
+    """The tools that one persona may use, by name."""
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        self._tools = {tool.name: tool for tool in tools}
+
+    def get(self, name: str) -> Tool | None:
+        """The tool of this name, or None."""
+        return self._tools.get(name)
+
+    def only(self, names: Iterable[str] | None) -> ToolBox:
+        """The tools of these names (all of them for None)."""
+        if names is None:
+            return self
+        return ToolBox(self._tools[name] for name in names if name in self._tools)
+
+    def specs(self) -> list[dict[str, Any]]:
+        """What the model is told of all tools."""
+        return [tool.spec() for tool in self._tools.values()]
+
+    def names(self) -> list[str]:
+        """The names, in order."""
+        return list(self._tools)

@@ -1,0 +1,203 @@
+"""Tools that write, check and run the marimo notebook of the project."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from jupyterlab_postdoc.notebooks.base import CellEvent, CellState, Issue, Output, RunReport
+from jupyterlab_postdoc.protocol import Artifact, Cell
+from jupyterlab_postdoc.providers.base import ToolOutcome
+from jupyterlab_postdoc.tools.base import ToolContext, tool
+
+OUTPUT_TEXT = 2_000
+
+
+class Put(msgspec.Struct, tag_field="op", tag="put", forbid_unknown_fields=True):
+    """Make or replace the cell of this name. ``code`` is the body alone: no decorator, no ``return``."""
+
+    name: str
+    code: str
+    hide_code: bool | None = None
+    after: str | None = None
+
+
+class Delete(msgspec.Struct, tag_field="op", tag="delete", forbid_unknown_fields=True):
+    """Remove a cell."""
+
+    name: str
+
+
+class Move(msgspec.Struct, tag_field="op", tag="move", forbid_unknown_fields=True):
+    """Put a cell behind another one (``after`` null: to the top)."""
+
+    name: str
+    after: str | None
+
+
+Change = Put | Delete | Move
+
+
+@tool(risk="write", title=lambda given: f"Creating the notebook {given.get('path', 'notebook.py')}")
+async def nb_create(
+    ctx: ToolContext,
+    title: Annotated[str, Meta(min_length=1, max_length=300)],
+    path: Literal["notebook.py"] = "notebook.py",
+) -> ToolOutcome:
+    """Create the project's marimo notebook. An existing one is kept as it is."""
+    await ctx.project.notebook.create(path, title=title)
+    await ctx.emit(Artifact(artifact="notebook", path=ctx.project.public(path), title=title, provider=ctx.provider))
+    return ToolOutcome(True, f"{path} is ready.", {"path": path})
+
+
+@tool(risk="read", title="Looking at the notebook's cells")
+async def nb_cells(ctx: ToolContext) -> ToolOutcome:
+    """List the cells with their code, and what became of each in the last run."""
+    cells = await ctx.project.notebook.cells()
+    text = "\n\n".join(f"# {cell.name} [{cell.status}]\n{cell.code}" for cell in cells)
+    return ToolOutcome(True, text or "The notebook has no cells yet.", {"cells": [cell.name for cell in cells]})
+
+
+async def _edit_done(ctx: ToolContext, given: dict[str, Any]) -> ToolOutcome | None:
+    """After a crash: an edit is atomic, so it was made when all its cells are as asked."""
+    changes = msgspec.convert(given["changes"], list[Change])
+    cells = {cell.name: cell.code.strip() for cell in await ctx.project.notebook.cells()}
+    for change in changes:
+        if isinstance(change, Put) and cells.get(change.name) != change.code.strip():
+            return None
+        if isinstance(change, Move) or (isinstance(change, Delete) and change.name in cells):
+            return None
+    return ToolOutcome(True, "The cells are as asked.", {"cells": list(cells)})
+
+
+@tool(risk="write", title=lambda given: _edit_title(given.get("changes") or []), reconcile=_edit_done)
+async def nb_edit(
+    ctx: ToolContext,
+    changes: Annotated[list[Change], Meta(min_length=1, max_length=200, description="Made all together or not at all")],
+) -> ToolOutcome:
+    """Change cells, addressed by name: put (make or replace), delete, move. Answers what the check found."""
+    plain = [_without_unset(msgspec.to_builtins(change)) for change in changes]
+    result = await ctx.project.notebook.edit(plain)
+    findings = [_issue(issue) for issue in result.issues]
+    text = f"Changed: {', '.join(result.changed) or 'nothing'}."
+    if result.deleted:
+        text += f" Deleted: {', '.join(result.deleted)}."
+    if findings:
+        text += "\nThe check found:\n" + "\n".join(findings)
+    return ToolOutcome(True, text, {"changed": list(result.changed), "issues": findings})
+
+
+@tool(risk="read", title="Checking the notebook")
+async def nb_check(ctx: ToolContext) -> ToolOutcome:
+    """Check the notebook without running it: syntax, marimo's rules, undefined names."""
+    issues = await ctx.project.notebook.check()
+    errors = [issue for issue in issues if issue.severity == "error"]
+    text = "\n".join(_issue(issue) for issue in issues) or "No problems found."
+    return ToolOutcome(not errors, text, {"issues": [_issue(issue) for issue in issues], "errors": len(errors)})
+
+
+@tool(risk="execute", title="Running the notebook")
+async def nb_run(
+    ctx: ToolContext,
+    args: Annotated[
+        list[str] | None, Meta(description="Command-line arguments for mo.cli_args(), e.g. --seed 1")
+    ] = None,
+) -> ToolOutcome:
+    """Run the whole notebook. Answers per-cell results and errors; writes results.json, figures and the report."""
+    project = ctx.project
+
+    async def on_cell(event: CellEvent) -> None:
+        if event.status == "running":
+            await ctx.status(event.sentence, (event.index - 1) / max(event.total, 1))
+        if event.status in ("ok", "error", "skipped"):
+            await ctx.emit(_cell_body(ctx, event))
+
+    report = await project.notebook.run(on_cell, args=args or [], timeout_s=project.notebook_timeout_s)
+    if "reports/report.html" in report.files:
+        path = project.public("reports/report.html")
+        await ctx.emit(Artifact(artifact="report", path=path, provider=ctx.provider))
+    return ToolOutcome(report.ok and report.verdict_error is None, run_text(report), run_data(report))
+
+
+def run_text(report: RunReport) -> str:
+    """The report of a run as a model reads it: errors first, then every cell in a line, then the verdict."""
+    lines = [report.message]
+    if report.verdict_error:
+        lines.append(report.verdict_error)
+    for cell in report.cells:
+        line = f"- {cell.name}: {cell.status}"
+        if cell.duration_ms is not None:
+            line += f" ({cell.duration_ms} ms)"
+        if cell.error:
+            line += f": {error_text(cell)}"
+        lines.append(line)
+        lines += [f"    {output.text[:500]}" for output in cell.outputs if output.text and output.kind == "text"]
+    if report.verdict is not None:
+        lines.append("verdict = " + msgspec.json.encode(report.verdict).decode())
+    return "\n".join(lines)
+
+
+def run_data(report: RunReport) -> dict[str, Any]:
+    """The report of a run as data, small enough for an event."""
+    return {
+        "end": report.end,
+        "failed": list(report.failed),
+        "skipped": list(report.skipped),
+        "errors": {cell.name: error_text(cell) for cell in report.cells if cell.error},
+        "verdict": dict(report.verdict) if report.verdict is not None else None,
+        "figures": list(report.figures),
+        "cells": len(report.cells),
+        "duration_s": round(report.duration_s, 3),
+    }
+
+
+def error_text(cell: CellState) -> str:
+    """One sentence: what went wrong in the cell. A ValueError of the template is a sentence already."""
+    assert cell.error is not None
+    if cell.error.name == "ValueError":
+        return cell.error.message
+    where = f" (line {cell.error.line})" if cell.error.line else ""
+    return f"{cell.error.name}: {cell.error.message}{where}"
+
+
+def _cell_body(ctx: ToolContext, event: CellEvent) -> Cell:
+    fields: dict[str, Any] = {}
+    if event.outputs:
+        fields["output"] = {"items": [_output(ctx, output) for output in event.outputs]}
+    if event.error is not None:
+        fields["error"] = f"{event.error.name}: {event.error.message}"
+    if event.duration_ms is not None:
+        fields["duration_ms"] = event.duration_ms
+    notebook = ctx.project.public(ctx.project.notebook.path)
+    return Cell(notebook=notebook, cell=event.cell, status=event.status, provider=ctx.provider, **fields)
+
+
+def _output(ctx: ToolContext, output: Output) -> dict[str, Any]:
+    shown: dict[str, Any] = {"kind": output.kind}
+    if output.text:
+        shown["text"] = output.text[:OUTPUT_TEXT]
+    if output.data is not None:
+        shown["data"] = output.data
+    if output.path:
+        shown["path"] = ctx.project.public(output.path)
+    return shown
+
+
+def _issue(issue: Issue) -> str:
+    place = f"{issue.cell}, line {issue.line}" if issue.cell and issue.line else issue.cell or "notebook"
+    return f"[{issue.severity}] {place}: {issue.message}"
+
+
+def _without_unset(change: dict[str, Any]) -> dict[str, Any]:
+    """A put without ``after`` or ``hide_code`` leaves place and folding as they are; a move keeps its null."""
+    if change["op"] != "put":
+        return change
+    return {name: value for name, value in change.items() if value is not None}
+
+
+def _edit_title(changes: list[Any]) -> str:
+    names = [str(change.get("name")) for change in changes if isinstance(change, dict)]
+    shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return f"Editing cells: {shown}" if names else "Editing the notebook"

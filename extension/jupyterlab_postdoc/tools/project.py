@@ -1,0 +1,97 @@
+"""The research repository of one run, as tools and the agent use it: workspace, notebook, commits, publication."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge import repository
+from jupyterlab_postdoc.forge.base import Forge
+from jupyterlab_postdoc.forge.repository import StepRecord, Study
+from jupyterlab_postdoc.notebooks.base import NotebookRuntime
+from jupyterlab_postdoc.workspace.git import Commit, Git
+from jupyterlab_postdoc.workspace.workspace import Workspace
+
+RESULTS = "results.json"
+REPORT = "reports/report.html"
+
+
+@dataclass
+class Project:
+    """One run's repository. ``public_root`` is its path below the server's root directory, as the file browser shows it."""
+
+    study: Study
+    workspace: Workspace
+    notebook: NotebookRuntime
+    git: Git
+    forge: Forge
+    public_root: str
+    notebook_timeout_s: float = 600.0
+    steps: list[StepRecord] = field(default_factory=list)
+
+    @property
+    def root(self) -> Path:
+        """The checkout."""
+        return self.workspace.root
+
+    def public(self, path: str) -> str:
+        """A path of the project as the file browser knows it."""
+        return f"{self.public_root}/{path}"
+
+    def verdict(self) -> dict[str, Any]:
+        """The study's result as the notebook computed it; raises tool_failed while there is none."""
+        try:
+            found = json.loads(self.workspace.read_text(RESULTS))
+        except (PostdocError, ValueError) as e:
+            raise PostdocError(
+                "tool_failed",
+                "There is no verdict yet: results.json is missing or damaged.",
+                next="Run the notebook (nb_run) until the cell `verdict` has a result.",
+            ) from e
+        if not isinstance(found, dict):
+            raise PostdocError("tool_failed", "results.json does not hold an object.", next="Run the notebook again.")
+        return found
+
+    def _trailers(self, step: str) -> dict[str, str]:
+        return {"Research-Session": self.study.session, "Research-Run": self.study.run, "Research-Step": step}
+
+    async def commit(self, message: str, *, step: str) -> str | None:
+        """Commit everything that changed, marked with the step; None when nothing did. The same step commits once."""
+        subject, _, body = message.strip().partition("\n")
+        commit = await self.git.commit_all(
+            self.root, subject=subject[:200], body=body.strip(), trailers=self._trailers(step)
+        )
+        return self._noted(commit, step)
+
+    async def find_commit(self, step: str) -> str | None:
+        """The commit of a step, if it was made."""
+        return self._noted(await self.git.find_trailers(self.root, self._trailers(step)), step)
+
+    def _noted(self, commit: Commit | None, step: str) -> str | None:
+        if commit is None:
+            return None
+        self.note(step, commit.subject, commit.sha)
+        return commit.sha
+
+    def note(self, step: str, title: str, commit: str | None) -> None:
+        """Remember for the provenance which commit a step made."""
+        if all(record.key != step for record in self.steps):
+            self.steps.append(StepRecord(step, title, commit))
+
+    async def describe(self, *, finished: float, outcome: repository.Outcome | None = None) -> None:
+        """Write README, provenance and citation from what there is now."""
+        try:
+            verdict: dict[str, Any] | None = self.verdict()
+        except PostdocError:
+            verdict = None
+        study = replace(self.study, steps=tuple(self.steps), finished=finished)
+        await repository.write_results(self.root, study, verdict, outcome=outcome)
+
+    async def publish(self) -> tuple[str, str]:
+        """Send the branch to the forge; returns the remote's address and the commit there."""
+        remote = await self.forge.create_repo(self.study.repo_name, session=self.study.session, run=self.study.run)
+        pushed = await self.forge.push(self.root, remote, "main")
+        return remote.url, pushed.after

@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class RemoteRepo:
-    """A remote repository. ``url`` is what `git clone` takes; ``web_url`` what a person opens (None: nothing to open)."""
+    """A remote repository: ``url`` is what `git clone` takes, ``web_url`` what a person opens (None: nothing)."""
 
     name: str
     url: str
@@ -71,7 +71,7 @@ class Forge(Protocol):
         ...
 
     async def push(self, root: Path, repo: RemoteRepo, branch: str = "main") -> PushResult:
-        """Send the checkout's branch. Idempotent; a branch that moved meanwhile is never overwritten (``github_conflict``)."""
+        """Send the checkout's branch. Idempotent; a branch that moved is never overwritten (``github_conflict``)."""
         ...
 
     async def compare(self, repo: RemoteRepo, base: str, head: str) -> Comparison:

@@ -1,24 +1,102 @@
-"""Names of research repositories and the directory that each run owns."""
+"""Names of research repositories, and the directory that each run owns."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import unicodedata
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+from jupyterlab_postdoc.errors import PostdocError
+
+MAX_NAME = 80
+MARKER = "postdoc.json"
+"""Inside `.git` (or a bare repository): which run made it. Never committed, so a clone is nobody's."""
+
+_LEGAL = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
+_RESERVED = {"con", "nul", "prn", "aux", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
 
-def slugify_topic(topic: str, maxlen: int = 80) -> str:
-    """A legal repository name for any topic in any language."""
-    raise NotImplementedError
+def slugify_topic(topic: str, maxlen: int = MAX_NAME) -> str:
+    """A legal repository name for a topic in any language; the same topic always gives the same name."""
+    from anyascii import anyascii
+
+    normal = unicodedata.normalize("NFC", topic.encode("utf-8", "replace").decode("utf-8"))
+    words = re.findall(r"[a-z0-9]+", anyascii(normal).lower().replace("'", ""))
+    slug = ""
+    for word in words:
+        longer = f"{slug}-{word}" if slug else word
+        if len(longer) > maxlen:
+            break
+        slug = longer
+    slug = slug or (words[0][:maxlen] if words else "")
+    if not slug or slug in _RESERVED:
+        digest = hashlib.sha256(normal.encode("utf-8")).hexdigest()[:8]
+        slug = f"{slug or 'topic'}-{digest}"[:maxlen]
+    return slug
 
 
 def check_repo_name(name: str) -> None:
-    """PostdocError ``bad_message`` with a proposal when a given name is not legal."""
-    raise NotImplementedError
+    """Refuse an illegal name with PostdocError ``bad_message``, whose ``next`` and ``proposal`` name a legal one."""
+    if _LEGAL.fullmatch(name) and name not in _RESERVED:
+        return
+    stem = name[:-4] if name.lower().endswith((".git", ".wiki")) else name
+    proposal = slugify_topic(stem)
+    shown = name if len(name) <= 100 else f"{name[:99]}…"
+    raise PostdocError(
+        "bad_message",
+        f"{shown!r} cannot be a repository name: use 1 to {MAX_NAME} lower-case letters, digits and hyphens, "
+        "starting with a letter or digit.",
+        next=f"Use {proposal!r}, or leave the name out to have one made from the topic.",
+        proposal=proposal,
+    )
+
+
+def candidates(name: str, *, session: str = "") -> Iterator[str]:
+    """``name``, ``name-2`` … ``name-9``, then ``name-<sid6>``; each within the length limit."""
+    yield name
+    sid = re.sub(r"[^a-z0-9]", "", session.lower())[-6:] or hashlib.sha256(session.encode()).hexdigest()[:6]
+    for suffix in (*(f"-{number}" for number in range(2, 10)), f"-{sid}"):
+        yield name[: MAX_NAME - len(suffix)].rstrip("-") + suffix
 
 
 def next_free(name: str, exists: Callable[[str], bool], *, session: str = "") -> str:
-    """``name`` if free, else ``name-2`` … ``name-9``, else ``name-<sid6>``."""
-    raise NotImplementedError
+    """The first of :func:`candidates` that does not exist. PostdocError ``github_conflict`` when all do."""
+    for candidate in candidates(name, session=session):
+        if not exists(candidate):
+            return candidate
+    raise PostdocError(
+        "github_conflict",
+        f"{name!r} and all of its numbered variants exist already.",
+        next="Give the study a name of its own.",
+    )
+
+
+def read_marker(git_dir: Path) -> dict[str, Any]:
+    """What :func:`write_marker` wrote, or an empty dict: then nobody of us made this directory."""
+    try:
+        marker = json.loads((git_dir / MARKER).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return marker if isinstance(marker, dict) else {}
+
+
+def write_marker(git_dir: Path, *, name: str, session: str, run: str) -> None:
+    """Record the owner in ``git_dir``, complete or not at all, and on the disk before this returns."""
+    fresh = git_dir / f"{MARKER}.new"
+    with fresh.open("w", encoding="utf-8") as file:
+        json.dump({"version": 1, "name": name, "session": session, "run": run}, file, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(git_dir / MARKER)
 
 
 async def claim_directory(
@@ -32,6 +110,119 @@ async def claim_directory(
 ) -> Path:
     """The run's own directory below ``research_root``: made now, or found again after a crash.
 
-    ``taken`` says whether a name is used elsewhere by another run (``lambda n: forge.is_taken(n, run=run_id)``).
+    A name from the topic gets a suffix when it is taken; a given name is used as it is, or refused with
+    PostdocError ``bad_message`` (illegal) or ``github_conflict`` (taken). ``taken`` says whether a name is used
+    elsewhere by another run (``lambda name: forge.is_taken(name, run=run_id)``).
     """
-    raise NotImplementedError
+    if repo_name is not None:
+        check_repo_name(repo_name)
+    base = repo_name or slugify_topic(topic)
+    names = list(candidates(base, session=session_id))
+    with disk_errors(research_root):
+        # Only the run's own directory may be returned for a given name, so the variants are looked at in any case:
+        # they cost nothing, and the first one free is the proposal.
+        mine = await asyncio.to_thread(_find_mine, research_root, names, run_id, session_id)
+    if mine is not None:
+        return mine
+    for name in names:
+        if taken is not None and await taken(name):
+            continue
+        if repo_name is not None and name != repo_name:
+            if os.path.lexists(research_root / name):
+                continue
+            raise _name_taken(repo_name, name)
+        with disk_errors(research_root):
+            claimed = await asyncio.to_thread(_claim, research_root, name, run_id, session_id)
+        if claimed is not None:
+            return claimed
+    raise _name_taken(base, "")
+
+
+def _name_taken(name: str, proposal: str) -> PostdocError:
+    return PostdocError(
+        "github_conflict",
+        f"There is a repository {name!r} already, and this run did not make it; it was not touched.",
+        next=f"Use {proposal!r}, or another name." if proposal else "Give the study a name of its own.",
+        proposal=proposal or None,
+    )
+
+
+def _ticket(research_root: Path, run: str) -> Path:
+    """A hidden directory that survives a crash between making the directory and marking it as ours."""
+    return research_root / f".claim-{hashlib.sha256(run.encode()).hexdigest()[:16]}"
+
+
+def _find_mine(research_root: Path, names: list[str], run: str, session: str) -> Path | None:
+    research_root.mkdir(parents=True, exist_ok=True)
+    ticket = _ticket(research_root, run)
+    for name in names:
+        marker = read_marker(research_root / name / ".git")
+        if marker.get("run") == run and marker.get("session") == session:
+            shutil.rmtree(ticket, ignore_errors=True)
+            return research_root / name
+    intended = read_marker(ticket / ".git").get("name")
+    if intended in names and (target := research_root / str(intended)).is_dir() and not any(target.iterdir()):
+        return _mark(ticket, target)
+    shutil.rmtree(ticket, ignore_errors=True)
+    return None
+
+
+def _claim(research_root: Path, name: str, run: str, session: str) -> Path | None:
+    """Make the directory and mark it. None: it exists, in whatever spelling."""
+    if any(entry.casefold() == name for entry in os.listdir(research_root)):
+        return None
+    ticket = _ticket(research_root, run)
+    (ticket / ".git").mkdir(parents=True, exist_ok=True)
+    write_marker(ticket / ".git", name=name, session=session, run=run)
+    target = research_root / name
+    try:
+        target.mkdir()  # the lock: of two runs only one makes it
+    except FileExistsError:
+        shutil.rmtree(ticket, ignore_errors=True)
+        return None
+    return _mark(ticket, target)
+
+
+def _mark(ticket: Path, target: Path) -> Path:
+    (ticket / ".git").rename(target / ".git")
+    for directory in (target, target.parent):
+        _sync(directory)
+    with contextlib.suppress(OSError):
+        ticket.rmdir()
+    return target
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def disk_errors(place: Path) -> Iterator[None]:
+    """Turn the file system's refusals into sentences."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise PostdocError(
+                "storage_full",
+                "The disk is full; what was saved before is kept.",
+                next="Free some space, then resume.",
+                retryable=True,
+            ) from exc
+        if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise PostdocError(
+                "forbidden",
+                f"The server may not write in {place.name!r}: it is read-only or belongs to somebody else.",
+                next="Make the directory writable for the server's user, then resume.",
+            ) from exc
+        if exc.errno in (errno.ENOTDIR, errno.EEXIST, errno.ELOOP):
+            raise PostdocError(
+                "forbidden",
+                f"{place.name!r} is not a directory.",
+                next="Move that file away, or choose another place.",
+            ) from exc
+        raise

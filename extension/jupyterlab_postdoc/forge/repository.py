@@ -64,6 +64,8 @@ async def write_results(
     raise NotImplementedError
 
 
-async def add_dataset(root: Path, source: Path, *, licence: str = "unknown", retrieved: float | None = None) -> dict[str, Any]:
+async def add_dataset(
+    root: Path, source: Path, *, licence: str = "unknown", retrieved: float | None = None
+) -> dict[str, Any]:
     """Copy the user's file into ``data/``; returns its manifest entry (``path`` is relative to the root, e.g. data/returns.csv)."""
     raise NotImplementedError

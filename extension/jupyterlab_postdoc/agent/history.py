@@ -46,7 +46,7 @@ class _Open:
 def exchanges(events: Iterable[Event], *, before_run: str | None = None) -> list[Exchange]:
     """The finished exchanges of a session's events, oldest first; those of ``before_run`` and later ones are left out.
 
-    Replies that were cut off (``partial``) are no part of the conversation. What was said in mid-run belongs to its run.
+    Replies that were cut off (``partial``) are no part of the conversation; a word in mid-run belongs to its run.
     """
     found: dict[str, _Open] = {}
     for event in events:

@@ -1,4 +1,4 @@
-"""A research run from its topic to its repository: choose the template, prepare the project, converse, complete, publish."""
+"""A research run from topic to repository: choose the template, prepare the project, converse, complete, publish."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from jupyterlab_postdoc.notebooks.base import NotebookRuntime
 from jupyterlab_postdoc.protocol import AgentStatus, Artifact
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.runs import RunContext
+from jupyterlab_postdoc.store.base import Tx
 from jupyterlab_postdoc.templates import Template, TemplateRegistry
 from jupyterlab_postdoc.tools.base import ToolBox
 from jupyterlab_postdoc.tools.project import REPORT, Project
@@ -79,7 +80,7 @@ class ResearchRun:
         await self.ctx.emit(AgentStatus(message="Preparing the research project", phase="prepare"))
         template = await self._template(given)
         parameters = template.validate_parameters(given.get("params") or {})
-        self.project = project = await self._prepare(given, template, parameters)
+        project = await self._prepare(given, template, parameters)
         try:
             return await self._work(project, template, parameters, given)
         finally:
@@ -132,6 +133,7 @@ class ResearchRun:
             public_root=f"{self.lab.research_dir}/{prepared['name']}",
             notebook_timeout_s=self.lab.notebook_timeout_s,
         )
+        self.project = project
         await self._first_commit(project)
         return project
 
@@ -194,6 +196,21 @@ class ResearchRun:
             record=lambda sha: [place, *commit_events(sha, "Start the research project")],
         )
         project.note("start", "Start the research project", sha)
+        await self.ctx.write(self._show_project)
+
+    async def _show_project(self, tx: Tx) -> None:
+        """From now on the session's object tells where the project is."""
+        row = await tx.get_session(self.ctx.session)
+        assert row is not None and self.project is not None
+        project = self.project
+        shown = {
+            "repo": project.study.repo_name,
+            "path": project.public_root,
+            "notebook": project.public(project.notebook.path),
+            "report": project.public(REPORT),
+            "commit": None,
+        }
+        await tx.update_session(row.id, repo=project.study.repo_name, meta={**row.meta, "project": shown})
 
     # --- the work ---
 
@@ -312,7 +329,8 @@ async def _nothing() -> None:
 
 
 def _notice(status: sandbox.SandboxStatus) -> str:
-    return f"Running without a sandbox: {status.why} This is allowed because the template ships with Postdoc or by the administrator. {status.install_hint}".strip()
+    allowed = "That is allowed for templates that ship with Postdoc, or by the administrator's setting."
+    return f"Running without a sandbox. {status.why} {allowed} {status.install_hint}".strip()
 
 
 def _date(ts: float) -> str:

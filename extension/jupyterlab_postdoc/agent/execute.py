@@ -1,0 +1,187 @@
+"""What the dispatcher calls: executes a run of any kind, tells its session's state, and ends it with a result."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from jupyterlab_postdoc.agent.agent import Agent
+from jupyterlab_postdoc.agent.history import TYPES, exchanges
+from jupyterlab_postdoc.agent.limits import Limits
+from jupyterlab_postdoc.agent.loop import converse
+from jupyterlab_postdoc.agent.personas import Persona, Personas
+from jupyterlab_postdoc.agent.research import Lab, ResearchRun
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.protocol import AgentStatus, Body, Error, Result, SessionState, new_id
+from jupyterlab_postdoc.providers.base import Provider
+from jupyterlab_postdoc.providers.template import TemplateProvider
+from jupyterlab_postdoc.runs import Paused, RunContext, Stopped
+from jupyterlab_postdoc.store.base import RUN_OPEN, SessionRow, Tx
+
+_log = logging.getLogger(__name__)
+Then = Callable[[Tx], Awaitable[object]]
+
+
+class Executor:
+    """Executes runs of kind ``research`` and ``chat``.
+
+    ``chat_provider`` answers free chat. The template provider never does: it would only pretend to understand.
+    """
+
+    def __init__(self, lab: Lab, personas: Personas, chat_provider: Provider | None = None) -> None:
+        self._lab = lab
+        self._personas = personas
+        self._chat_provider = chat_provider
+        self._template_provider = TemplateProvider(lab.templates)
+
+    async def execute(self, ctx: RunContext) -> None:
+        """One execution: it ends the run, or leaves it waiting, or lets a signal of the dispatcher through."""
+        session = await ctx.log.store.get_session(ctx.session)
+        if session is None:
+            return
+        await self._begin(ctx)
+        try:
+            persona = self._personas.get(session.persona)
+            if ctx.run.kind == "research":
+                await self._research(ctx, session, persona)
+            else:
+                await self._chat(ctx, session, persona)
+        except Paused as paused:
+            await ctx.pause(then=state_change(ctx.session, "waiting", paused.reason, ctx.run.id))
+        except PostdocError as e:
+            await self._fail(ctx, e)
+
+    async def on_crash(self, ctx: RunContext, exc: BaseException) -> None:
+        """End a run that was stopped, or whose execution failed in a way that nobody foresaw."""
+        if isinstance(exc, Stopped):
+            await self._stopped(ctx)
+            return
+        ref = new_id()[:8]
+        _log.error("Run %s failed (ref %s)", ctx.run.id, ref, exc_info=exc)
+        hint = "Everything made so far is kept. Resume the run, or look into the server's log."
+        await self._fail(ctx, PostdocError("internal", "Something went wrong inside Postdoc.", next=hint, ref=ref))
+
+    # --- kinds of runs ---
+
+    async def _research(self, ctx: RunContext, session: SessionRow, persona: Persona) -> None:
+        provider: Provider = self._template_provider
+        research = ResearchRun(ctx, self._lab, provider, persona, session.model or persona.model)
+        outcome = await research.execute()
+        last: list[Body] = []
+        if not outcome.success:
+            last.append(Error(code=outcome.code, error=outcome.summary, next=outcome.hint))
+        last.append(
+            Result(
+                success=outcome.success,
+                cost=None,
+                duration_ms=_duration_ms(ctx),
+                stop_reason=outcome.stop_reason,
+                summary=outcome.summary,
+                verdict=outcome.verdict,
+                artifacts=outcome.artifacts,
+                partial=not outcome.success,
+            )
+        )
+        state, reason = ("finished", "end_turn") if outcome.success else ("error", outcome.stop_reason)
+        project = {"project": {"repo": outcome.artifacts["repo"].rpartition("/")[2], **_paths(outcome.artifacts)}}
+        then = state_change(ctx.session, state, reason, ctx.run.id, meta=project)
+        await ctx.finish("done" if outcome.success else "error", *last, output=msgspec.to_builtins(last[-1]), then=then)
+
+    async def _chat(self, ctx: RunContext, session: SessionRow, persona: Persona) -> None:
+        provider = self._chat_provider
+        if provider is None:
+            names = ", ".join(template.name for template in self._lab.templates.list())
+            raise PostdocError(
+                "no_model",
+                "No AI model is configured on this server, so free chat cannot be answered. Your message is kept.",
+                next="Start a research session instead: it needs no model. "
+                f"Templates: {names}. Or ask the administrator to configure a model.",
+            )
+        events = await ctx.log.store.read_events(ctx.session, finals=True, types=TYPES, limit=10_000)
+        earlier = exchanges(events, before_run=ctx.run.id)
+        agent = Agent(
+            ctx,
+            provider,
+            self._lab.tools.only(persona.tools),
+            task=ctx.run.input,
+            limits=Limits.of(None, turns=self._lab.max_turns, minutes=self._lab.max_minutes),
+            system=persona.system_prompt,
+            model=session.model or persona.model,
+            earlier=earlier,
+        )
+        ending = await converse(agent)
+        result = Result(success=True, cost=None, duration_ms=_duration_ms(ctx), stop_reason=ending.stop_reason)
+        await ctx.finish("done", result, then=state_change(ctx.session, "finished", "end_turn", ctx.run.id))
+
+    # --- beginnings and ends ---
+
+    async def _begin(self, ctx: RunContext) -> None:
+        run = ctx.run
+
+        async def unit(tx: Tx) -> None:
+            if run.interrupted:
+                await set_state(tx, ctx.session, "interrupted", "crash", run.id)
+                await ctx.append(tx, AgentStatus(message="Carrying on from the last finished step", phase="resume"))
+            elif run.attempt == 1:
+                await set_state(tx, ctx.session, "starting", None, run.id)
+            await set_state(tx, ctx.session, "running", None, run.id)
+
+        await ctx.write(unit)
+
+    async def _fail(self, ctx: RunContext, e: PostdocError) -> None:
+        details: dict[str, Any] = {"ref": e.details["ref"]} if "ref" in e.details else {}
+        error = Error(code=e.code, error=e.message, next=e.next, retryable=e.retryable, **details)
+        result = Result(
+            success=False, cost=None, duration_ms=_duration_ms(ctx), stop_reason=e.code, summary=e.message, partial=True
+        )
+        then = state_change(ctx.session, "error", e.code, ctx.run.id)
+        await ctx.finish("error", error, result, error=e.as_dict(), then=then)
+
+    async def _stopped(self, ctx: RunContext) -> None:
+        kept = "Stopped as asked. Everything that was finished is kept and committed."
+        result = Result(
+            success=False, cost=None, duration_ms=_duration_ms(ctx), stop_reason="stopped", summary=kept, partial=True
+        )
+        then = state_change(ctx.session, "stopped", "user", ctx.run.id)
+        await ctx.finish("stopped", result, then=then)
+
+
+def state_change(
+    session: str, status: str, reason: str | None, run: str | None, *, meta: dict[str, Any] | None = None
+) -> Then:
+    """A unit that gives the session its state after a run: ``queued`` when another run is waiting its turn."""
+
+    async def then(tx: Tx) -> None:
+        if meta is not None:
+            row = await tx.get_session(session)
+            await tx.update_session(session, meta={**(row.meta if row else {}), **meta})
+        await set_state(tx, session, status, reason, run)
+        queued = [row for row in await tx.list_runs(session, status=RUN_OPEN) if row.id != run]
+        if queued and status not in ("waiting", "running"):
+            await set_state(tx, session, "queued", None, queued[0].id)
+
+    return then
+
+
+async def set_state(tx: Tx, session: str, status: str, reason: str | None, run: str | None) -> None:
+    """Change the session's state and say so in its log."""
+    row = await tx.update_session(session, state=status, reason=reason)
+    fields: dict[str, Any] = {"reason": reason} if reason else {}
+    await tx.append(session, SessionState(status=status, version=row.version, runId=run or msgspec.UNSET, **fields))
+
+
+def _duration_ms(ctx: RunContext) -> int:
+    began = ctx.run.started_at or ctx.run.created_at
+    return max(0, round(1000 * (time.time() - began)))
+
+
+def _paths(artifacts: dict[str, str]) -> dict[str, str]:
+    return {
+        "path": artifacts["repo"],
+        "commit": artifacts["commit"],
+        **{name: artifacts[name] for name in ("notebook", "report") if name in artifacts},
+    }

@@ -74,7 +74,7 @@ class PostdocApp(ExtensionApp):
     )
     allow_unsandboxed = Bool(
         False,
-        help="Let notebooks and commands of any origin run where no sandbox works. They then see all that the server sees.",
+        help="Let notebooks and commands of any origin run without a sandbox. They then see all that the server sees.",
     ).tag(config=True)
     max_concurrent_runs = Int(4, min=1, help="Runs at work at the same time in this server.").tag(config=True)
     max_turns = Int(40, min=1, help="Agent turns that one run may take.").tag(config=True)
@@ -153,7 +153,7 @@ class PostdocApp(ExtensionApp):
         self._watch_parent()
 
     def _watch_parent(self) -> None:
-        """End the server when the process that started it for its own use is gone: its end of the pipe is then closed."""
+        """End the server when the process that started it for itself is gone: its end of the pipe is then closed."""
         if not (fd := os.environ.pop(PARENT_FD, "")).isdigit():
             return
         loop = asyncio.get_running_loop()

@@ -12,7 +12,7 @@ from jupyterlab_postdoc.workspace import sandbox
 
 
 async def health(log: EventLog, lab: Lab) -> dict[str, Any]:
-    """``{"ok", "version", "parts": {name: {"ok", "message", "next"?, …}}}``; ok is False only when research cannot run."""
+    """``{"ok", "version", "parts": {name: {"ok", "message", "next"?, …}}}``; ok is False when research cannot run."""
     parts = {
         "store": await _store(log),
         "provider": _part(

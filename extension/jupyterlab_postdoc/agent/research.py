@@ -201,7 +201,8 @@ class ResearchRun:
     async def _show_project(self, tx: Tx) -> None:
         """From now on the session's object tells where the project is."""
         row = await tx.get_session(self.ctx.session)
-        assert row is not None and self.project is not None
+        assert row is not None
+        assert self.project is not None
         project = self.project
         shown = {
             "repo": project.study.repo_name,

@@ -3,7 +3,7 @@ import marimo
 __generated_with = "0.25.2"
 app = marimo.App(width="medium")
 
-with app.setup:
+with app.setup(hide_code=True):
     import csv
     import html
     import io
@@ -21,26 +21,6 @@ with app.setup:
     import pandas as pd
 
     COLOURS = ["#0072B2", "#D55E00"]  # distinguishable with colour-blind eyes
-
-
-@app.cell
-def study():
-    study = {
-        "topic": "Does the outcome differ between two groups?",
-        "template": "group_comparison",
-        "version": "1.0.0",
-        "parameters": {
-            "data": "synthetic",
-            "group": "group",
-            "outcome": "outcome",
-            "reference": "",
-            "margin": 0.2,
-            "seed": 0,
-        },
-        "session": "",
-        "seed": 0,
-    }
-    return (study,)
 
 
 @app.cell(hide_code=True)
@@ -70,6 +50,26 @@ def title(label, settings, study):
 
 
 @app.cell
+def study():
+    study = {
+        "topic": "Does the outcome differ between two groups?",
+        "template": "group_comparison",
+        "version": "1.0.0",
+        "parameters": {
+            "data": "synthetic",
+            "group": "group",
+            "outcome": "outcome",
+            "reference": "",
+            "margin": 0.2,
+            "seed": 0,
+        },
+        "session": "",
+        "seed": 0,
+    }
+    return (study,)
+
+
+@app.cell(hide_code=True)
 def controls(study):
     _cli = mo.cli_args()
     _given = {_name: _cli.get(_name, _default) for _name, _default in study["parameters"].items()}
@@ -85,11 +85,11 @@ def controls(study):
             "seed": mo.ui.number(start=0, stop=2**31 - 1, step=1, value=int(_given["seed"]), label="Seed"),
         }
     )
-    controls
+    mo.vstack([mo.md("**Parameters**"), *(controls[_name] for _name in controls.elements)], gap=0.3)
     return (controls,)
 
 
-@app.cell
+@app.cell(hide_code=True)
 def settings(controls):
     settings = {**controls.value, "seed": int(controls.value["seed"]), "margin": float(controls.value["margin"])}
     label = {
@@ -99,29 +99,472 @@ def settings(controls):
     return label, settings
 
 
-@app.function
+@app.cell(hide_code=True)
+def load(settings):
+    if settings["data"] in ("synthetic", "synthetic-null"):
+        data = make_data(settings["seed"], 6.0 if settings["data"] == "synthetic" else 0.0)
+        data.columns = [settings["group"], settings["outcome"]]
+    else:
+        data, _ = read_table(settings["data"])
+    groups = two_groups(data, settings["group"], settings["outcome"], settings["reference"])
+    return data, groups
+
+
+@app.cell(hide_code=True)
+def description(groups, label, settings):
+    _rows = [
+        {
+            settings["group"]: _name,
+            "rows": _rows_n,
+            "missing": f"{_missing} ({percent(_missing / _rows_n, 1)})",
+            "mean": number(_v.mean()),
+            "standard deviation": number(_v.std(ddof=1)),
+            "median": number(np.median(_v)),
+            "quartiles": " to ".join(number(_q) for _q in np.quantile(_v, [0.25, 0.75])),
+            "range": f"{number(_v.min())} to {number(_v.max())}",
+        }
+        for _name, _v, _rows_n, _missing in zip(
+            groups["levels"], (groups["x"], groups["y"]), groups["rows"], groups["missing"], strict=True
+        )
+    ]
+    _lost = sum(groups["missing"])
+    mo.vstack(
+        [
+            mo.md("## The data"),
+            html_table(_rows, f"{settings['outcome']} by {settings['group']} ({label})"),
+            mo.md(
+                f"{sum(groups['rows'])} rows belong to one of the two groups; {_lost} of them ({percent(_lost / sum(groups['rows']), 1)}) have no usable outcome"
+                + f" and {groups['no_group']} further rows have no group. All analyses use the remaining {len(groups['x']) + len(groups['y'])} rows."
+                + (f" {groups['unreadable']} outcome cells are not numbers and count as missing." if groups["unreadable"] else "")
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def raincloud(groups, label, settings):
+    _rng = np.random.default_rng(1)
+    _low, _high = min(groups["x"].min(), groups["y"].min()), max(groups["x"].max(), groups["y"].max())
+    _grid = np.linspace(_low - 0.05 * (_high - _low), _high + 0.05 * (_high - _low), 121)
+    _clouds, _points, _means = [], [], []
+    for _name, _v in zip(groups["levels"], (groups["x"], groups["y"]), strict=True):
+        _shown = _v if len(_v) <= 400 else _rng.choice(_v, 400, replace=False)
+        _clouds.append(pd.DataFrame({"level": _name, "value": _grid, "height": density(_v, _grid)}))
+        _points.append(pd.DataFrame({"level": _name, "value": _shown, "y": -0.12 - 0.45 * _rng.random(len(_shown))}))
+        _means.append({"level": _name, "value": _v.mean(), "text": f"mean {number(_v.mean())}", "low": -0.65, "high": 1.05})
+    _colour = alt.Color("level:N", scale=alt.Scale(domain=list(groups["levels"]), range=COLOURS), legend=None)
+    _x = alt.X("value:Q", title=settings["outcome"], scale=alt.Scale(zero=False, nice=False))
+    _layers = [
+        alt.layer(
+            alt.Chart(_clouds[_i]).mark_area(opacity=0.55).encode(_x, alt.Y("height:Q", axis=None, scale=alt.Scale(domain=[-0.65, 1.25])), _colour),
+            alt.Chart(_points[_i]).mark_circle(size=14, opacity=0.5).encode(_x, alt.Y("y:Q", axis=None), _colour),
+            alt.Chart(pd.DataFrame([_means[_i]])).mark_rule(strokeWidth=2, color="black").encode(_x, alt.Y("low:Q"), alt.Y2("high:Q")),
+            alt.Chart(pd.DataFrame([_means[_i]])).mark_text(align="left", dx=5, dy=-2).encode(_x, alt.Y("high:Q"), text="text:N"),
+        ).properties(width=620, height=130, title=alt.Title(str(groups["levels"][_i]), anchor="start", fontSize=12))
+        for _i in (0, 1)
+    ]
+    _chart = alt.vconcat(*_layers, spacing=4).resolve_scale(x="shared").properties(title=f"Distribution of {settings['outcome']} in each group ({label})")
+    _share = rank_test(groups["x"], groups["y"])["superiority"]
+    mo.vstack(
+        [
+            _chart,
+            mo.md(
+                f"Cloud: density. Dots: observations{' (400 drawn at random per group)' if max(len(groups['x']), len(groups['y'])) > 400 else ''}. Black line: mean. "
+                + f"In {percent(_share)} of all pairs the member of *{safe(groups['levels'][1])}* has the higher value (ties count half; 50 % would mean no tendency)."
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def method(settings):
+    mo.md(rf"""
+    ## Method
+
+    The effect is the difference of the means, second group minus reference, with the standard error of Welch (1947), which does not
+    assume equal spread:
+
+    $$\hat\Delta = \bar y - \bar x, \qquad \mathrm{{se}} = \sqrt{{s_x^2/n_x + s_y^2/n_y}}, \qquad t = \hat\Delta/\mathrm{{se}}.$$
+
+    Its 95 % interval is the **studentised bootstrap**: rows are drawn with replacement within each group, $t^* = (\hat\Delta^* - \hat\Delta)/\mathrm{{se}}^*$ is
+    computed each time, and its quantiles $q$ replace those of a normal distribution,
+    $[\hat\Delta - q_{{0.975}}\,\mathrm{{se}},\ \hat\Delta - q_{{0.025}}\,\mathrm{{se}}]$ (Efron and Tibshirani 1993, section 12.5). It follows skewed data, where the
+    textbook interval does not. With fewer than 8 values in a group resampling has too little to work with, and the Welch interval is used; an outcome
+    with only two values is compared as shares (Newcombe 1998).
+
+    The **permutation test** exchanges the group labels and recomputes $t$; studentising keeps it valid when the spreads differ (Chung and Romano 2013).
+    With $b$ of $m$ random exchanges at least as extreme, $p = (b+1)/(m+1)$, which is never zero (Phipson and Smyth 2010); small data sets are enumerated completely.
+
+    The standardised effect is **Hedges' g**, the difference in pooled standard deviations with the correction for small samples (Hedges 1981); differences within
+    ±{settings["margin"]:g} count as too small to matter. The claim is called *supported* only if the interval excludes zero, the permutation test gives
+    $p \le 0.05$, and the trimmed means do not point the other way.
+    """)
+    return
+
+
+@app.cell
+def estimate(data, groups, settings):
+    results = analyse(data, settings)
+    boot = bootstrap(groups["x"], groups["y"], settings["seed"])
+    shuffled = permutation(groups["x"], groups["y"], settings["seed"])
+    return boot, results, shuffled
+
+
+@app.cell(hide_code=True)
+def difference(boot, groups, label, results, settings):
+    _low, _high = np.quantile(boot["diff"], [0.0005, 0.9995])
+    _height, _edges = np.histogram(boot["diff"], bins=60, range=(_low, _high))
+    _bars = pd.DataFrame({"from": _edges[:-1], "to": _edges[1:], "count": _height})
+    _marks = pd.DataFrame(
+        {
+            "x": [0.0, results["estimate"], results["ci_low"], results["ci_high"]],
+            "line": ["no difference", "observed difference", "95 % interval", "95 % interval"],
+        }
+    )
+    _chart = alt.layer(
+        alt.Chart(_bars).mark_bar(color="#b8c9d9").encode(alt.X("from:Q", title=f"difference of the mean {settings['outcome']}"), alt.X2("to:Q"), alt.Y("count:Q", title="resamples"), alt.Y2Datum(0)),
+        alt.Chart(_marks)
+        .mark_rule(strokeWidth=2)
+        .encode(
+            alt.X("x:Q"),
+            alt.Color("line:N", legend=alt.Legend(orient="bottom", title=None, labelLimit=400), scale=alt.Scale(domain=["no difference", "observed difference", "95 % interval"], range=["black", "#D55E00", "#0072B2"])),
+            alt.StrokeDash("line:N", legend=alt.Legend(orient="bottom", title=None, labelLimit=400), scale=alt.Scale(domain=["no difference", "observed difference", "95 % interval"], range=[[4, 3], [1, 0], [1, 0]])),
+        ),
+    ).properties(width=620, height=220, title=f"Difference of the means, resampled {len(boot['diff'])} times ({label})")
+    mo.vstack(
+        [
+            mo.md("## How large is the difference?"),
+            _chart,
+            mo.md(
+                f"The mean of *{safe(results['compared'])}* is {number(results['mean_compared'])}, that of *{safe(results['reference'])}* {number(results['mean_reference'])}: "
+                + f"a difference of **{number(results['estimate'])}** (95 % {results['interval_method']} interval {number(results['ci_low'])} to {number(results['ci_high'])}). "
+                + ("The interval contains zero: the data are compatible with no difference." if results["ci_low"] <= 0 <= results["ci_high"] else "The interval does not contain zero.")
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def effect_size(label, results):
+    _data = pd.DataFrame([{"g": results["hedges_g"], "low": results["g_ci_low"], "high": results["g_ci_high"], "y": "Hedges' g"}])
+    _reach = 1.15 * max(abs(results["g_ci_low"]), abs(results["g_ci_high"]), results["margin"], 0.5)
+    _band = pd.DataFrame([{"low": -results["margin"], "high": results["margin"]}])
+    _x = alt.X("low:Q", title="difference in pooled standard deviations", scale=alt.Scale(domain=[-_reach, _reach]))
+    _chart = alt.layer(
+        alt.Chart(_band).mark_rect(color="#dddddd", opacity=0.7).encode(_x, alt.X2("high:Q")),
+        alt.Chart(pd.DataFrame({"low": [0]})).mark_rule(strokeDash=[4, 3]).encode(_x),
+        alt.Chart(_data).mark_rule(strokeWidth=3, color="#0072B2").encode(_x, alt.X2("high:Q"), alt.Y("y:N", title=None)),
+        alt.Chart(_data).mark_circle(size=120, color="#D55E00", opacity=1).encode(alt.X("g:Q"), alt.Y("y:N")),
+    ).properties(width=620, height=70, title=f"Standardised effect and the zone that is too small to matter ({label})")
+    _words = (
+        "lies entirely inside the zone: the groups are practically equivalent"
+        if results["equivalent"]
+        else "does not lie inside the zone: a difference that matters cannot be excluded"
+    )
+    mo.vstack(
+        [
+            _chart,
+            mo.md(
+                f"Hedges' g is **{number(results['hedges_g'])}** (95 % BCa interval {number(results['g_ci_low'])} to {number(results['g_ci_high'])}). Grey: ±{results['margin']:g}, "
+                + f"the smallest difference that matters. The 90 % interval {_words} (two one-sided tests at 5 %; Schuirmann 1987)."
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def chance(label, results, shuffled):
+    _finite = shuffled["t"][np.isfinite(shuffled["t"])]
+    _reach = 1.05 * max(abs(_finite).max(), abs(shuffled["observed"]) if math.isfinite(shuffled["observed"]) else 0)
+    _height, _edges = np.histogram(_finite, bins=61, range=(-_reach, _reach))
+    _bars = pd.DataFrame({"from": _edges[:-1], "to": _edges[1:], "count": _height})
+    _marks = pd.DataFrame({"x": [shuffled["observed"], -shuffled["observed"]], "line": ["observed t", "as far on the other side"]})
+    _chart = alt.layer(
+        alt.Chart(_bars).mark_bar(color="#b8c9d9").encode(alt.X("from:Q", title="Welch's t after exchanging labels"), alt.X2("to:Q"), alt.Y("count:Q", title="label exchanges"), alt.Y2Datum(0)),
+        alt.Chart(_marks).mark_rule(strokeWidth=2).encode(alt.X("x:Q"), alt.Color("line:N", legend=alt.Legend(orient="bottom", title=None, labelLimit=400), scale=alt.Scale(range=["#D55E00", "#999999"], domain=["observed t", "as far on the other side"]))),
+    ).properties(width=620, height=200, title=f"What chance alone produces ({label})")
+    _how = f"all {number(shuffled['count'])} possible exchanges" if shuffled["exact"] else f"{number(shuffled['count'])} random exchanges"
+    mo.vstack(
+        [
+            mo.md("## Could it be chance?"),
+            _chart,
+            mo.md(
+                f"Of {_how} of the labels, {shuffled['extreme']} give a t at least as far from zero as the observed {number(shuffled['observed'])}: "
+                + f"**{p_text(results['p_value'])}**. Welch's t test, which leans on the normal distribution, gives {p_text(results['welch_p'])} "
+                + f"with {number(results['welch_df'])} degrees of freedom."
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def robustness_trimmed(groups, label, results, settings):
+    _rows = [{"cut": percent(_cut), **yuen(groups["x"], groups["y"], _cut)} for _cut in (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)]
+    _table = pd.DataFrame(_rows)
+    _chart = alt.layer(
+        alt.Chart(pd.DataFrame({"diff": [0]})).mark_rule(strokeDash=[4, 3]).encode(alt.Y("diff:Q")),
+        alt.Chart(_table.dropna(subset=["low"])).mark_rule(strokeWidth=3, color="#0072B2").encode(alt.X("cut:N", sort=None), alt.Y("low:Q"), alt.Y2("high:Q")),
+        alt.Chart(_table)
+        .mark_circle(size=90, color="#D55E00", opacity=1)
+        .encode(alt.X("cut:N", sort=None, title="share of each group cut at both ends", axis=alt.Axis(labelAngle=0)), alt.Y("diff:Q", title=f"difference of trimmed means of {settings['outcome']}")),
+    ).properties(width=620, height=220, title=f"Does the result hang on extreme values? ({label})")
+    _spread = _table["diff"]
+    mo.vstack(
+        [
+            mo.md("## Robustness"),
+            _chart,
+            mo.md(
+                f"Cutting up to 40 % at each end moves the difference between {number(_spread.min())} and {number(_spread.max())} (untrimmed: {number(results['estimate'])}). "
+                + (
+                    f"Yuen's test with 20 % trimming gives {number(results['trimmed_difference'])}, {p_text(results['trimmed_p'])}. "
+                    if results["trimmed_p"] is not None
+                    else "With 20 % trimming no variation is left, so Yuen's test is not defined. "
+                )
+                + ("The sign is the same throughout." if (_spread > 0).all() or (_spread < 0).all() else "**The sign is not the same throughout.**")
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def robustness_shift(groups, label, results, settings):
+    _deciles = np.arange(1, 10) / 10
+    _rng = np.random.default_rng([settings["seed"], 3])
+    _draws = [
+        np.quantile(_v[_rng.integers(0, len(_v), (500, len(_v)))] if len(_v) <= 4000 else _rng.choice(_v, (500, 4000)), _deciles, axis=1)
+        for _v in (groups["x"], groups["y"])
+    ]
+    _width = [math.sqrt(max(1.0, len(_v) / 4000)) for _v in (groups["x"], groups["y"])]
+    _error = np.sqrt(sum((_d.std(axis=1) / _w) ** 2 for _d, _w in zip(_draws, _width, strict=True)))
+    _diff = np.quantile(groups["y"], _deciles) - np.quantile(groups["x"], _deciles)
+    _table = pd.DataFrame({"decile": [percent(_d) for _d in _deciles], "diff": _diff, "low": _diff - 1.96 * _error, "high": _diff + 1.96 * _error})
+    _chart = alt.layer(
+        alt.Chart(pd.DataFrame({"diff": [0]})).mark_rule(strokeDash=[4, 3]).encode(alt.Y("diff:Q")),
+        alt.Chart(pd.DataFrame({"diff": [results["estimate"]]})).mark_rule(color="#D55E00").encode(alt.Y("diff:Q")),
+        alt.Chart(_table).mark_rule(strokeWidth=3, color="#0072B2").encode(alt.X("decile:N", sort=None), alt.Y("low:Q"), alt.Y2("high:Q")),
+        alt.Chart(_table)
+        .mark_circle(size=90, color="#0072B2", opacity=1)
+        .encode(alt.X("decile:N", sort=None, title="quantile", axis=alt.Axis(labelAngle=0)), alt.Y("diff:Q", title=f"difference of the quantiles of {settings['outcome']}")),
+    ).properties(width=620, height=220, title=f"Is the shift the same for low and high values? ({label})")
+    _same = int((np.sign(_diff) == np.sign(results["estimate"])).sum())
+    mo.vstack(
+        [
+            _chart,
+            mo.md(
+                f"Orange: difference of the means. {_same} of 9 deciles differ in the same direction as the means. By ranks alone (Mann-Whitney) the rank-biserial correlation is "
+                + f"{number(results['rank_biserial'])}, {p_text(results['mann_whitney_p'])}. The intervals are per decile (bootstrap standard error) and not corrected for looking at nine of them."
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def power(label, results):
+    _reach = max(1.0, 1.5 * results["detectable_g"], 1.2 * abs(results["hedges_g"]))
+    _curve = pd.DataFrame({"effect": np.linspace(0, _reach, 41)})
+    _curve["power"] = [power_of(_e, results["n_reference"], results["n_compared"]) for _e in _curve["effect"]]
+    _marks = pd.DataFrame({"effect": [results["margin"], results["detectable_g"]], "line": ["smallest difference that matters", "detected with 80 % power"]})
+    _chart = alt.layer(
+        alt.Chart(_curve).mark_line(color="#0072B2").encode(alt.X("effect:Q", title="true difference (standard deviations)"), alt.Y("power:Q", title="power", scale=alt.Scale(domain=[0, 1]))),
+        alt.Chart(pd.DataFrame({"power": [0.8]})).mark_rule(strokeDash=[4, 3]).encode(alt.Y("power:Q")),
+        alt.Chart(_marks).mark_rule(strokeWidth=2).encode(alt.X("effect:Q"), alt.Color("line:N", legend=alt.Legend(orient="bottom", title=None, labelLimit=400), scale=alt.Scale(range=["#999999", "#D55E00"], domain=list(_marks["line"])))),
+    ).properties(width=620, height=200, title=f"What could this sample have found? ({label})")
+    _sd = math.sqrt(
+        ((results["n_reference"] - 1) * results["sd_reference"] ** 2 + (results["n_compared"] - 1) * results["sd_compared"] ** 2)
+        / (results["n_reference"] + results["n_compared"] - 2)
+    )
+    mo.vstack(
+        [
+            mo.md("## Power"),
+            _chart,
+            mo.md(
+                f"With {results['n_reference']} and {results['n_compared']} observations a true difference of {number(results['detectable_g'])} standard deviations "
+                + f"({number(results['detectable_g'] * _sd)} in units of the outcome) is found in 80 % of such studies, and one of {results['margin']:g} in {percent(results['power_at_margin'])}. "
+                + "Power is computed for given differences and never from the observed one, which would only restate the p value (Hoenig and Heisey 2001)."
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def assumptions(groups, results):
+    _x, _y = groups["x"], groups["y"]
+    _ratio = max(_x.std(), _y.std()) / min(_x.std(), _y.std()) if min(_x.std(), _y.std()) > 0 else math.inf
+    _skew = max((abs(((_v - _v.mean()) ** 3).mean() / _v.std() ** 3) if _v.std() > 0 else 0.0 for _v in (_x, _y)))
+    _far = sum(int((abs(_v - np.median(_v)) > 3.5 * 1.4826 * np.median(abs(_v - np.median(_v)))).sum()) if np.median(abs(_v - np.median(_v))) > 0 else 0 for _v in (_x, _y))
+    _missing = missing_p(groups["rows"], groups["missing"])
+    _n = len(_x) + len(_y)
+    _ties = 1 - len(np.unique(np.concatenate([_x, _y]))) / _n
+    _checks = [
+        {"question": "Are the observations independent?", "finding": "not visible in a table of two columns", "consequence": "repeated rows of one person or place make every interval here too narrow"},
+        {"question": "Is the spread equal?", "finding": f"the larger standard deviation is {number(_ratio)} times the smaller", "consequence": "none: Welch's standard error does not need it"},
+        {"question": "Is the outcome skewed?", "finding": f"largest absolute skewness {number(_skew)}", "consequence": "the bootstrap interval follows it" if _skew > 0.5 else "none"},
+        {"question": "Are there extreme values?", "finding": f"{_far} of {_n} lie more than 3.5 robust standard deviations from their median", "consequence": "see the trimmed means" if _far else "none"},
+        {
+            "question": "Are outcomes missing evenly?",
+            "finding": f"{groups['missing'][0]} of {groups['rows'][0]} against {groups['missing'][1]} of {groups['rows'][1]} (Fisher's exact test: {p_text(_missing)})",
+            "consequence": "uneven loss can create or hide a difference" if _missing < 0.05 else "no sign of uneven loss",
+        },
+        {"question": "Are there many equal values?", "finding": f"{percent(_ties)} of the values repeat another one", "consequence": "the rank test is corrected for it" if _ties > 0.05 else "none"},
+        {"question": "Are the groups large enough?", "finding": f"{len(_x)} and {len(_y)}", "consequence": "small: intervals are rough" if min(len(_x), len(_y)) < 20 else "yes"},
+    ]
+    _overall = np.concatenate([_x, _y]).mean()
+    _filled = [(_v.sum() + _m * _overall) / (len(_v) + _m) for _v, _m in zip((_x, _y), groups["missing"], strict=True)]
+    mo.vstack(
+        [
+            html_table(_checks, "Assumptions, what the data say, and what follows"),
+            mo.md(
+                f"If every missing outcome were equal to the overall mean, the difference would be {number(_filled[1] - _filled[0])} instead of {number(results['estimate'])}."
+                if sum(groups["missing"])
+                else "No outcome is missing."
+            ),
+        ]
+    )
+    return
+
+
+@app.cell(hide_code=True)
+def figure(groups, label, results, settings):
+    _fig, (_left, _right) = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained", width_ratios=[1.5, 1])
+    _rng = np.random.default_rng(2)
+    for _i, (_name, _v) in enumerate(zip(groups["levels"], (groups["x"], groups["y"]), strict=True)):
+        _shown = _v if len(_v) <= 400 else _rng.choice(_v, 400, replace=False)
+        _left.plot(_shown, _i - 0.08 - 0.25 * _rng.random(len(_shown)), ".", color=COLOURS[_i], alpha=0.5, markersize=4)
+        _grid = np.linspace(_v.min(), _v.max(), 200)
+        _left.fill_between(_grid, _i, _i + 0.5 * density(_v, _grid), color=COLOURS[_i], alpha=0.5, linewidth=0)
+        _left.plot([_v.mean()] * 2, [_i - 0.35, _i + 0.55], color="black", linewidth=1.5)
+    _left.set_yticks([0, 1], [str(_n)[:24] for _n in groups["levels"]])
+    _left.set(xlabel=str(settings["outcome"])[:60], ylim=(-0.5, 1.7))
+    _left.set_title("Observations, density and mean", fontsize=10)
+    _right.axvspan(-results["margin"], results["margin"], color="#dddddd", label="too small to matter")
+    _right.axvline(0, color="black", linestyle="--", linewidth=1)
+    _right.plot([results["g_ci_low"], results["g_ci_high"]], [0, 0], color="#0072B2", linewidth=3)
+    _right.plot(results["hedges_g"], 0, "o", color="#D55E00", markersize=9)
+    _right.set(yticks=[], ylim=(-1, 1), xlabel="Hedges' g (standard deviations)")
+    _right.set_title(f"g = {results['hedges_g']:.2f} with 95 % interval, {p_text(results['p_value'])}", fontsize=10)
+    _right.legend(loc="lower right", fontsize=8, frameon=False)
+    _fig.suptitle(label.replace("$", r"\$"), fontsize=9, color="#555555")
+    _fig
+    return
+
+
+@app.cell(hide_code=True)
+def conclusion(label, results, settings):
+    _first = (
+        f"The mean {settings['outcome']} is {number(results['mean_compared'])} in {results['compared']} and {number(results['mean_reference'])} in {results['reference']}, a difference of {number(results['estimate'])} "
+        + f"(95 % interval {number(results['ci_low'])} to {number(results['ci_high'])}; Hedges' g {number(results['hedges_g'])}; permutation test {p_text(results['p_value'])}; "
+        + f"{results['n_reference']} and {results['n_compared']} observations; {label})."
+    )
+    if results["supported"]:
+        _second = f"The claim that the means differ is supported; with 20 % trimming at each end the difference is {number(results['trimmed_difference'])}."
+    elif results["equivalent"]:
+        _second = f"The claim that the means differ is not supported, and the groups are equivalent within ±{results['margin']:g} standard deviations."
+    else:
+        _second = (
+            f"The claim that the means differ is not supported; differences beyond ±{results['margin']:g} standard deviations cannot be excluded "
+            + f"(this sample finds a true difference of {number(results['detectable_g'])} standard deviations with 80 % power)."
+        )
+    summary = f"{_first} {_second}"
+    mo.md(f"## Conclusion\n\n{safe(summary)}")
+    return (summary,)
+
+
+@app.cell(hide_code=True)
+def limitations(label):
+    mo.md(f"""
+    ## Limitations
+
+    - A difference between groups is not an effect of the group: unless membership was assigned at random, anything that differs between
+      the groups can explain it.
+    - The observations are treated as independent draws. Clusters, repeated measurements and time order are not modelled.
+    - Rows without an outcome are left out, which is harmless only if they are missing for reasons unrelated to the outcome.
+    - One outcome was compared once. If it was picked among several because it looked interesting, the p value is too small.
+    {"- **The data are synthetic.** The true difference is known, so this run tests the method and not a hypothesis." if label.startswith("synthetic") else ""}
+
+    ## References
+
+    - Chung, Romano (2013). Exact and asymptotically robust permutation tests. *Annals of Statistics* 41, 484–507. doi:10.1214/13-AOS1090
+    - Efron, Tibshirani (1993). *An Introduction to the Bootstrap*. Chapman & Hall. · Efron (1987). Better bootstrap confidence intervals. *JASA* 82, 171–185. doi:10.1080/01621459.1987.10478410
+    - Hedges (1981). Distribution theory for Glass's estimator of effect size. *J. Educational Statistics* 6, 107–128. doi:10.3102/10769986006002107
+    - Hoenig, Heisey (2001). The abuse of power. *American Statistician* 55, 19–24. doi:10.1198/000313001300339897
+    - Mann, Whitney (1947). *Annals of Mathematical Statistics* 18, 50–60. doi:10.1214/aoms/1177730491
+    - Newcombe (1998). Interval estimation for the difference between independent proportions. *Statistics in Medicine* 17, 873–890.
+    - Phipson, Smyth (2010). Permutation p-values should never be zero. *Stat. Appl. Genet. Mol. Biol.* 9, 39. doi:10.2202/1544-6115.1585
+    - Schuirmann (1987). *J. Pharmacokinetics and Biopharmaceutics* 15, 657–680. doi:10.1007/BF01068419
+    - Welch (1947). *Biometrika* 34, 28–35. doi:10.1093/biomet/34.1-2.28 · Yuen (1974). *Biometrika* 61, 165–170. doi:10.1093/biomet/61.1.165
+    """)
+    return
+
+
+@app.cell
+def verdict(label, results, settings, summary):
+    verdict = {
+        **results,
+        "unit": f"units of {settings['outcome']}",
+        "summary": summary,
+        "limits": [
+            "Unless the groups were assigned at random, the difference is an association and not an effect.",
+            "Observations are treated as independent.",
+            "Rows without an outcome are left out.",
+            *(["The data are synthetic: the result tests the method, not a hypothesis."] if label.startswith("synthetic") else []),
+        ],
+        "data": label,
+        "seed": settings["seed"],
+    }
+    verdict
+    return
+
+
+@app.cell(hide_code=True)
+def appendix():
+    mo.md("""
+    ## Appendix: the functions and their tests
+
+    Every figure above is computed by the functions below. They depend on nothing but their arguments, and the tests at the end run
+    with the notebook: a failing test stops the study.
+    """)
+    return
+
+
+@app.function(hide_code=True)
 def safe(text: object) -> str:
     """Text from outside as inert Markdown: no tags, no formatting, one line."""
     return re.sub(r"[`*_\[\]$#|\\~{}]", lambda sign: f"&#{ord(sign[0])};", html.escape(" ".join(str(text).split())))
 
 
-@app.function
+@app.function(hide_code=True)
 def number(value: float, digits: int = 3) -> str:
     """A number for a sentence: `digits` significant digits, a true minus sign, thousands with thin spaces."""
     if value is None or not math.isfinite(value):
         return "not defined"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u2009").replace("-", "−")
     size = 0 if value == 0 else math.floor(math.log10(abs(value)))
     text = f"{value:,.{max(0, digits - 1 - size)}f}" if -4 <= size < 15 else f"{value:.{digits - 1}e}"
-    return text.replace(",", " ").replace("-", "−")
+    return text.replace(",", "\u2009").replace("-", "−")
 
 
-@app.function
+@app.function(hide_code=True)
+def percent(share: float, digits: int = 0) -> str:
+    """A share for a sentence: `6.5 %`."""
+    return f"{100 * share:.{digits}f} %"
+
+
+@app.function(hide_code=True)
 def p_text(p: float) -> str:
     """A p value for a sentence: `p = 0.031`, `p < 0.0001`."""
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
 
 
-@app.function
+@app.function(hide_code=True)
 def html_table(rows: list[dict], caption: str) -> mo.Html:
     """A plain table that also works in the static report; every text is escaped."""
     head = "".join(f"<th style='text-align:left;padding:4px 12px'>{html.escape(str(name))}</th>" for name in rows[0])
@@ -135,7 +578,7 @@ def html_table(rows: list[dict], caption: str) -> mo.Html:
     )
 
 
-@app.function
+@app.function(hide_code=True)
 def make_data(seed: int, effect: float) -> pd.DataFrame:
     """Two groups of a skewed score (mean 50, standard deviation about 10 points) with outliers and missing values.
 
@@ -152,7 +595,7 @@ def make_data(seed: int, effect: float) -> pd.DataFrame:
     return pd.concat(groups, ignore_index=True)
 
 
-@app.function
+@app.function(hide_code=True)
 def read_table(path: str) -> tuple[pd.DataFrame, dict]:
     """Any CSV, TSV, Parquet or Excel (.xlsx) file, judged by its content and not by its name.
 
@@ -186,7 +629,7 @@ def read_table(path: str) -> tuple[pd.DataFrame, dict]:
     return table, {"kind": kind, "encoding": "", "separator": "", "ragged": 0}
 
 
-@app.function
+@app.function(hide_code=True)
 def read_text_table(raw: bytes, name: str) -> tuple[pd.DataFrame, dict]:
     """Delimited text with unknown encoding and separator; see `read_table`."""
     encodings = ["utf-16"] if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ["utf-8-sig", "cp1252", "latin-1"]
@@ -224,7 +667,7 @@ def read_text_table(raw: bytes, name: str) -> tuple[pd.DataFrame, dict]:
     return table, {"kind": "text", "encoding": encoding, "separator": separator, "ragged": ragged}
 
 
-@app.function
+@app.function(hide_code=True)
 def unique_names(names: list[str]) -> list[str]:
     """Column names without gaps and repetitions: `column 3`, `price (2)`."""
     seen: Counter = Counter()
@@ -236,7 +679,7 @@ def unique_names(names: list[str]) -> list[str]:
     return result
 
 
-@app.function
+@app.function(hide_code=True)
 def as_numbers(column: pd.Series) -> pd.Series:
     """Numbers of a column; what cannot be read as a number becomes NaN.
 
@@ -266,7 +709,7 @@ def as_numbers(column: pd.Series) -> pd.Series:
     return plain
 
 
-@app.function
+@app.function(hide_code=True)
 def two_groups(table: pd.DataFrame, group: str, outcome: str, reference: str = "") -> dict:
     """Split the outcome by group: levels (reference, other), x and y (their values), rows and missing per group.
 
@@ -315,50 +758,7 @@ def two_groups(table: pd.DataFrame, group: str, outcome: str, reference: str = "
     }
 
 
-@app.cell
-def load(settings):
-    if settings["data"] in ("synthetic", "synthetic-null"):
-        data = make_data(settings["seed"], 6.0 if settings["data"] == "synthetic" else 0.0)
-        data.columns = [settings["group"], settings["outcome"]]
-    else:
-        data, _ = read_table(settings["data"])
-    groups = two_groups(data, settings["group"], settings["outcome"], settings["reference"])
-    return data, groups
-
-
-@app.cell
-def description(groups, label, settings):
-    _rows = [
-        {
-            settings["group"]: _name,
-            "rows": _rows_n,
-            "missing": f"{_missing} ({_missing / _rows_n:.1%})",
-            "mean": number(_v.mean()),
-            "standard deviation": number(_v.std(ddof=1)),
-            "median": number(np.median(_v)),
-            "quartiles": " to ".join(number(_q) for _q in np.quantile(_v, [0.25, 0.75])),
-            "range": f"{number(_v.min())} to {number(_v.max())}",
-        }
-        for _name, _v, _rows_n, _missing in zip(
-            groups["levels"], (groups["x"], groups["y"]), groups["rows"], groups["missing"], strict=True
-        )
-    ]
-    _lost = sum(groups["missing"])
-    mo.vstack(
-        [
-            mo.md("## The data"),
-            html_table(_rows, f"Outcome {settings['outcome']} by {settings['group']} ({label})"),
-            mo.md(
-                f"{sum(groups['rows'])} rows belong to one of the two groups; {_lost} of them ({_lost / sum(groups['rows']):.1%}) have no usable outcome"
-                + f" and {groups['no_group']} further rows have no group. All analyses use the remaining {len(groups['x']) + len(groups['y'])} rows."
-                + (f" {groups['unreadable']} outcome cells are not numbers and count as missing." if groups["unreadable"] else "")
-            ),
-        ]
-    )
-    return
-
-
-@app.function
+@app.function(hide_code=True)
 def density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """Gaussian kernel density (Silverman's rule) of at most 2000 of the values, scaled to a maximum of 1."""
     values = values[:: max(1, len(values) // 2000)]
@@ -368,69 +768,7 @@ def density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return height / height.max()
 
 
-@app.cell
-def raincloud(groups, label, settings):
-    _rng = np.random.default_rng(1)
-    _low, _high = min(groups["x"].min(), groups["y"].min()), max(groups["x"].max(), groups["y"].max())
-    _grid = np.linspace(_low - 0.05 * (_high - _low), _high + 0.05 * (_high - _low), 121)
-    _clouds, _points, _means = [], [], []
-    for _name, _v in zip(groups["levels"], (groups["x"], groups["y"]), strict=True):
-        _shown = _v if len(_v) <= 400 else _rng.choice(_v, 400, replace=False)
-        _clouds.append(pd.DataFrame({"level": _name, "value": _grid, "height": density(_v, _grid)}))
-        _points.append(pd.DataFrame({"level": _name, "value": _shown, "y": -0.12 - 0.45 * _rng.random(len(_shown))}))
-        _means.append({"level": _name, "value": _v.mean(), "text": f"mean {number(_v.mean())}", "low": -0.65, "high": 1.05})
-    _colour = alt.Color("level:N", scale=alt.Scale(domain=list(groups["levels"]), range=COLOURS), legend=None)
-    _x = alt.X("value:Q", title=settings["outcome"], scale=alt.Scale(zero=False, nice=False))
-    _layers = [
-        alt.layer(
-            alt.Chart(_clouds[_i]).mark_area(opacity=0.55).encode(_x, alt.Y("height:Q", axis=None, scale=alt.Scale(domain=[-0.65, 1.25])), _colour),
-            alt.Chart(_points[_i]).mark_circle(size=14, opacity=0.5).encode(_x, alt.Y("y:Q", axis=None), _colour),
-            alt.Chart(pd.DataFrame([_means[_i]])).mark_rule(strokeWidth=2, color="black").encode(_x, alt.Y("low:Q"), alt.Y2("high:Q")),
-            alt.Chart(pd.DataFrame([_means[_i]])).mark_text(align="left", dx=5, dy=-2).encode(_x, alt.Y("high:Q"), text="text:N"),
-        ).properties(width=620, height=130, title=alt.Title(str(groups["levels"][_i]), anchor="start", fontSize=12))
-        for _i in (0, 1)
-    ]
-    _chart = alt.vconcat(*_layers, spacing=4).resolve_scale(x="shared").properties(title=f"Distribution of {settings['outcome']} in each group ({label})")
-    _share = rank_test(groups["x"], groups["y"])["superiority"]
-    mo.vstack(
-        [
-            _chart,
-            mo.md(
-                f"Cloud: density. Dots: observations{' (400 drawn at random per group)' if max(len(groups['x']), len(groups['y'])) > 400 else ''}. Black line: mean. "
-                + f"In {_share:.0%} of all pairs the member of *{safe(groups['levels'][1])}* has the higher value (ties count half; 50 % would mean no tendency)."
-            ),
-        ]
-    )
-    return
-
-
-@app.cell(hide_code=True)
-def method(settings):
-    mo.md(rf"""
-    ## Method
-
-    The effect is the difference of the means, second group minus reference, with the standard error of Welch (1947), which does not
-    assume equal spread:
-
-    $$\hat\Delta = \bar y - \bar x, \qquad \mathrm{{se}} = \sqrt{{s_x^2/n_x + s_y^2/n_y}}, \qquad t = \hat\Delta/\mathrm{{se}}.$$
-
-    Its 95 % interval is the **studentised bootstrap**: rows are drawn with replacement within each group, $t^* = (\hat\Delta^* - \hat\Delta)/\mathrm{{se}}^*$ is
-    computed each time, and its quantiles $q$ replace those of a normal distribution,
-    $[\hat\Delta - q_{{0.975}}\,\mathrm{{se}},\ \hat\Delta - q_{{0.025}}\,\mathrm{{se}}]$ (Efron and Tibshirani 1993, section 12.5). It follows skewed data, where the
-    textbook interval does not. With fewer than 8 values in a group resampling has too little to work with, and the Welch interval is used; an outcome
-    with only two values is compared as shares (Newcombe 1998).
-
-    The **permutation test** exchanges the group labels and recomputes $t$; studentising keeps it valid when the spreads differ (Chung and Romano 2013).
-    With $b$ of $m$ random exchanges at least as extreme, $p = (b+1)/(m+1)$, which is never zero (Phipson and Smyth 2010); small data sets are enumerated completely.
-
-    The standardised effect is **Hedges' g**, the difference in pooled standard deviations with the correction for small samples (Hedges 1981); differences within
-    ±{settings["margin"]:g} count as too small to matter. The claim is called *supported* only if the interval excludes zero, the permutation test gives
-    $p \le 0.05$, and the trimmed means do not point the other way.
-    """)
-    return
-
-
-@app.function
+@app.function(hide_code=True)
 def t_tail(t: float, df: float) -> float:
     """P(|T| > |t|) for Student's t, by the continued fraction of the incomplete beta function."""
     if not math.isfinite(t):
@@ -454,7 +792,7 @@ def t_tail(t: float, df: float) -> float:
     return 1 - front * f if flip else front * f
 
 
-@app.function
+@app.function(hide_code=True)
 def t_quantile(tail: float, df: float) -> float:
     """The t with P(|T| > t) = tail, by bisection."""
     low, high = 0.0, 1.0
@@ -466,7 +804,7 @@ def t_quantile(tail: float, df: float) -> float:
     return (low + high) / 2
 
 
-@app.function
+@app.function(hide_code=True)
 def welch(x: np.ndarray, y: np.ndarray) -> dict:
     """Difference of means y − x with Welch's standard error, t, degrees of freedom, p value and 95 % interval."""
     vx, vy = x.var(ddof=1) / len(x), y.var(ddof=1) / len(y)
@@ -476,7 +814,7 @@ def welch(x: np.ndarray, y: np.ndarray) -> dict:
     return {"diff": diff, "se": se, "t": diff / se, "df": df, "p": t_tail(diff / se, df), "low": diff - half, "high": diff + half}
 
 
-@app.function
+@app.function(hide_code=True)
 def hedges(mean_x, var_x, n_x, mean_y, var_y, n_y):
     """Hedges' g from means, variances (ddof 1) and sizes; works on arrays of resamples."""
     df = n_x + n_y - 2
@@ -486,13 +824,13 @@ def hedges(mean_x, var_x, n_x, mean_y, var_y, n_y):
         return correction * (mean_y - mean_x) / pooled
 
 
-@app.function
+@app.function(hide_code=True)
 def resamples_for(n: int) -> int:
     """How many resamples: 9999, fewer for large data, where each costs more and the answer is smoother."""
     return int(min(9999, max(999, 20_000_000 // n)))
 
 
-@app.function
+@app.function(hide_code=True)
 def bootstrap(x: np.ndarray, y: np.ndarray, seed: int) -> dict:
     """Resampled means and variances of both groups, and from them the differences, t* and Hedges' g."""
     rng = np.random.default_rng([seed, 1])
@@ -510,7 +848,7 @@ def bootstrap(x: np.ndarray, y: np.ndarray, seed: int) -> dict:
     return {"diff": diff + my - mx, "t": t[np.isfinite(t)], "g": g[np.isfinite(g)]}
 
 
-@app.function
+@app.function(hide_code=True)
 def newcombe(a: int, m: int, b: int, n: int, tail: float = 0.05) -> tuple[float, float]:
     """Newcombe's (1998, method 10) interval of b/n − a/m, from Wilson's intervals of the two shares."""
     z = NormalDist().inv_cdf(1 - tail / 2)
@@ -524,7 +862,7 @@ def newcombe(a: int, m: int, b: int, n: int, tail: float = 0.05) -> tuple[float,
     return p2 - p1 - math.hypot(p2 - l2, u1 - p1), p2 - p1 + math.hypot(u2 - p2, p1 - l1)
 
 
-@app.function
+@app.function(hide_code=True)
 def difference_interval(x: np.ndarray, y: np.ndarray, boot: dict, tail: float = 0.05) -> tuple[float, float, str]:
     """Interval of the difference of means and its name.
 
@@ -543,7 +881,7 @@ def difference_interval(x: np.ndarray, y: np.ndarray, boot: dict, tail: float = 
     return float(w["diff"] - upper * w["se"]), float(w["diff"] - lower * w["se"]), "studentised bootstrap"
 
 
-@app.function
+@app.function(hide_code=True)
 def g_interval(x: np.ndarray, y: np.ndarray, boot: dict, tail: float) -> tuple[float, float]:
     """Bias-corrected and accelerated (BCa) bootstrap interval of Hedges' g (Efron 1987)."""
     normal = NormalDist()
@@ -576,7 +914,7 @@ def g_interval(x: np.ndarray, y: np.ndarray, boot: dict, tail: float) -> tuple[f
     return float(low), float(high)
 
 
-@app.function
+@app.function(hide_code=True)
 def permutation(x: np.ndarray, y: np.ndarray, seed: int) -> dict:
     """Permutation test of Welch's t: p, the permuted t values, their number, and whether all were enumerated.
 
@@ -617,7 +955,7 @@ def permutation(x: np.ndarray, y: np.ndarray, seed: int) -> dict:
     return {"p": p, "t": sign * t, "observed": float(sign * observed), "count": len(t), "extreme": extreme, "exact": exact}
 
 
-@app.function
+@app.function(hide_code=True)
 def rank_test(x: np.ndarray, y: np.ndarray) -> dict:
     """Mann-Whitney test (normal approximation, ties and continuity corrected) with P(Y > X) and the rank-biserial correlation."""
     nx, ny = len(x), len(y)
@@ -641,7 +979,7 @@ def rank_test(x: np.ndarray, y: np.ndarray) -> dict:
     }
 
 
-@app.function
+@app.function(hide_code=True)
 def yuen(x: np.ndarray, y: np.ndarray, trim: float) -> dict:
     """Yuen's (1974) comparison of trimmed means: difference, p value, 95 % interval. `trim` is the share cut at each end."""
     parts = []
@@ -659,7 +997,7 @@ def yuen(x: np.ndarray, y: np.ndarray, trim: float) -> dict:
     return {"diff": diff, "p": float(t_tail(diff / se, df)), "low": float(diff - half), "high": float(diff + half)}
 
 
-@app.function
+@app.function(hide_code=True)
 def power_of(effect: float, nx: int, ny: int, tail: float = 0.05) -> float:
     """Power of the two-sided t test for a true standardised difference `effect`: the noncentral t by quadrature."""
     df = nx + ny - 2
@@ -670,7 +1008,7 @@ def power_of(effect: float, nx: int, ny: int, tail: float = 0.05) -> float:
     return float(np.trapezoid(np.exp(log_density) * inside, s))
 
 
-@app.function
+@app.function(hide_code=True)
 def detectable_effect(nx: int, ny: int, power: float = 0.8) -> float:
     """The standardised difference that these group sizes detect with the given power (two-sided 5 %)."""
     low, high = 0.0, 1.0
@@ -682,7 +1020,7 @@ def detectable_effect(nx: int, ny: int, power: float = 0.8) -> float:
     return (low + high) / 2
 
 
-@app.function
+@app.function(hide_code=True)
 def missing_p(rows: list[int], missing: list[int]) -> float:
     """Fisher's exact test: is the share of missing outcomes different in the two groups?"""
     n, k, total = sum(rows), rows[0], sum(missing)
@@ -752,264 +1090,13 @@ def analyse(data: pd.DataFrame, parameters: dict) -> dict:
     }
 
 
-@app.function
+@app.function(hide_code=True)
 def science(seed: int, null: bool) -> dict:
     """One simulated study for `make science`: the verdict's figures and the true difference of the means."""
     effect = 0.0 if null else 6.0
     figures = analyse(make_data(seed, effect), {"group": "group", "outcome": "outcome", "seed": seed, "margin": 0.2})
     return {**{key: figures[key] for key in ("supported", "estimate", "ci_low", "ci_high")}, "truth": effect}
 
-
-
-@app.cell
-def estimate(data, groups, settings):
-    results = analyse(data, settings)
-    boot = bootstrap(groups["x"], groups["y"], settings["seed"])
-    shuffled = permutation(groups["x"], groups["y"], settings["seed"])
-    return boot, results, shuffled
-
-
-@app.cell
-def difference(boot, groups, label, results, settings):
-    _low, _high = np.quantile(boot["diff"], [0.0005, 0.9995])
-    _height, _edges = np.histogram(boot["diff"], bins=60, range=(_low, _high))
-    _bars = pd.DataFrame({"from": _edges[:-1], "to": _edges[1:], "count": _height})
-    _marks = pd.DataFrame(
-        {
-            "x": [0.0, results["estimate"], results["ci_low"], results["ci_high"]],
-            "line": ["no difference", "observed difference", "95 % interval", "95 % interval"],
-        }
-    )
-    _chart = alt.layer(
-        alt.Chart(_bars).mark_bar(color="#b8c9d9").encode(alt.X("from:Q", title=f"difference of the mean {settings['outcome']}"), alt.X2("to:Q"), alt.Y("count:Q", title="resamples")),
-        alt.Chart(_marks)
-        .mark_rule(strokeWidth=2)
-        .encode(
-            alt.X("x:Q"),
-            alt.Color("line:N", title=None, scale=alt.Scale(domain=["no difference", "observed difference", "95 % interval"], range=["black", "#D55E00", "#0072B2"])),
-            alt.StrokeDash("line:N", title=None, scale=alt.Scale(domain=["no difference", "observed difference", "95 % interval"], range=[[4, 3], [1, 0], [1, 0]])),
-        ),
-    ).properties(width=620, height=220, title=f"Difference of the means, resampled {len(boot['diff'])} times ({label})")
-    mo.vstack(
-        [
-            mo.md("## How large is the difference?"),
-            _chart,
-            mo.md(
-                f"The mean of *{safe(results['compared'])}* is {number(results['mean_compared'])}, that of *{safe(results['reference'])}* {number(results['mean_reference'])}: "
-                + f"a difference of **{number(results['estimate'])}** (95 % {results['interval_method']} interval {number(results['ci_low'])} to {number(results['ci_high'])}). "
-                + ("The interval contains zero: the data are compatible with no difference." if results["ci_low"] <= 0 <= results["ci_high"] else "The interval does not contain zero.")
-            ),
-        ]
-    )
-    return
-
-
-@app.cell
-def effect_size(label, results):
-    _data = pd.DataFrame([{"g": results["hedges_g"], "low": results["g_ci_low"], "high": results["g_ci_high"], "y": "Hedges' g"}])
-    _reach = 1.15 * max(abs(results["g_ci_low"]), abs(results["g_ci_high"]), results["margin"], 0.5)
-    _band = pd.DataFrame([{"low": -results["margin"], "high": results["margin"]}])
-    _x = alt.X("low:Q", title="difference in pooled standard deviations", scale=alt.Scale(domain=[-_reach, _reach]))
-    _chart = alt.layer(
-        alt.Chart(_band).mark_rect(color="#dddddd", opacity=0.7).encode(_x, alt.X2("high:Q")),
-        alt.Chart(pd.DataFrame({"low": [0]})).mark_rule(strokeDash=[4, 3]).encode(_x),
-        alt.Chart(_data).mark_rule(strokeWidth=3, color="#0072B2").encode(_x, alt.X2("high:Q"), alt.Y("y:N", title=None)),
-        alt.Chart(_data).mark_circle(size=120, color="#D55E00", opacity=1).encode(alt.X("g:Q"), alt.Y("y:N")),
-    ).properties(width=620, height=70, title=f"Standardised effect and the zone that is too small to matter ({label})")
-    _words = (
-        "lies entirely inside the zone: the groups are practically equivalent"
-        if results["equivalent"]
-        else "does not lie inside the zone: a difference that matters cannot be excluded"
-    )
-    mo.vstack(
-        [
-            _chart,
-            mo.md(
-                f"Hedges' g is **{number(results['hedges_g'])}** (95 % BCa interval {number(results['g_ci_low'])} to {number(results['g_ci_high'])}). Grey: ±{results['margin']:g}, "
-                + f"the smallest difference that matters. The 90 % interval {_words} (two one-sided tests at 5 %; Schuirmann 1987)."
-            ),
-        ]
-    )
-    return
-
-
-@app.cell
-def chance(label, results, shuffled):
-    _finite = shuffled["t"][np.isfinite(shuffled["t"])]
-    _reach = 1.05 * max(abs(_finite).max(), abs(shuffled["observed"]) if math.isfinite(shuffled["observed"]) else 0)
-    _height, _edges = np.histogram(_finite, bins=61, range=(-_reach, _reach))
-    _bars = pd.DataFrame({"from": _edges[:-1], "to": _edges[1:], "count": _height})
-    _marks = pd.DataFrame({"x": [shuffled["observed"], -shuffled["observed"]], "line": ["observed t", "as far on the other side"]})
-    _chart = alt.layer(
-        alt.Chart(_bars).mark_bar(color="#b8c9d9").encode(alt.X("from:Q", title="Welch's t after exchanging labels"), alt.X2("to:Q"), alt.Y("count:Q", title="label exchanges")),
-        alt.Chart(_marks).mark_rule(strokeWidth=2).encode(alt.X("x:Q"), alt.Color("line:N", title=None, scale=alt.Scale(range=["#D55E00", "#999999"], domain=["observed t", "as far on the other side"]))),
-    ).properties(width=620, height=200, title=f"What chance alone produces ({label})")
-    _how = f"all {number(shuffled['count'], 9)} possible exchanges" if shuffled["exact"] else f"{number(shuffled['count'], 9)} random exchanges"
-    mo.vstack(
-        [
-            mo.md("## Could it be chance?"),
-            _chart,
-            mo.md(
-                f"Of {_how} of the labels, {shuffled['extreme']} give a t at least as far from zero as the observed {number(shuffled['observed'])}: "
-                + f"**{p_text(results['p_value'])}**. Welch's t test, which leans on the normal distribution, gives {p_text(results['welch_p'])} "
-                + f"with {number(results['welch_df'])} degrees of freedom."
-            ),
-        ]
-    )
-    return
-
-
-@app.cell
-def robustness_trimmed(groups, label, results, settings):
-    _rows = [{"cut": f"{_cut:.0%}", **yuen(groups["x"], groups["y"], _cut)} for _cut in (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)]
-    _table = pd.DataFrame(_rows)
-    _chart = alt.layer(
-        alt.Chart(pd.DataFrame({"diff": [0]})).mark_rule(strokeDash=[4, 3]).encode(alt.Y("diff:Q")),
-        alt.Chart(_table.dropna(subset=["low"])).mark_rule(strokeWidth=3, color="#0072B2").encode(alt.X("cut:N", sort=None), alt.Y("low:Q"), alt.Y2("high:Q")),
-        alt.Chart(_table)
-        .mark_circle(size=90, color="#D55E00", opacity=1)
-        .encode(alt.X("cut:N", sort=None, title="share of each group cut at both ends", axis=alt.Axis(labelAngle=0)), alt.Y("diff:Q", title=f"difference of trimmed means of {settings['outcome']}")),
-    ).properties(width=620, height=220, title=f"Does the result hang on extreme values? ({label})")
-    _spread = _table["diff"]
-    mo.vstack(
-        [
-            mo.md("## Robustness"),
-            _chart,
-            mo.md(
-                f"Cutting up to 40 % at each end moves the difference between {number(_spread.min())} and {number(_spread.max())} (untrimmed: {number(results['estimate'])}). "
-                + (
-                    f"Yuen's test with 20 % trimming gives {number(results['trimmed_difference'])}, {p_text(results['trimmed_p'])}. "
-                    if results["trimmed_p"] is not None
-                    else "With 20 % trimming no variation is left, so Yuen's test is not defined. "
-                )
-                + ("The sign is the same throughout." if (_spread > 0).all() or (_spread < 0).all() else "**The sign is not the same throughout.**")
-            ),
-        ]
-    )
-    return
-
-
-@app.cell
-def robustness_shift(groups, label, results, settings):
-    _deciles = np.arange(1, 10) / 10
-    _rng = np.random.default_rng([settings["seed"], 3])
-    _draws = [
-        np.quantile(_v[_rng.integers(0, len(_v), (500, len(_v)))] if len(_v) <= 4000 else _rng.choice(_v, (500, 4000)), _deciles, axis=1)
-        for _v in (groups["x"], groups["y"])
-    ]
-    _width = [math.sqrt(max(1.0, len(_v) / 4000)) for _v in (groups["x"], groups["y"])]
-    _error = np.sqrt(sum((_d.std(axis=1) / _w) ** 2 for _d, _w in zip(_draws, _width, strict=True)))
-    _diff = np.quantile(groups["y"], _deciles) - np.quantile(groups["x"], _deciles)
-    _table = pd.DataFrame({"decile": [f"{_d:.0%}" for _d in _deciles], "diff": _diff, "low": _diff - 1.96 * _error, "high": _diff + 1.96 * _error})
-    _chart = alt.layer(
-        alt.Chart(pd.DataFrame({"diff": [0]})).mark_rule(strokeDash=[4, 3]).encode(alt.Y("diff:Q")),
-        alt.Chart(pd.DataFrame({"diff": [results["estimate"]]})).mark_rule(color="#D55E00").encode(alt.Y("diff:Q")),
-        alt.Chart(_table).mark_rule(strokeWidth=3, color="#0072B2").encode(alt.X("decile:N", sort=None), alt.Y("low:Q"), alt.Y2("high:Q")),
-        alt.Chart(_table)
-        .mark_circle(size=90, color="#0072B2", opacity=1)
-        .encode(alt.X("decile:N", sort=None, title="quantile", axis=alt.Axis(labelAngle=0)), alt.Y("diff:Q", title=f"difference of the quantiles of {settings['outcome']}")),
-    ).properties(width=620, height=220, title=f"Is the shift the same for low and high values? ({label})")
-    _same = int((np.sign(_diff) == np.sign(results["estimate"])).sum())
-    mo.vstack(
-        [
-            _chart,
-            mo.md(
-                f"Orange: difference of the means. {_same} of 9 deciles differ in the same direction as the means. By ranks alone (Mann-Whitney) the rank-biserial correlation is "
-                + f"{number(results['rank_biserial'])}, {p_text(results['mann_whitney_p'])}. The intervals are per decile (bootstrap standard error) and not corrected for looking at nine of them."
-            ),
-        ]
-    )
-    return
-
-
-@app.cell
-def power(label, results):
-    _reach = max(1.0, 1.5 * results["detectable_g"], 1.2 * abs(results["hedges_g"]))
-    _curve = pd.DataFrame({"effect": np.linspace(0, _reach, 41)})
-    _curve["power"] = [power_of(_e, results["n_reference"], results["n_compared"]) for _e in _curve["effect"]]
-    _marks = pd.DataFrame({"effect": [results["margin"], results["detectable_g"]], "line": ["smallest difference that matters", "detected with 80 % power"]})
-    _chart = alt.layer(
-        alt.Chart(_curve).mark_line(color="#0072B2").encode(alt.X("effect:Q", title="true difference (standard deviations)"), alt.Y("power:Q", title="power", scale=alt.Scale(domain=[0, 1]))),
-        alt.Chart(pd.DataFrame({"power": [0.8]})).mark_rule(strokeDash=[4, 3]).encode(alt.Y("power:Q")),
-        alt.Chart(_marks).mark_rule(strokeWidth=2).encode(alt.X("effect:Q"), alt.Color("line:N", title=None, scale=alt.Scale(range=["#999999", "#D55E00"], domain=list(_marks["line"])))),
-    ).properties(width=620, height=200, title=f"What could this sample have found? ({label})")
-    _sd = math.sqrt(
-        ((results["n_reference"] - 1) * results["sd_reference"] ** 2 + (results["n_compared"] - 1) * results["sd_compared"] ** 2)
-        / (results["n_reference"] + results["n_compared"] - 2)
-    )
-    mo.vstack(
-        [
-            mo.md("## Power"),
-            _chart,
-            mo.md(
-                f"With {results['n_reference']} and {results['n_compared']} observations a true difference of {number(results['detectable_g'])} standard deviations "
-                + f"({number(results['detectable_g'] * _sd)} in units of the outcome) is found in 80 % of such studies, and one of {results['margin']:g} in {results['power_at_margin']:.0%}. "
-                + "Power is computed for given differences and never from the observed one, which would only restate the p value (Hoenig and Heisey 2001)."
-            ),
-        ]
-    )
-    return
-
-
-@app.cell
-def assumptions(groups, results):
-    _x, _y = groups["x"], groups["y"]
-    _ratio = max(_x.std(), _y.std()) / min(_x.std(), _y.std()) if min(_x.std(), _y.std()) > 0 else math.inf
-    _skew = max((abs(((_v - _v.mean()) ** 3).mean() / _v.std() ** 3) if _v.std() > 0 else 0.0 for _v in (_x, _y)))
-    _far = sum(int((abs(_v - np.median(_v)) > 3.5 * 1.4826 * np.median(abs(_v - np.median(_v)))).sum()) if np.median(abs(_v - np.median(_v))) > 0 else 0 for _v in (_x, _y))
-    _missing = missing_p(groups["rows"], groups["missing"])
-    _n = len(_x) + len(_y)
-    _ties = 1 - len(np.unique(np.concatenate([_x, _y]))) / _n
-    _checks = [
-        {"question": "Are the observations independent?", "finding": "not visible in a table of two columns", "consequence": "repeated rows of one person or place make every interval here too narrow"},
-        {"question": "Is the spread equal?", "finding": f"the larger standard deviation is {number(_ratio)} times the smaller", "consequence": "none: Welch's standard error does not need it"},
-        {"question": "Is the outcome skewed?", "finding": f"largest absolute skewness {number(_skew)}", "consequence": "the bootstrap interval follows it" if _skew > 0.5 else "none"},
-        {"question": "Are there extreme values?", "finding": f"{_far} of {_n} lie more than 3.5 robust standard deviations from their median", "consequence": "see the trimmed means" if _far else "none"},
-        {
-            "question": "Are outcomes missing evenly?",
-            "finding": f"{groups['missing'][0]} of {groups['rows'][0]} against {groups['missing'][1]} of {groups['rows'][1]} (Fisher's exact test: {p_text(_missing)})",
-            "consequence": "uneven loss can create or hide a difference" if _missing < 0.05 else "no sign of uneven loss",
-        },
-        {"question": "Are there many equal values?", "finding": f"{_ties:.0%} of the values repeat another one", "consequence": "the rank test is corrected for it" if _ties > 0.05 else "none"},
-        {"question": "Are the groups large enough?", "finding": f"{len(_x)} and {len(_y)}", "consequence": "small: intervals are rough" if min(len(_x), len(_y)) < 20 else "yes"},
-    ]
-    _tip = sum(groups["missing"]) / sum(groups["rows"])
-    mo.vstack(
-        [
-            html_table(_checks, "Assumptions, what the data say, and what follows"),
-            mo.md(
-                f"If every missing outcome were equal to the overall mean, the difference would shrink to about {number(results['estimate'] * (1 - _tip))}." if _tip else "No outcome is missing."
-            ),
-        ]
-    )
-    return
-
-
-@app.cell(hide_code=True)
-def limitations(label):
-    mo.md(f"""
-    ## Limitations
-
-    - A difference between groups is not an effect of the group: unless membership was assigned at random, anything that differs between
-      the groups can explain it.
-    - The observations are treated as independent draws. Clusters, repeated measurements and time order are not modelled.
-    - Rows without an outcome are left out, which is harmless only if they are missing for reasons unrelated to the outcome.
-    - One outcome was compared once. If it was picked among several because it looked interesting, the p value is too small.
-    {"- **The data are synthetic.** The true difference is known, so this run tests the method and not a hypothesis." if label.startswith("synthetic") else ""}
-
-    ## References
-
-    - Chung, Romano (2013). Exact and asymptotically robust permutation tests. *Annals of Statistics* 41, 484–507. doi:10.1214/13-AOS1090
-    - Efron, Tibshirani (1993). *An Introduction to the Bootstrap*. Chapman & Hall. · Efron (1987). Better bootstrap confidence intervals. *JASA* 82, 171–185. doi:10.1080/01621459.1987.10478410
-    - Hedges (1981). Distribution theory for Glass's estimator of effect size. *J. Educational Statistics* 6, 107–128. doi:10.3102/10769986006002107
-    - Hoenig, Heisey (2001). The abuse of power. *American Statistician* 55, 19–24. doi:10.1198/000313001300339897
-    - Mann, Whitney (1947). *Annals of Mathematical Statistics* 18, 50–60. doi:10.1214/aoms/1177730491
-    - Newcombe (1998). Interval estimation for the difference between independent proportions. *Statistics in Medicine* 17, 873–890.
-    - Phipson, Smyth (2010). Permutation p-values should never be zero. *Stat. Appl. Genet. Mol. Biol.* 9, 39. doi:10.2202/1544-6115.1585
-    - Schuirmann (1987). *J. Pharmacokinetics and Biopharmaceutics* 15, 657–680. doi:10.1007/BF01068419
-    - Welch (1947). *Biometrika* 34, 28–35. doi:10.1093/biomet/34.1-2.28 · Yuen (1974). *Biometrika* 61, 165–170. doi:10.1093/biomet/61.1.165
-    """)
-    return
 
 
 @app.cell
@@ -1049,64 +1136,6 @@ def test_planted_difference():
     _null = analyse(make_data(3, 0.0), _settings)
     assert not _null["supported"]
     assert _null["ci_low"] < 0 < _null["ci_high"]
-    return
-
-
-@app.cell
-def figure(groups, label, results, settings):
-    _fig, (_left, _right) = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained", width_ratios=[1.5, 1])
-    _rng = np.random.default_rng(2)
-    for _i, (_name, _v) in enumerate(zip(groups["levels"], (groups["x"], groups["y"]), strict=True)):
-        _shown = _v if len(_v) <= 400 else _rng.choice(_v, 400, replace=False)
-        _left.plot(_shown, _i - 0.08 - 0.25 * _rng.random(len(_shown)), ".", color=COLOURS[_i], alpha=0.5, markersize=4)
-        _grid = np.linspace(_v.min(), _v.max(), 200)
-        _left.fill_between(_grid, _i, _i + 0.5 * density(_v, _grid), color=COLOURS[_i], alpha=0.5, linewidth=0)
-        _left.plot([_v.mean()] * 2, [_i - 0.35, _i + 0.55], color="black", linewidth=1.5)
-    _left.set_yticks([0, 1], [str(_n)[:24] for _n in groups["levels"]])
-    _left.set(xlabel=str(settings["outcome"])[:60], ylim=(-0.5, 1.7))
-    _left.set_title("Observations, density and mean", fontsize=10)
-    _right.axvspan(-results["margin"], results["margin"], color="#dddddd", label="too small to matter")
-    _right.axvline(0, color="black", linestyle="--", linewidth=1)
-    _right.plot([results["g_ci_low"], results["g_ci_high"]], [0, 0], color="#0072B2", linewidth=3)
-    _right.plot(results["hedges_g"], 0, "o", color="#D55E00", markersize=9)
-    _right.set(yticks=[], ylim=(-1, 1), xlabel="Hedges' g (standard deviations)")
-    _right.set_title(f"g = {results['hedges_g']:.2f} with 95 % interval, {p_text(results['p_value'])}", fontsize=10)
-    _right.legend(loc="lower right", fontsize=8, frameon=False)
-    _fig.suptitle(label.replace("$", r"\$"), fontsize=9, color="#555555")
-    _fig
-    return
-
-
-@app.cell
-def verdict(label, results, settings):
-    _first = (
-        f"The mean {settings['outcome']} is {number(results['mean_compared'])} in {results['compared']} and {number(results['mean_reference'])} in {results['reference']}, a difference of {number(results['estimate'])} "
-        + f"(95 % interval {number(results['ci_low'])} to {number(results['ci_high'])}; Hedges' g {number(results['hedges_g'])}; permutation test {p_text(results['p_value'])}; "
-        + f"{results['n_reference']} and {results['n_compared']} observations; {label})."
-    )
-    if results["supported"]:
-        _second = f"The claim that the means differ is supported; with 20 % trimming at each end the difference is {number(results['trimmed_difference'])}."
-    elif results["equivalent"]:
-        _second = f"The claim that the means differ is not supported, and the groups are equivalent within ±{results['margin']:g} standard deviations."
-    else:
-        _second = (
-            f"The claim that the means differ is not supported; differences beyond ±{results['margin']:g} standard deviations cannot be excluded "
-            + f"(this sample finds a true difference of {number(results['detectable_g'])} standard deviations with 80 % power)."
-        )
-    verdict = {
-        **results,
-        "unit": f"units of {settings['outcome']}",
-        "summary": f"{_first} {_second}",
-        "limits": [
-            "Unless the groups were assigned at random, the difference is an association and not an effect.",
-            "Observations are treated as independent.",
-            "Rows without an outcome are left out.",
-            *(["The data are synthetic: the result tests the method, not a hypothesis."] if label.startswith("synthetic") else []),
-        ],
-        "data": label,
-        "seed": settings["seed"],
-    }
-    verdict
     return
 
 

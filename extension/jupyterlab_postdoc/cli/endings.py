@@ -1,0 +1,152 @@
+"""What is said when a research run has ended: the verdict, where everything is, and what to do next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from .follow import Ending
+from .problems import DONE, FAILED, USAGE
+from .render import figures
+from .screen import Screen
+from .server import Server
+from .text import clean, duration, one_line
+
+Frame = dict[str, Any]
+_WHY = {
+    "max_turns": "it used all the turns it was given",
+    "budget": "it used up its budget",
+    "user": "it was stopped",
+    "crash": "it crashed",
+}
+
+
+class Places:
+    """Where the project lies, as a person at this terminal would write it."""
+
+    def __init__(self, project: Frame | None, server: Server) -> None:
+        project = project or {}
+        self._root = server.root
+        path = project.get("path") or ""
+        self.repo = self._local(path) if path else None
+        self.repo_shown = self._shown(path)
+        self.notebook = self._shown(project.get("notebook"), path)
+        self.report = self._shown(project.get("report"), path)
+        self.report_file = self._existing(project.get("report"), path)
+        self.commit = one_line(project.get("commit") or "")
+
+    def _local(self, path: str, within: str = "") -> Path | None:
+        if self._root is None:
+            return None
+        base = (self._root / within / path) if within else self._root / path
+        if within and not base.exists() and (self._root / path).exists():
+            base = self._root / path  # already relative to the root
+        return base
+
+    def _shown(self, path: object, within: str = "") -> str:
+        if not path:
+            return ""
+        text = one_line(path)
+        local = self._local(str(path), within)
+        if local is None:
+            return text
+        relative = os.path.relpath(local, Path.cwd())
+        return str(local) if relative.startswith("..") else relative
+
+    def _existing(self, path: object, within: str) -> Path | None:
+        local = self._local(str(path), within) if path else None
+        return local if local is not None and local.is_file() else None
+
+
+def tell(screen: Screen, ending: Ending, chat: Frame, server: Server, again: str) -> int:
+    """Print the end of a research run; returns the exit code. `again` is the command that ran it."""
+    places = Places(chat.get("project"), server)
+    if ending.success:
+        _verdict(screen, ending)
+        _where(screen, places)
+        _next(screen, places, again)
+        return DONE
+    _stopped(screen, ending, places, str(chat.get("id", "")))
+    return exit_code(ending)
+
+
+def exit_code(ending: Ending) -> int:
+    """0 done, 2 when what was asked for cannot be used, else 1."""
+    if ending.success:
+        return DONE
+    if ending.unanswered is not None or (ending.error or {}).get("code") in {"bad_message", "not_found"}:
+        return USAGE
+    return FAILED
+
+
+def _verdict(screen: Screen, ending: Ending) -> None:
+    result = ending.result or {}
+    verdict = result.get("verdict")
+    screen.line()
+    if isinstance(verdict, dict):
+        supported = verdict.get("supported")
+        said = "supported by the data" if supported else "not supported by the data"
+        screen.line(f"Verdict: {said}", "bold", "green" if supported else "yellow")
+        if verdict.get("claim"):
+            screen.line(f"Claim: {clean(verdict['claim'])}", indent="  ")
+        screen.line(clean(verdict.get("summary") or result.get("summary") or ""), indent="  ")
+        if facts := figures(verdict):
+            screen.line(f"({facts})", "dim", indent="  ")
+        if verdict.get("data"):
+            screen.line(f"Data: {one_line(verdict['data'])}", indent="  ")
+    elif result.get("summary"):
+        screen.line("Result", "bold")
+        screen.line(clean(result["summary"]), indent="  ")
+    took = duration(result.get("duration_ms"))
+    if result.get("provider") == "template":
+        by = "Written by a research template; no language model took part and nothing was paid"
+        screen.line(f"{by} ({took})." if took else f"{by}.", "dim", indent="  ")
+
+
+def _where(screen: Screen, places: Places) -> None:
+    rows = [
+        ("Notebook", places.notebook),
+        ("Report", places.report),
+        ("Repository", places.repo_shown + (f"  (commit {places.commit[:10]})" if places.commit else "")),
+    ]
+    screen.line()
+    for name, value in rows:
+        if value.strip():
+            screen.line(f"{name:<11} {value}", indent="  ")
+
+
+def _next(screen: Screen, places: Places, again: str) -> None:
+    screen.line()
+    screen.line("What next", "bold")
+    if places.report_file:
+        screen.line(f"- Read the report in a browser: {places.report_file.resolve().as_uri()}", indent="  ")
+    if places.notebook:
+        screen.line(f"- Change a control and look again: marimo edit {shlex.quote(places.notebook)}", indent="  ")
+    if places.repo_shown:
+        screen.line(f"- See each step: git -C {shlex.quote(places.repo_shown)} log --stat", indent="  ")
+    screen.line(f"- Use your own data: {again} --param data=FILE.csv", indent="  ")
+
+
+def _stopped(screen: Screen, ending: Ending, places: Places, chat: str) -> None:
+    result = ending.result or {}
+    why = str(result.get("stop_reason") or ending.reason or ending.state or "")
+    screen.line()
+    if ending.state == "stopped" or why in {"user", "stopped"}:
+        screen.line("Stopped, as you asked.", "bold", "yellow")
+    elif ending.state == "paused":
+        screen.line(f"Paused: {_WHY.get(ending.reason, one_line(ending.reason) or 'it waits')}.", "bold", "yellow")
+    else:
+        screen.line(f"The research did not finish: {_WHY.get(why, one_line(why) or 'see above')}.", "bold", "red")
+    kept = [f"the notebook {places.notebook}"] if places.notebook else []
+    if ending.commits:
+        commits = "1 commit" if ending.commits == 1 else f"{ending.commits} commits"
+        kept.append(f"{commits} in {places.repo_shown or 'the repository'}")
+    elif places.repo_shown:
+        kept.append(f"the repository {places.repo_shown}")
+    kept.append("the whole conversation")
+    screen.line(f"Kept: {', '.join(kept)}.", indent="  ")
+    if chat and ending.unanswered is None:
+        screen.line(f"Carry on: jupyter postdoc resume {chat}", indent="  ")
+        screen.line(f"Look back: jupyter postdoc chats show {chat}", indent="  ")

@@ -1,0 +1,153 @@
+"""The command line itself. Nothing here is slow to import: `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+EXIT_CODES = "Exit codes: 0 done, 1 failed or stopped, 2 wrong use (also: no template fits), 3 no connection."
+SERVER_HELP = (
+    "The command talks to a running Jupyter server with Postdoc (first the one whose folder holds this one); "
+    "when none runs, it starts one for its own duration."
+)
+
+
+def _connection() -> argparse.ArgumentParser:
+    """Options that every command has."""
+    options = argparse.ArgumentParser(add_help=False)
+    group = options.add_argument_group("server", SERVER_HELP)
+    group.add_argument("--url", help="address of the server (or POSTDOC_URL)")
+    group.add_argument("--token", help="its token; POSTDOC_TOKEN does not show in the process list")
+    group.add_argument("--root", type=Path, metavar="DIR", help="folder of the server; started there when none runs")
+    group.add_argument("--no-start", action="store_true", help="never start a server: exit 3 when none runs")
+    options.add_argument("--json", action="store_true", help="JSON: events one per line as the protocol has them")
+    return options
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def _seq(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return name.strip(), value
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def build() -> argparse.ArgumentParser:
+    """The parser of `jupyter postdoc`."""
+    parser = argparse.ArgumentParser(
+        prog="jupyter postdoc",
+        description="Research from the terminal: a topic becomes an executed marimo notebook in a git repository.",
+        epilog=EXIT_CODES,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    common = [_connection()]
+
+    def add(name: str, help: str, **more: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help, description=help, parents=common, epilog=EXIT_CODES, **more)  # type: ignore[arg-type]
+
+    _research(add("research", "Research a topic and wait for the result."))
+    _chats(add("chats", "List, show or delete chats and research sessions."))
+    _talk(add)
+    _rooms(add)
+    _templates(add("templates", "List and show research templates; check or begin your own."))
+    add("status", "Say which server is used and how each of its parts is.")
+    return parser
+
+
+def _research(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("topic", help='the question or topic, e.g. "Short Term Reversal"')
+    parser.add_argument("--template", help="the research template; chosen from the topic when left out")
+    parser.add_argument(
+        "--param", type=_parameter, action="append", default=[], metavar="NAME=VALUE",
+        help="a parameter of the template, e.g. data=returns.csv or lookback=12; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--repo-name", metavar="NAME", help="name of the repository; made from the topic when left out")
+    parser.add_argument("--title", help="title of the chat")
+    parser.add_argument("--persona", help="persona of the agent")
+    parser.add_argument("--budget-usd", type=_positive, metavar="USD", help="spend at most this")
+    parser.add_argument("--budget-minutes", type=_positive, metavar="MIN", help="work at most this long")
+    parser.add_argument("--budget-turns", type=_count, metavar="N", help="take at most this many agent turns")
+
+
+def _chats(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=["list", "show", "delete"], default="list")
+    parser.add_argument("chat", nargs="?", metavar="CHAT")
+    parser.add_argument("--limit", type=_count, default=50, metavar="N", help="list at most this many")
+    parser.add_argument("--archived", action="store_true", help="list the archived ones")
+
+
+def _talk(add) -> None:  # type: ignore[no-untyped-def]
+    watch = add("watch", "Follow a chat, or a room with --room, until Ctrl-C; reconnects and resumes by itself.")
+    watch.add_argument("chat", nargs="?", metavar="CHAT")
+    watch.add_argument("--room", help="follow this room")
+    watch.add_argument("--after", type=_seq, default=None, metavar="SEQ", help="only what came after this event")
+    watch.add_argument("--types", type=_list, metavar="A,B", help="only these types of events")
+    watch.add_argument("--until-done", action="store_true", help="leave when the run ends, with its exit code")
+
+    send = add("send", "Say something in a chat.")
+    send.add_argument("chat", metavar="CHAT")
+    send.add_argument("text", metavar="TEXT")
+    send.add_argument("--mode", choices=["queue", "steer", "interrupt"], default="queue", help="while a run goes on")
+    send.add_argument("--wait", action="store_true", help="follow until the answer is complete")
+
+    stop = add("stop", "Stop the run of a chat.")
+    stop.add_argument("chat", metavar="CHAT")
+    stop.add_argument("--now", action="store_true", help="at once, without finishing the current step")
+
+    resume = add("resume", "Carry on a run that was stopped, interrupted or failed, and follow it.")
+    resume.add_argument("chat", metavar="CHAT")
+
+    respond = add("respond", "Answer a question of an agent, or allow or deny what it asks leave for.")
+    respond.add_argument("chat", metavar="CHAT")
+    respond.add_argument("request", metavar="REQUEST")
+    respond.add_argument("answer", metavar="ANSWER", help="the answer; allow or deny when leave was asked for")
+
+
+def _rooms(add) -> None:  # type: ignore[no-untyped-def]
+    post = add("post", "Post a message in a room.")
+    post.add_argument("words", nargs="+", metavar="ROOM TEXT", help="the room and the text (with --room: the text)")
+    post.add_argument("--room", help="the room")
+    post.add_argument("--agent", required=True, metavar="NAME", help="who says it")
+    post.add_argument("--kind", default="note", help="status, question, blocker, result, note, … (default: note)")
+
+    rooms = add("rooms", "List rooms, read one, or follow one.")
+    rooms.add_argument("action", nargs="?", choices=["list", "read", "watch"], default="list")
+    rooms.add_argument("room", nargs="?", metavar="ROOM")
+    rooms.add_argument("--after-id", type=_seq, metavar="ID", help="only messages after this one")
+    rooms.add_argument("--limit", type=_count, default=100, metavar="N", help="read at most this many")
+    rooms.add_argument("--agent", metavar="NAME", help="watch: only this agent's messages")
+    rooms.add_argument("--kind", help="watch: only messages of this kind")
+
+
+def _templates(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=["list", "show", "check", "new"], default="list")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME|FOLDER", help="show: its name; check: its folder; new: a folder"
+    )
+    parser.add_argument("--title", help="new: the title of the template")

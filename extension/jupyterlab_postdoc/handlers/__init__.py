@@ -1,0 +1,49 @@
+"""HTTP and WebSocket: parse, call one method, write. The only package that knows either."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .socket import stop
+
+__all__ = ["routes", "stop"]
+
+Route = tuple[str, type] | tuple[str, type, dict[str, Any]]
+
+
+def routes(prefix: str = "") -> list[Route]:
+    """Every address of the extension, below ``prefix``. What is not here is ``not_found`` as JSON.
+
+    Leave ``prefix`` empty in an ``ExtensionApp``: that puts the server's base URL in front by itself.
+    """
+    from .about import AgentsHandler, HealthHandler, ModelsHandler, PersonasHandler, TemplatesHandler
+    from .base import NotFoundHandler
+    from .chats import ChatHandler, ChatsHandler, CommandHandler
+    from .events import BlobHandler, EventsHandler, MessagesHandler
+    from .report import AssetsHandler, ReportHandler
+    from .rooms import RoomMessagesHandler, RoomsHandler
+    from .socket import SocketHandler
+
+    root = re.escape(prefix.rstrip("/")) + "/postdoc"
+    chats = root + "/api/(?:chats|sessions)"
+    chat = chats + "/([^/]+)"
+    return [
+        (root + "/ws", SocketHandler),
+        (chats + "/?", ChatsHandler),
+        (chat, ChatHandler),
+        (chat + "/messages", MessagesHandler),
+        (chat + "/events", EventsHandler),
+        (chat + "/(research|stop|respond|resume|fork)", CommandHandler),
+        (chat + "/report", ReportHandler),
+        (chat + "/blobs/([0-9]{1,16}|[0-9a-f]{64})", BlobHandler),
+        (root + "/api/messages", RoomMessagesHandler),
+        (root + "/api/rooms", RoomsHandler),
+        (root + "/api/templates", TemplatesHandler),
+        (root + "/api/personas", PersonasHandler),
+        (root + "/api/models", ModelsHandler),
+        (root + "/api/health", HealthHandler),
+        (root + "/api/agents.md", AgentsHandler),
+        (root + "/assets/([^/]+)/(.+)", AssetsHandler),
+        (root + "(?:/.*)?", NotFoundHandler),
+    ]

@@ -1,6 +1,7 @@
 """What a store does. The only words the rest of the package has for the database; SQL stays in the implementations.
 
-A store is read through :class:`Reads` and written through *units*: all units of one :meth:`Store.commit` share one transaction,
+A store is read through :class:`Reads` and written through *units*: all units of one :meth:`Store.commit` share one
+transaction,
 each in its own savepoint, so that many writers pay for one disk flush and a unit that fails takes nobody with it.
 """
 
@@ -12,7 +13,8 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
-from ..protocol import Body, Event
+from jupyterlab_postdoc.protocol import Body, Event
+
 from .rows import (
     CANCEL_GRACEFUL,
     CANCEL_NOW,
@@ -64,7 +66,9 @@ T = TypeVar("T")
 
 
 class RunSignal(Exception):
-    """Base of what ends an execution without being a failure. Code that catches ``Exception`` must let these through."""
+    """Base of what ends an execution without being a failure. Code that catches ``Exception`` must let these
+    through.
+    """
 
 
 class LeaseLost(RunSignal):
@@ -101,6 +105,9 @@ class Reads(Protocol):
     ) -> list[RunRow]:
         """In the order in which they will be taken: begun first, then by priority, then oldest first."""
 
+    async def next_run_at(self, *, queues: Collection[str] | None = None) -> float | None:
+        """``not_before`` of the first queued run whose session is free; None when nothing waits. Cheap."""
+
     async def steps(self, run: str) -> dict[str, StepRow]:
         """The journal of a run by key, oldest step first."""
 
@@ -108,7 +115,9 @@ class Reads(Protocol):
 
     async def get_request(self, id: str) -> RequestRow | None: ...
 
-    async def list_requests(self, session: str | None = None, *, status: RequestStatus | None = "open") -> list[RequestRow]: ...
+    async def list_requests(
+        self, session: str | None = None, *, status: RequestStatus | None = "open"
+    ) -> list[RequestRow]: ...
 
     async def get_command(self, session: str, id: str) -> CommandRow | None: ...
 
@@ -133,6 +142,9 @@ class Reads(Protocol):
     async def tail_events(self, session: str, limit: int = 200) -> list[Event]:
         """The last ``limit`` final events and every partial frame not yet replaced, lowest ``seq`` first."""
 
+    async def open_frames(self, session: str, *, run: str | None = None) -> list[Event]:
+        """The partial frames not yet replaced, lowest ``seq`` first."""
+
     async def count_events(self, session: str, *, types: Collection[str] | None = None) -> int:
         """How many final events a session holds."""
 
@@ -141,14 +153,18 @@ class Reads(Protocol):
 
 
 class Tx(Reads, Protocol):
-    """One unit inside a transaction. Methods raise PostdocError (coded, for a person) or LeaseLost; both undo the unit."""
+    """One unit inside a transaction. Methods raise PostdocError (coded, for a person) or LeaseLost; both undo the
+    unit.
+    """
 
     now: float
 
     async def append(
         self, session: str, *bodies: Body | Draft, run: str | None = None, fence: Fence | None = None
     ) -> list[Event]:
-        """Give the bodies the next ``seq`` numbers. ``not_found`` without such a session; LeaseLost when the fence has fallen."""
+        """Give the bodies the next ``seq`` numbers. ``not_found`` without such a session; LeaseLost when the fence
+        has fallen.
+        """
 
     async def check(self, session: str, fence: Fence) -> None:
         """LeaseLost unless the fence still stands."""
@@ -159,13 +175,17 @@ class Tx(Reads, Protocol):
         """``id_conflict`` when the id is taken. The times are set here when they are 0."""
 
     async def update_session(self, id: str, *, expect_version: int | None = None, **changes: Any) -> SessionRow:
-        """Change columns and count ``version`` up. ``not_found``; ``version_conflict`` when it is not at ``expect_version``."""
+        """Change columns and count ``version`` up. ``not_found``; ``version_conflict`` when it is not at
+        ``expect_version``.
+        """
 
     async def delete_session(self, id: str) -> bool:
         """Remove a session with everything that belongs to it. False when there was none."""
 
     async def copy_events(self, source: str, target: str, *, upto: int | None = None) -> int:
-        """Copy the final events of ``source`` with ``seq <= upto`` to the (empty) session ``target``; returns how many."""
+        """Copy the final events of ``source`` with ``seq <= upto`` to the (empty) session ``target``; returns how
+        many.
+        """
 
     # --- runs ---
 
@@ -177,27 +197,36 @@ class Tx(Reads, Protocol):
     ) -> RunRow | None:
         """Change columns of a run that is in one of the states ``expect`` (and at ``epoch``); None when it is not."""
 
-    async def claim(self, worker: str, *, queues: Collection[str] | None = None, lease_s: float = 30.0) -> RunRow | None:
+    async def claim(
+        self, worker: str, *, queues: Collection[str] | None = None, lease_s: float = 30.0
+    ) -> RunRow | None:
         """Take the next run that may begin now: status running, a new epoch in run and session, ``attempt`` + 1.
 
-        Skips sessions that have a running or waiting run. ``interrupted`` in the answer says that an earlier owner was lost.
+        Skips sessions that have a running or waiting run. ``interrupted`` in the answer says that an earlier owner
+        was lost.
         """
 
     async def renew(self, worker: str, fences: Collection[Fence], *, lease_s: float = 30.0) -> dict[str, int]:
         """Lengthen leases. Run id → its ``cancel``; a run that is missing in the answer is lost."""
 
     async def leave(self, session: str, fence: Fence, status: RunStatus, **changes: Any) -> RunRow:
-        """Give a running run another state: the lease ends, the fence falls for any late writer. LeaseLost when not ours."""
+        """Give a running run another state: the lease ends, the fence falls for any late writer. LeaseLost when not
+        ours.
+        """
 
     async def interrupt(self, run: str, epoch: int) -> RunRow | None:
-        """Take a running run from a lost owner: queued again, ``interrupted``, ``crashes`` counted. None when it has moved on."""
+        """Take a running run from a lost owner: queued again, ``interrupted``, ``crashes`` counted. None when it has
+        moved on.
+        """
 
     # --- steps ---
 
     async def begin_step(self, run: str, key: str) -> tuple[StepRow, bool]:
         """The step's row and whether it is new. An old ``started`` row gets ``attempt`` + 1."""
 
-    async def end_step(self, run: str, key: str, status: StepStatus, *, result: Any = None, error: Any = None) -> None: ...
+    async def end_step(
+        self, run: str, key: str, status: StepStatus, *, result: Any = None, error: Any = None
+    ) -> None: ...
 
     # --- requests ---
 
@@ -212,7 +241,7 @@ class Tx(Reads, Protocol):
         decision: str | None = None,
         by: str | None = None,
     ) -> RequestRow:
-        """Close an open request and put its waiting run back in the queue, in its place (when no other request is open).
+        """Close an open request; its waiting run is queued again, in its place, when no other request is open.
 
         ``not_found``; ``busy`` when it is not open any more (the details hold its ``status``).
         """
@@ -245,7 +274,9 @@ Unit = Append | Callable[[Tx], Awaitable[Any]]
 
 
 class Outcome(Struct):
-    """What became of a unit: its value (an Append's is its list of events) or its error, and what the log must publish."""
+    """What became of a unit: its value (an Append's is its list of events) or its error, and what the log must
+    publish.
+    """
 
     value: Any = None
     error: BaseException | None = None
@@ -253,6 +284,8 @@ class Outcome(Struct):
     touched: set[str] = set()
     """Sessions whose row changed (other than by partial frames)."""
     deleted: set[str] = set()
+    runs: bool = False
+    """True when a run was made or changed: somebody may have to look at the queue."""
 
 
 class Store(Reads, Protocol):
@@ -266,8 +299,8 @@ class Store(Reads, Protocol):
     async def close(self) -> None: ...
 
     async def commit(self, units: Sequence[Unit]) -> list[Outcome]:
-        """Run the units in one transaction. After an error of the storage itself (full, read-only, locked) *no* unit is stored
-        and PostdocError is raised; the store stays usable."""
+        """Run the units in one transaction. After an error of the storage itself (full, read-only, locked) *no* unit is
+        stored and PostdocError is raised; the store stays usable."""
 
     async def marker(self) -> int:
         """Changes whenever somebody *else* has committed. Cheap."""

@@ -1,6 +1,7 @@
 """The records of the store: what a row of each table is to the rest of the package.
 
-Times are UNIX seconds (float). ``meta``, ``input``, ``output``, ``error``, ``body`` and ``result`` are plain JSON values.
+Times are UNIX seconds (float). ``meta``, ``input``, ``output``, ``error``, ``body`` and ``result`` are plain JSON
+values.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
-from ..protocol import Body
+from jupyterlab_postdoc.protocol import Body
 
 RunStatus = Literal["queued", "running", "waiting", "done", "error", "stopped", "cancelled"]
 StepStatus = Literal["started", "done", "failed"]
@@ -32,8 +33,10 @@ class Fence(NamedTuple):
 class Draft(Struct, frozen=True):
     """A body on its way into the log.
 
-    ``run`` is the run it belongs to. ``item`` marks a partial frame of that item. ``replaces`` names the item whose partial frames
-    this final event stands for: they are deleted in the same transaction and the body's ``replaces`` is set to their range.
+    ``run`` is the run it belongs to. ``item`` marks a partial frame of that item. ``replaces`` names the item whose
+    partial frames
+    this final event stands for: they are deleted in the same transaction and the body's ``replaces`` is set to their
+    range.
     """
 
     body: Body
@@ -43,7 +46,9 @@ class Draft(Struct, frozen=True):
 
 
 class SessionRow(Struct, frozen=True, kw_only=True):
-    """A chat, a research session or a room. ``last_seq``, ``epoch``, ``version`` and the times are the store's own business."""
+    """A chat, a research session or a room. ``last_seq``, ``epoch``, ``version`` and the times are the store's own
+    business.
+    """
 
     id: str
     owner: str
@@ -64,9 +69,11 @@ class SessionRow(Struct, frozen=True, kw_only=True):
 
 
 class RunRow(Struct, frozen=True, kw_only=True):
-    """One unit of work. ``started_at`` is set by the first claim; such a run goes before runs of its session that have not begun.
+    """One unit of work. ``started_at`` is set by the first claim; such a run goes before runs of its session that
+    have not begun.
 
-    ``attempt`` counts claims, ``crashes`` the interruptions in a row without a newly finished step. ``cancel``: 0, 1 graceful, 2 now.
+    ``attempt`` counts claims, ``crashes`` the interruptions in a row without a newly finished step. ``cancel``: 0, 1
+    graceful, 2 now.
     ``interrupted`` is True from the loss of an owner until the next claim has put the log in order.
     """
 
@@ -147,7 +154,9 @@ class BlobRow(Struct, frozen=True, kw_only=True):
 
 
 class ScheduleRow(Struct, frozen=True, kw_only=True):
-    """A run that is made again and again. ``template`` is the input of the runs; ``catchup`` says what a missed time means."""
+    """A run that is made again and again. ``template`` is the input of the runs; ``catchup`` says what a missed time
+    means.
+    """
 
     id: str
     session: str

@@ -1,0 +1,192 @@
+"""Reading from SQLite; the same methods serve the read-only connection and a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from jupyterlab_postdoc.protocol import Event
+
+from .rows import (
+    BlobRow,
+    CommandRow,
+    RequestRow,
+    RequestStatus,
+    RunRow,
+    RunStatus,
+    ScheduleRow,
+    SessionRow,
+    StepRow,
+    WorkerRow,
+)
+from .sqlite_rows import (
+    BLOB,
+    COMMAND,
+    EVENT_COLUMNS,
+    REQUEST,
+    RUN,
+    SCHEDULE,
+    SESSION,
+    STEP,
+    WORKER,
+    dump,
+    event,
+)
+
+_IN = "(SELECT value FROM json_each(?))"
+QUEUE_ORDER = "run.started_at IS NULL, run.priority DESC, run.n"
+
+
+class SqliteReads:
+    """Needs only :meth:`fetch`."""
+
+    async def fetch(self, sql: str, params: Iterable[Any] = ()) -> list[Any]:
+        raise NotImplementedError
+
+    async def get_session(self, id: str) -> SessionRow | None:
+        rows = await self.fetch(f"{SESSION.select} WHERE id = ?", (id,))
+        return SESSION.load(rows[0]) if rows else None
+
+    async def list_sessions(
+        self,
+        *,
+        owner: str | None = None,
+        kind: str | None = None,
+        archived: bool | None = False,
+        before: float | None = None,
+        limit: int = 200,
+    ) -> list[SessionRow]:
+        where: list[str] = []
+        params: list[Any] = []
+        for text, value in (
+            ("owner = ?", owner),
+            ("kind = ?", kind),
+            ("archived = ?", archived),
+            ("updated_at < ?", before),
+        ):
+            if value is not None:
+                where.append(text)
+                params.append(value)
+        clause = f" WHERE {' AND '.join(where)}" if where else ""
+        rows = await self.fetch(f"{SESSION.select}{clause} ORDER BY updated_at DESC, id LIMIT ?", (*params, limit))
+        return [SESSION.load(r) for r in rows]
+
+    async def get_run(self, id: str) -> RunRow | None:
+        rows = await self.fetch(f"{RUN.select} WHERE id = ?", (id,))
+        return RUN.load(rows[0]) if rows else None
+
+    async def list_runs(
+        self, session: str | None = None, *, status: Collection[RunStatus] | None = None, limit: int = 1000
+    ) -> list[RunRow]:
+        where, params = ["1"], []
+        if session is not None:
+            where.append("session_id = ?")
+            params.append(session)
+        if status is not None:
+            where.append(f"status IN {_IN}")
+            params.append(dump(list(status)))
+        rows = await self.fetch(
+            f"{RUN.select} WHERE {' AND '.join(where)} ORDER BY {QUEUE_ORDER} LIMIT ?", (*params, limit)
+        )
+        return [RUN.load(r) for r in rows]
+
+    async def next_run_at(self, *, queues: Collection[str] | None = None) -> float | None:
+        busy = "EXISTS (SELECT 1 FROM run b WHERE b.session_id = run.session_id AND b.status IN ('running', 'waiting'))"
+        queue = f" AND run.queue IN {_IN}" if queues is not None else ""
+        params = (dump(list(queues)),) if queues is not None else ()
+        rows = await self.fetch(
+            f"SELECT min(not_before) FROM run WHERE status = 'queued'{queue} AND NOT {busy}", params
+        )
+        return None if rows[0][0] is None else float(rows[0][0])
+
+    async def steps(self, run: str) -> dict[str, StepRow]:
+        rows = await self.fetch(f"{STEP.select} WHERE run_id = ? ORDER BY n", (run,))
+        return {step.key: step for step in map(STEP.load, rows)}
+
+    async def get_step(self, run: str, key: str) -> StepRow | None:
+        rows = await self.fetch(f"{STEP.select} WHERE run_id = ? AND key = ?", (run, key))
+        return STEP.load(rows[0]) if rows else None
+
+    async def get_request(self, id: str) -> RequestRow | None:
+        rows = await self.fetch(f"{REQUEST.select} WHERE id = ?", (id,))
+        return REQUEST.load(rows[0]) if rows else None
+
+    async def list_requests(
+        self, session: str | None = None, *, status: RequestStatus | None = "open"
+    ) -> list[RequestRow]:
+        rows = await self.fetch(
+            f"{REQUEST.select} WHERE (?1 IS NULL OR session_id = ?1) AND (?2 IS NULL OR status = ?2)"
+            " ORDER BY created_at, id",
+            (session, status),
+        )
+        return [REQUEST.load(r) for r in rows]
+
+    async def get_command(self, session: str, id: str) -> CommandRow | None:
+        rows = await self.fetch(f"{COMMAND.select} WHERE session_id = ? AND id = ?", (session, id))
+        return COMMAND.load(rows[0]) if rows else None
+
+    async def get_blob(self, session: str, hash: str) -> BlobRow | None:
+        rows = await self.fetch(f"{BLOB.select} WHERE session_id = ? AND hash = ?", (session, hash))
+        return BLOB.load(rows[0]) if rows else None
+
+    async def list_schedules(self, session: str | None = None) -> list[ScheduleRow]:
+        rows = await self.fetch(
+            f"{SCHEDULE.select} WHERE ?1 IS NULL OR session_id = ?1 ORDER BY next_at, id", (session,)
+        )
+        return [SCHEDULE.load(r) for r in rows]
+
+    async def list_workers(self) -> list[WorkerRow]:
+        return [WORKER.load(r) for r in await self.fetch(f"{WORKER.select} ORDER BY id")]
+
+    async def read_events(
+        self,
+        session: str,
+        *,
+        after: int = 0,
+        limit: int = 1000,
+        finals: bool = False,
+        types: Collection[str] | None = None,
+        run: str | None = None,
+    ) -> list[Event]:
+        where = "session_id = ? AND seq > ?" + (" AND item IS NULL" if finals else "")
+        params: list[Any] = [session, after]
+        if types is not None:
+            where += f" AND type IN {_IN}"
+            params.append(dump(list(types)))
+        if run is not None:
+            where += " AND run_id = ?"
+            params.append(run)
+        rows = await self.fetch(
+            f"SELECT {EVENT_COLUMNS} FROM event WHERE {where} ORDER BY seq LIMIT ?", (*params, limit)
+        )
+        return [Event(*r) for r in rows]
+
+    async def tail_events(self, session: str, limit: int = 200) -> list[Event]:
+        # One statement, so one snapshot: a final event and the frames it replaced are never seen together.
+        rows = await self.fetch(
+            f"SELECT {EVENT_COLUMNS} FROM event WHERE session_id = ?1 AND item IS NOT NULL UNION ALL "
+            f"SELECT * FROM (SELECT {EVENT_COLUMNS} FROM event WHERE session_id = ?1 AND item IS NULL"
+            " ORDER BY seq DESC LIMIT ?2) ORDER BY 2",
+            (session, limit),
+        )
+        return [event(r) for r in rows]
+
+    async def open_frames(self, session: str, *, run: str | None = None) -> list[Event]:
+        rows = await self.fetch(
+            f"SELECT {EVENT_COLUMNS} FROM event WHERE session_id = ?1 AND item IS NOT NULL"
+            " AND (?2 IS NULL OR run_id = ?2) ORDER BY seq",
+            (session, run),
+        )
+        return [event(r) for r in rows]
+
+    async def count_events(self, session: str, *, types: Collection[str] | None = None) -> int:
+        rows = await self.fetch(
+            "SELECT count(*) FROM event WHERE session_id = ?1 AND item IS NULL"
+            " AND (?2 IS NULL OR type IN (SELECT value FROM json_each(?2)))",
+            (session, None if types is None else dump(list(types))),
+        )
+        return int(rows[0][0])
+
+    async def heads(self, sessions: Iterable[str]) -> dict[str, int]:
+        rows = await self.fetch(f"SELECT id, last_seq FROM session WHERE id IN {_IN}", (dump(list(sessions)),))
+        return dict(rows)

@@ -84,6 +84,11 @@ async def _with_server(args: argparse.Namespace, screen: Screen) -> int:
     }[args.command]
     try:
         return await run(args, source, screen)
+    except Problem as problem:
+        if problem.code == "internal" and source.own is not None:
+            source.own.keep_log = True
+            problem.next = f"The server's log is {source.own.log}. {problem.next}".strip()
+        raise
     finally:
         await source.close()
 

@@ -70,6 +70,8 @@ async def answers(server: Server, *, explain: bool = False) -> bool:
     else:
         if response.code == 200:
             return True
+        if response.code == 503 and explain:
+            raise _coded(response) or no_connection(*_why_not(server, 503))
         reason, next_step = _why_not(server, response.code)
     if explain:
         raise no_connection(reason, next_step)
@@ -91,6 +93,15 @@ def _why_not(server: Server, status: int) -> tuple[str, str]:
     return f"The server at {server.where} answers with status {status}.", "Look into its log."
 
 
+def _coded(response: HTTPResponse) -> Problem | None:
+    """The error object of Postdoc in an answer, if it is one."""
+    with contextlib.suppress(ValueError):
+        answer = json.loads(response.body or b"null")
+        if isinstance(answer, dict) and "code" in answer and "error" in answer:
+            return refused(answer)
+    return None
+
+
 class Rest:
     """JSON requests to the server of a :class:`Source`."""
 
@@ -109,17 +120,13 @@ class Rest:
             response = await _fetch(server, method, path, body, key, 30.0)
         except _LOST as error:
             raise no_connection(f"The connection to {server.where} failed: {error or 'no answer'}.") from error
-        try:
-            answer: Any = json.loads(response.body) if response.body else None
-        except ValueError:
-            answer = None
         if response.code < 300:
-            return answer
-        coded = isinstance(answer, dict) and "code" in answer and "error" in answer
-        if response.code in {401, 403} and (not coded or answer["code"] == "unauthorized"):
+            return json.loads(response.body) if response.body else None
+        problem = _coded(response)
+        if response.code in {401, 403} and (problem is None or problem.code == "unauthorized"):
             raise no_connection(*_why_not(server, response.code))
-        if coded:
-            raise refused(answer)
+        if problem is not None:
+            raise problem
         raise Problem(f"The server answered {method} {path.split('?')[0]} with status {response.code}.")
 
 

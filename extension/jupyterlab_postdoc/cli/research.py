@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .client import Rest, new_id, segment
+from .client import Link, Rest, new_id, segment
 from .endings import exit_code, tell
 from .follow import Follower
-from .problems import USAGE, Problem, usage
+from .problems import NO_CONNECTION, USAGE, Problem, usage
 from .screen import Screen
 from .server import Server, Source
 from .text import one_line, table
@@ -47,20 +48,18 @@ def _fields(args: argparse.Namespace, server: Server, data: Path | None) -> Fram
     return fields | {"params": parameters or None, "budget": budget or None}
 
 
-async def check_choice(rest: Rest, template: str | None, parameters: Sequence[tuple[str, str]]) -> None:
-    """Refuse an unknown template or parameter before a chat is made for it. Raises Problem (exit 2)."""
-    if template is None:
-        return
-    known = {str(t.get("name")): t for t in await rest("GET", "api/templates")}
-    if template not in known:
-        raise usage(f"There is no research template {template!r}.", f"There are: {', '.join(sorted(known))}.")
-    schema = known[template].get("parameters") or {}
-    properties = schema.get("properties", schema)
-    for name, _ in parameters:
-        if name not in properties:
-            raise usage(
-                f"The template {template} has no parameter {name!r}.", f"It has: {', '.join(properties) or 'none'}."
-            )
+async def _begin(link: Link, rest: Rest, fields: Frame) -> Frame:
+    """Start the run. When the server refuses it, the chat that was made for it goes again."""
+    try:
+        return await link.send("research", **fields)
+    except Problem as problem:
+        if problem.exit_code == NO_CONNECTION:
+            raise
+        with contextlib.suppress(Problem):
+            await rest("DELETE", f"api/chats/{segment(link.chat)}")
+        if problem.code in {"not_found", "forbidden"}:
+            problem.exit_code = USAGE  # an unknown template, a data file out of reach
+        raise
 
 
 async def research(args: argparse.Namespace, source: Source, screen: Screen) -> int:
@@ -72,7 +71,6 @@ async def research(args: argparse.Namespace, source: Source, screen: Screen) -> 
     screen.live("Looking for a server…")
     server = await source.get()
     rest = Rest(source)
-    await check_choice(rest, args.template, args.param)
     fields = _fields(args, server, data)
     title = args.title or one_line(args.topic, 100)
     chat = await rest("POST", "api/chats", _given(title=title, persona=args.persona), key=new_id())
@@ -83,7 +81,7 @@ async def research(args: argparse.Namespace, source: Source, screen: Screen) -> 
     if source.own is not None:
         source.own.keep_log = True  # until the end is known
     async with follower.link(chat["id"]) as link:
-        ack = await link.send("research", **fields)
+        ack = await _begin(link, rest, fields)
         templates = await rest("GET", "api/templates")
         names = {str(template.get("name")) for template in templates}
         ending = await follower.until_done(

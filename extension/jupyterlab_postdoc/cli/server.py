@@ -295,7 +295,25 @@ class Source:
             )
         self.own = OwnServer(root)
         self.server = await self.own.start()
+        await self._ready(self.own)
         return self.server
+
+    async def _ready(self, own: OwnServer) -> None:
+        """Wait until our server has opened its log. Raises Problem that names the server's log."""
+        from .client import answers
+
+        assert self.server is not None
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                await answers(self.server, explain=True)
+                return
+            except Problem as problem:
+                if problem.code != "capacity" or not own.alive or time.monotonic() > deadline:
+                    own.keep_log = True
+                    problem.next = f"{problem.next} The server's log is {own.log}.".strip()
+                    raise
+            await asyncio.sleep(0.05)
 
     async def close(self) -> None:
         """Stop the server if this command started it."""

@@ -1,0 +1,62 @@
+# Postdoc. Everything happens in .venv; nothing is installed system-wide.
+#   make demo     one research run, from topic to repository, in ./demo
+#   make test     ruff, mypy and all tests
+#   make chaos    kill the server again and again (N=1000 times)
+#   make bench    the figures of performance, as a table and as bench/results.json
+#   make science  every template over 200 seeds
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+N ?= 1000
+TOPIC ?= Short Term Reversal
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test chaos bench science clean install
+help:
+	@sed -n '2,6s/^#   //p' Makefile
+
+$(VENV)/.made:
+	@command -v $(PYTHON) >/dev/null || { echo "Postdoc needs Python 3.11 or newer; there is no $(PYTHON). Choose one: make PYTHON=python3.12 …"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Postdoc needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Choose another: make PYTHON=python3.12 …"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	@command -v git >/dev/null || { echo "Postdoc needs git. On Debian and Ubuntu: apt install git"; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.made
+	@echo "Installing Postdoc into $(VENV) (once; a minute or two) …"
+	@$(PIP) install -e .
+	@touch $@
+
+$(VENV)/.tested: pyproject.toml $(VENV)/.made
+	@echo "Installing Postdoc and its test tools into $(VENV) (once) …"
+	@$(PIP) install -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+install: $(VENV)/.installed
+
+demo: $(VENV)/.installed
+	@$(BIN)/jupyter-postdoc research "$(TOPIC)" --root demo
+
+test: $(VENV)/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check extension tests bench
+	$(BIN)/mypy
+	@command -v bwrap >/dev/null || echo "bubblewrap is missing: the tests of the sandbox are skipped (apt install bubblewrap)."
+	$(BIN)/python -m pytest tests -q
+
+chaos: $(VENV)/.tested
+	$(BIN)/python -m pytest tests/chaos -q -s --timeout=0 --chaos $(N)
+
+bench: $(VENV)/.tested
+	@$(BIN)/python bench/run.py
+
+science: $(VENV)/.tested
+	@$(BIN)/python bench/science.py
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results*.json
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

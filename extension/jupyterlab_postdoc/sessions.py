@@ -9,44 +9,26 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from jupyterlab_postdoc import protocol
-from jupyterlab_postdoc.agent.execute import set_state, state_change
+from jupyterlab_postdoc.agent.execute import set_state
 from jupyterlab_postdoc.agent.personas import Personas
-from jupyterlab_postdoc.agent.research import SYNTHETIC, Lab, data_file
+from jupyterlab_postdoc.agent.research import Lab
+from jupyterlab_postdoc.commands import Commands, Receipt, pending
+from jupyterlab_postdoc.commands import User as User
 from jupyterlab_postdoc.errors import PostdocError, not_found
-from jupyterlab_postdoc.forge.names import check_repo_name
 from jupyterlab_postdoc.health import health
 from jupyterlab_postdoc.log import EventLog
-from jupyterlab_postdoc.protocol import (
-    Answered,
-    ApprovalResolved,
-    Event,
-    QueueChanged,
-    Result,
-    UserMessage,
-    iso,
-    new_id,
-)
-from jupyterlab_postdoc.runs import Runs, answer, requeue
-from jupyterlab_postdoc.store.base import RUN_OPEN, CommandRow, RunRow, SessionRow, Tx
+from jupyterlab_postdoc.protocol import Event, iso, new_id
+from jupyterlab_postdoc.runs import Runs
+from jupyterlab_postdoc.store.base import RUN_OPEN, CommandRow, SessionRow, Tx
 
 ROOM = "room:"
 ROOM_NAME = re.compile(r"[\w.-][\w .-]{0,63}")
-MAX_QUEUE = 100
-
-
-@dataclass(frozen=True)
-class User:
-    """Who does it, as Jupyter's identity provider says."""
-
-    name: str
-    display: str
 
 
 @dataclass(frozen=True)
@@ -72,10 +54,6 @@ class Snapshot:
     has_more: bool
 
 
-Receipt = dict[str, Any]
-Unit = Callable[[Tx, SessionRow], Awaitable[Receipt]]
-
-
 class SessionManager:
     """All sessions of one server. Every method takes the user, and knows only what that user may see."""
 
@@ -87,6 +65,7 @@ class SessionManager:
         self._lab = lab
         self._personas = personas
         self._default_model = default_model
+        self._commands = Commands(runs, lab, personas)
 
     # --- sessions ---
 
@@ -198,7 +177,7 @@ class SessionManager:
         row = await self._row(user, chat)
         if (known := await self.log.store.get_command(chat, id)) is not None:
             return _again(known, id, digest)
-        prepared = await self._prepare(user, command, row, id)
+        prepared = await self._commands.prepare(user, command, row, id)
 
         async def unit(tx: Tx) -> tuple[Receipt, bool]:
             session = visible(await tx.get_session(chat), user, chat)
@@ -212,264 +191,11 @@ class SessionManager:
         extra = receipt.get("extra") or {}
         return Ack(id, receipt.get("seq", 0), duplicate, bool(receipt.get("queued")), extra)
 
-    async def _prepare(self, user: User, command: protocol.Command, row: SessionRow, id: str) -> Unit:
-        """What the transaction has to do. What needs files, templates or other transactions happens here, before it."""
-        match command:
-            case protocol.Chat(mode="interrupt"):
-                await self._cancel_all(row.id, "now")
-                return self._say(user, command, id)
-            case protocol.Chat():
-                return self._say(user, command, id)
-            case protocol.Research():
-                return self._research(user, command, id)
-            case protocol.Stop():
-                return await self._stop(command)
-            case protocol.Respond():
-                return self._respond(user, command)
-            case protocol.QueueCancel() | protocol.QueueUpdate():
-                return self._queue(command)
-            case protocol.SessionSet():
-                return self._set(command)
-            case protocol.Resume():
-                return self._resume()
-            case protocol.Fork():
-                return await self._fork(user, command, row)
-            case protocol.Post():
-                return self._post(user, command, id)
-        raise PostdocError("unknown_type", f"The command {type(command).__name__} is not known.")
-
-    def _say(self, user: User, command: protocol.Chat, id: str) -> Unit:
-        async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            _no_room(session)
-            open_runs = await tx.list_runs(session.id, status=RUN_OPEN)
-            running = [run for run in open_runs if run.status in ("running", "waiting")]
-            if command.mode == "steer" and running:
-                body = UserMessage(id=id, content=command.content, by=user.name, runId=running[0].id, mode="steer")
-                events = await tx.append(session.id, body, run=running[0].id)
-                return {"seq": events[0].seq, "extra": {"runId": running[0].id}}
-            run = RunRow(id=new_id("r"), session=session.id, kind="chat", input={"content": command.content})
-            body = UserMessage(id=id, content=command.content, by=user.name, runId=run.id)
-            return await self._enqueue(tx, session, run, body, open_runs)
-
-        return unit
-
-    def _research(self, user: User, command: protocol.Research, id: str) -> Unit:
-        topic = command.topic.strip()
-        if not topic:
-            raise PostdocError("bad_message", "The topic is empty.", next="Say in a few words what to study.")
-        if command.provider not in (None, "template"):
-            raise PostdocError(
-                "no_model", f"There is no provider {command.provider!r} on this server.", next="Leave it out."
-            )
-        template, params = self._check_research(command, topic)
-        given = {
-            "topic": topic,
-            "repo_name": command.repo_name,
-            "template": template,
-            "params": params,
-            "budget": msgspec.to_builtins(command.budget) if command.budget else None,
-            "author": user.display,
-        }
-
-        async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            _no_room(session)
-            open_runs = await tx.list_runs(session.id, status=RUN_OPEN)
-            run = RunRow(id=new_id("r"), session=session.id, kind="research", input={**given, "messageId": id})
-            await tx.update_session(session.id, kind="research", title=session.title or topic[:200])
-            shown = {key: given[key] for key in ("topic", "repo_name", "template", "params", "budget")}
-            body = UserMessage(id=id, content=topic, by=user.name, runId=run.id, research=shown)
-            return await self._enqueue(tx, session, run, body, open_runs)
-
-        return unit
-
-    def _check_research(self, command: protocol.Research, topic: str) -> tuple[str | None, dict[str, Any]]:
-        """Template and parameters, checked before anything is begun. No template: the run will ask which one."""
-        if command.repo_name is not None:
-            check_repo_name(command.repo_name)
-        templates = self._lab.templates
-        template = templates.get(command.template) if command.template else templates.match(topic)
-        if template is None:
-            return None, command.params
-        complete = template.validate_parameters(command.params)
-        if complete.get("data") not in (None, *SYNTHETIC):
-            data_file(self._lab.root_dir, str(complete["data"]))
-        return template.name, {name: complete[name] for name in command.params}
-
-    async def _enqueue(
-        self, tx: Tx, session: SessionRow, run: RunRow, body: UserMessage, open_runs: Sequence[RunRow]
-    ) -> Receipt:
-        if len(open_runs) >= MAX_QUEUE:
-            raise PostdocError("queue_full", f"{MAX_QUEUE} messages wait already.", next="Wait, or cancel some.")
-        stored = await self._runs.submit(tx, msgspec.structs.replace(run, input={**run.input, "messageId": body.id}))
-        events = await tx.append(session.id, body, run=stored.id)
-        if open_runs:
-            waiting = [open_run for open_run in open_runs if open_run.status == "queued"]
-            await tx.append(session.id, QueueChanged(pending=pending([*waiting, stored])))
-        else:
-            await set_state(tx, session.id, "queued", None, stored.id)
-        return {"seq": events[0].seq, "queued": bool(open_runs), "extra": {"runId": stored.id}}
-
-    async def _stop(self, command: protocol.Stop) -> Unit:
-        """Stop takes effect at once, before its receipt is written: a stop that is repeated does no harm."""
-        ended = await self._cancel_all(command.chatId, command.how)
-
-        async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            running = await tx.list_runs(session.id, status=("running",))
-            for run in ended:
-                kept = "Stopped before it began." if run.status == "cancelled" else "Stopped while it waited."
-                result = Result(
-                    success=False,
-                    cost=None,
-                    duration_ms=0,
-                    stop_reason="stopped",
-                    summary=kept,
-                    partial=True,
-                    runId=run.id,
-                )
-                await tx.append(session.id, result, run=run.id)
-            if running:
-                await set_state(tx, session.id, "stopping", "user", running[0].id)
-            elif ended:
-                await state_change(session.id, "stopped", "user", ended[0].id)(tx)
-            return {"seq": 0, "extra": {"stopping": len(running), "stopped": len(ended)}}
-
-        return unit
-
-    async def _cancel_all(self, session: str, how: Any) -> list[RunRow]:
-        """Ask every open run of the session to end; returns those that ended at once, not being at work."""
-        ended = []
-        for run in await self.log.store.list_runs(session, status=RUN_OPEN):
-            now = await self._runs.cancel(run.id, how)
-            if now is not None and now.status in ("cancelled", "stopped"):
-                ended.append(now)
-        return ended
-
-    def _respond(self, user: User, command: protocol.Respond) -> Unit:
-        async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            request = await tx.get_request(command.requestId)
-            if request is None or request.session != session.id:
-                raise not_found("request", command.requestId)
-            if request.kind == "question":
-                if command.answer is None:
-                    raise PostdocError("bad_message", "This question needs an `answer`.", next="Send answer as text.")
-                await answer(tx, request.id, answer=command.answer, by=user.name)
-                body: protocol.Body = Answered(requestId=request.id, answer=command.answer, by=user.name)
-            else:
-                if command.decision is None:
-                    raise PostdocError("bad_message", "This request needs a `decision`.", next="Send allow or deny.")
-                await answer(tx, request.id, decision=command.decision, answer=command.answer, by=user.name)
-                scope = {"scope": command.scope} if command.scope else {}
-                body = ApprovalResolved(requestId=request.id, decision=command.decision, by=user.name, **scope)
-            events = await tx.append(session.id, body, run=request.run)
-            await set_state(tx, session.id, "queued", None, request.run)
-            return {"seq": events[0].seq}
-
-        return unit
-
-    def _queue(self, command: protocol.QueueCancel | protocol.QueueUpdate) -> Unit:
-        async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            queued = await tx.list_runs(session.id, status=("queued",))
-            found = [
-                run for run in queued if run.input.get("messageId") == command.messageId and run.started_at is None
-            ]
-            if not found:
-                raise PostdocError(
-                    "not_found",
-                    f"No message {command.messageId!r} waits in the queue: it was taken already, or never sent.",
-                    next="Send a new message, or stop the run.",
-                )
-            run = found[0]
-            if isinstance(command, protocol.QueueCancel):
-                changed = await tx.update_run(run.id, expect=("queued",), status="cancelled")
-            else:
-                key = "topic" if run.kind == "research" else "content"
-                changed = await tx.update_run(run.id, expect=("queued",), input={**run.input, key: command.content})
-            if changed is None:
-                raise PostdocError("busy", "The message was taken in this very moment.", next="Stop the run instead.")
-            left = pending(await tx.list_runs(session.id, status=("queued",)))
-            cancelled = {"cancelled": [command.messageId]} if isinstance(command, protocol.QueueCancel) else {}
-            events = await tx.append(session.id, QueueChanged(pending=left, **cancelled))
-            if not await tx.list_runs(session.id, status=RUN_OPEN):
-                await set_state(tx, session.id, "stopped", "user", run.id)
-            return {"seq": events[0].seq}
-
-        return unit
-
-    def _set(self, command: protocol.SessionSet) -> Unit:
-        changes: dict[str, Any] = {
-            name: value
-            for name in ("title", "model", "persona", "archived")
-            if (value := getattr(command, name)) is not None
-        }
-        if "persona" in changes:
-            changes["persona"] = self._personas.get(changes["persona"]).name
-
-        async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            new_persona = changes.get("persona", session.persona) != session.persona
-            if new_persona and await tx.count_events(session.id, types=["user_message"]):
-                raise PostdocError(
-                    "version_conflict",
-                    "The persona is locked: this chat has messages already.",
-                    next="Start a new chat with the other persona.",
-                )
-            row = await tx.update_session(session.id, expect_version=command.version, **changes)
-            body = protocol.SessionState(status=row.state, version=row.version, title=row.title)
-            events = await tx.append(session.id, body)
-            return {"seq": events[0].seq, "extra": {"version": row.version}}
-
-        return unit
-
-    def _resume(self) -> Unit:
-        async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            runs = await tx.list_runs(session.id)
-            if any(run.status in RUN_OPEN for run in runs):
-                raise PostdocError("busy", "This session is at work already.", next="Wait for it, or stop it first.")
-            ended = [run for run in runs if run.status in ("stopped", "error")]
-            last = max(ended, key=lambda run: run.ended_at or 0.0, default=None)
-            again = await requeue(tx, last.id) if last is not None else None
-            if again is None:
-                raise PostdocError("not_found", "There is no stopped run to carry on.", next="Send a new message.")
-            await set_state(tx, session.id, "queued", None, again.id)
-            return {"seq": 0, "queued": True, "extra": {"runId": again.id}}
-
-        return unit
-
-    async def _fork(self, user: User, command: protocol.Fork, source: SessionRow) -> Unit:
-        _no_room(source)
-        new = new_id("c")
-
-        async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            row = SessionRow(
-                id=new,
-                owner=user.name,
-                kind=session.kind,
-                title=f"{session.title} (fork)"[:200],
-                reason="idle",
-                persona=session.persona,
-                model=session.model,
-                meta={"forkOf": session.id, "forkAt": command.at},
-            )
-            await tx.insert_session(row)
-            count = await tx.copy_events(session.id, new, upto=command.at)
-            return {"seq": 0, "extra": {"chatId": new, "events": count}}
-
-        return unit
-
     async def _open_room(self, id: str) -> None:
         if not id.startswith(ROOM):
             raise PostdocError("bad_message", f"{id!r} is not a room.", next="Room ids begin with `room:`.")
         if await self.log.store.get_session(id) is None:
             await self.create(User("", ""), kind="room", id=id)
-
-    def _post(self, user: User, command: protocol.Post, id: str) -> Unit:
-        async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            body = UserMessage(
-                id=id, content=command.content, by=user.name, agent=command.agent, kind=command.kind.strip().lower()
-            )
-            event = (await tx.append(session.id, body))[0]
-            return {"seq": event.seq, "extra": {"ts": iso(event.ts)}}
-
-        return unit
 
     # --- what there is to choose from ---
 
@@ -542,19 +268,6 @@ def visible(row: SessionRow | None, user: User, id: str) -> SessionRow:
     return row
 
 
-def pending(queued: Sequence[RunRow]) -> list[dict[str, Any]]:
-    """The messages that wait, as clients see them."""
-    return [
-        {
-            "id": run.input.get("messageId"),
-            "content": run.input.get("content") or run.input.get("topic") or "",
-            "runId": run.id,
-            "kind": run.kind,
-        }
-        for run in queued
-    ]
-
-
 def chat_object(row: SessionRow) -> dict[str, Any]:
     """A session as REST shows it."""
     return {
@@ -589,8 +302,3 @@ def _again(known: CommandRow, id: str, digest: str) -> Ack:
         )
     receipt = known.result
     return Ack(id, receipt.get("seq", 0), True, bool(receipt.get("queued")), receipt.get("extra") or {})
-
-
-def _no_room(session: SessionRow) -> None:
-    if session.kind == "room":
-        raise PostdocError("bad_message", "Agents do not work in rooms.", next="Use a chat; in a room use `post`.")

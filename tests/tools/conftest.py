@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jupyterlab_postdoc.forge.local import LocalForge
+from jupyterlab_postdoc.forge.repository import Study
+from jupyterlab_postdoc.notebooks.batch import BatchRuntime
+from jupyterlab_postdoc.tools.base import ToolContext
+from jupyterlab_postdoc.tools.project import Project
+from jupyterlab_postdoc.workspace.git import Git
+from jupyterlab_postdoc.workspace.sandbox import choose, probe
+from jupyterlab_postdoc.workspace.workspace import Workspace
+
+
+class Recorder:
+    """What a tool told the world: events, status lines, output, questions."""
+
+    def __init__(self, answer: str = "") -> None:
+        self.events: list[Any] = []
+        self.lines: list[tuple[str, float | None]] = []
+        self.output = ""
+        self.questions: list[tuple[str, list[str] | None]] = []
+        self.answer = answer
+
+    async def emit(self, *bodies: Any) -> None:
+        self.events += bodies
+
+    async def status(self, message: str, progress: float | None = None) -> None:
+        self.lines.append((message, progress))
+
+    async def write(self, text: str) -> None:
+        self.output += text
+
+    async def ask(self, question: str, options: list[str] | None) -> str:
+        self.questions.append((question, options))
+        return self.answer
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder("blue")
+
+
+@pytest.fixture
+async def project(tmp_path: Path) -> Any:
+    root = tmp_path / "root" / "research" / "owls"
+    root.mkdir(parents=True)
+    git = Git()
+    await git.init(root)
+    workspace = Workspace(root, sandbox=choose(await probe(), trusted=True, allow_unsandboxed=True))
+    study = Study("owls", "Owls", "owls", "tiny", "1", "template", "c1", "r1", "Ana", 0.0)
+    project = Project(
+        study, workspace, BatchRuntime(workspace), git, LocalForge(tmp_path / "data", git), "research/owls"
+    )
+    yield project
+    await project.notebook.close()
+
+
+@pytest.fixture
+def context(project: Project, recorder: Recorder) -> ToolContext:
+    return ToolContext("call1", project, recorder.emit, recorder.status, recorder.write, recorder.ask, "template")

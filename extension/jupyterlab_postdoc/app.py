@@ -23,7 +23,7 @@ from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.notebooks.batch import BatchRuntime
 from jupyterlab_postdoc.runs import Runs
 from jupyterlab_postdoc.sessions import SessionManager
-from jupyterlab_postdoc.store.sqlite import SQLiteStore
+from jupyterlab_postdoc.store.sqlite import SqliteStore
 from jupyterlab_postdoc.templates import TemplateRegistry
 from jupyterlab_postdoc.tools.registry import all_tools
 from jupyterlab_postdoc.workspace.git import Git
@@ -100,7 +100,7 @@ class PostdocApp(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """All routes, in one list."""
-        self.handlers.extend(handlers.routes(self.serverapp.web_app.settings["base_url"]))
+        self.handlers.extend(handlers.routes())
 
     def initialize_settings(self) -> None:
         """Build the objects. Nothing is opened before the server's loop runs."""
@@ -124,7 +124,7 @@ class PostdocApp(ExtensionApp):
             max_minutes=self.max_minutes,
         )
         personas = Personas(Path(self.personas_file).expanduser() if self.personas_file else None)
-        log = EventLog(SQLiteStore(data_dir))
+        log = EventLog(SqliteStore(data_dir))
         runs = Runs(log)
         executor = Executor(lab, personas, self.chat_provider() if self.chat_provider else None)
         dispatcher = LocalDispatcher(

@@ -39,7 +39,7 @@ async def _store(log: EventLog) -> dict[str, Any]:
     found = await log.store.health()
     warnings = found.get("warnings") or []
     message = " ".join(warnings) or f"{found['kind']}, journal mode {found.get('journal', 'unknown')}."
-    return _part(bool(found["ok"]), message, **found)
+    return _part(bool(found.pop("ok")), message, **found)
 
 
 async def _sandbox(lab: Lab) -> dict[str, Any]:

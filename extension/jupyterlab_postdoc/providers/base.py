@@ -66,7 +66,7 @@ class TurnRequest(Struct, frozen=True):
     """All that a provider may use to answer the next turn.
 
     ``task`` is the input of the run (for research: topic, template, parameters, repo_name …); ``earlier`` are the
-    finished exchanges of the session, ``turns`` those of the current one; ``steer`` holds what the user said in mid-run.
+    finished exchanges of the session, ``turns`` those of the current one; ``steer`` is what the user said in mid-run.
     """
 
     session: str

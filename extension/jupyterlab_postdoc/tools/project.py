@@ -21,7 +21,7 @@ REPORT = "reports/report.html"
 
 @dataclass
 class Project:
-    """One run's repository. ``public_root`` is its path below the server's root directory, as the file browser shows it."""
+    """One run's repository. ``public_root`` is its path as the file browser shows it, below the server's root."""
 
     study: Study
     workspace: Workspace

@@ -1,71 +1,215 @@
-"""What a research repository contains besides the notebook."""
+"""What a research repository contains besides the notebook: written from a :class:`Study`, the same bytes every time.
+
+Every function is safe on a tree that an agent filled: nothing is written or read through a link. Blocking work runs in
+a thread. Interrupted calls are simply made again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+import asyncio
+import hashlib
+import platform
+import sys
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from jupyterlab_postdoc import __version__
+from jupyterlab_postdoc.forge import datasets, environment
+from jupyterlab_postdoc.forge.names import disk_errors
+from jupyterlab_postdoc.forge.readme import readme
+from jupyterlab_postdoc.forge.study import Outcome, StepRecord, Study
+from jupyterlab_postdoc.forge.text import day, json_text, moment, one_line, quoted
+from jupyterlab_postdoc.forge.tree import put
 
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """One finished step of the run: journal key, a few words, and its commit (None: nothing changed)."""
+__all__ = ["Outcome", "StepRecord", "Study", "add_dataset", "write_results", "write_skeleton"]
 
-    key: str
-    title: str
-    commit: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Study:
-    """All that the repository's files are written from; same study, same bytes.
-
-    ``created`` and ``finished`` are UNIX seconds; ``requires`` are import names (template.yaml's ``requires``);
-    ``title`` is the template's title or a better one; ``author`` the user's display name.
-    """
-
-    topic: str
-    title: str
-    repo_name: str
-    template: str
-    template_version: str
-    provider: str
-    session: str
-    run: str
-    author: str
-    created: float
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    requires: Sequence[str] = ()
-    plan: Sequence[str] = ()
-    references: Sequence[Mapping[str, str]] = ()
-    model: str | None = None
-    steps: Sequence[StepRecord] = ()
-    finished: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How the run ended: ``done``, or ``failed`` / ``stopped`` with one sentence that says what happened."""
-
-    state: str = "done"
-    reason: str = ""
+_STATIC = {
+    ".gitignore": "gitignore",
+    ".gitattributes": "gitattributes",
+    "AGENTS.md": "AGENTS.md",
+    "reproduce.py": "reproduce.py",
+    ".github/workflows/reproduce.yml": "reproduce.yml",
+    "data/README.md": "data-README.md",
+}
+_LOOKED_FOR = ("notebook.py", "reports/report.html", "results.json")
+_MAX_HASHED = 64 << 20
 
 
 async def write_skeleton(root: Path, study: Study) -> None:
-    """Everything that exists before the notebook. Idempotent; a file that is there already is kept (LICENSE, README…)."""
-    raise NotImplementedError
+    """Everything that exists before the notebook. A file that is there already is kept, but for the environment's."""
+    await asyncio.to_thread(_skeleton, root, study)
 
 
 async def write_results(
     root: Path, study: Study, verdict: Mapping[str, Any] | None, *, outcome: Outcome | None = None
 ) -> None:
-    """README.md, provenance.json, CITATION.cff and the lock files, from ``results.json``'s verdict (None: there is none)."""
-    raise NotImplementedError
+    """README.md, provenance.json, CITATION.cff and the environment's files, from the verdict (None: there is none).
+
+    A README of an unfinished study says so and names the reason; nothing is claimed without a verdict.
+    """
+    await asyncio.to_thread(_results, root, study, verdict, outcome or Outcome())
 
 
 async def add_dataset(
     root: Path, source: Path, *, licence: str = "unknown", retrieved: float | None = None
 ) -> dict[str, Any]:
-    """Copy the user's file into ``data/``; returns its manifest entry (``path`` is relative to the root, e.g. data/returns.csv)."""
-    raise NotImplementedError
+    """Copy the user's file into ``data/``; returns its manifest entry, whose ``path`` is like ``data/returns.csv``.
+
+    PostdocError ``not_found``, ``forbidden``, ``bad_message`` (no data file, a link, a device, empty) or ``too_large``
+    (2 GB). Above 10 MB the file stays out of the commits (``included`` is False).
+    """
+    return await asyncio.to_thread(datasets.add, root, source, licence=licence, retrieved=retrieved)
+
+
+def _skeleton(root: Path, study: Study) -> None:
+    with disk_errors(root):
+        for path, name in _STATIC.items():
+            put(root, path, _packaged(name), keep=True)
+        licence = _packaged("LICENSE").replace("@YEAR@", day(study.created)[:4])
+        put(root, "LICENSE", licence.replace("@HOLDER@", one_line(study.author, 100) or "the authors"), keep=True)
+        if not (root / datasets.MANIFEST).exists():
+            datasets.write_manifest(root, [])
+        packages = _write_environment(root, study)
+        put(root, "CITATION.cff", _citation(study), keep=True)
+        running = Outcome("running")
+        put(root, "README.md", _readme(root, study, None, running), keep=True)
+        put(root, "provenance.json", _provenance(root, study, running, packages), keep=True)
+
+
+def _results(root: Path, study: Study, verdict: Mapping[str, Any] | None, outcome: Outcome) -> None:
+    with disk_errors(root):
+        packages = _write_environment(root, study)
+        put(root, "README.md", _readme(root, study, verdict, outcome))
+        put(root, "CITATION.cff", _citation(study))
+        put(root, "provenance.json", _provenance(root, study, outcome, packages))
+
+
+@cache
+def _packaged(name: str) -> str:
+    return resources.files("jupyterlab_postdoc.forge").joinpath("files", name).read_text(encoding="utf-8")
+
+
+def _write_environment(root: Path, study: Study) -> dict[str, str]:
+    """pyproject.toml, requirements.lock and .python-version; returns the direct packages with their versions."""
+    direct = environment.pinned({*study.requires, *environment.imported_names(root / "notebook.py")})
+    everything = environment.locked(direct)
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    head = f"# Every package of the run, with Python {platform.python_version()} on {sys.platform}.\n"
+    put(root, "requirements.lock", head + "".join(f"{name}=={version}\n" for name, version in everything.items()))
+    put(root, ".python-version", f"{minor}\n")
+    put(root, "pyproject.toml", _pyproject(study, direct, minor))
+    return direct
+
+
+def _pyproject(study: Study, direct: Mapping[str, str], minor: str) -> str:
+    pins = "".join(f'  "{name}=={version}",\n' for name, version in direct.items())
+    return (
+        "[project]\n"
+        f"name = {quoted(study.repo_name)}\n"
+        'version = "1.0.0"\n'
+        f"description = {quoted(one_line(study.topic))}\n"
+        'readme = "README.md"\n'
+        f'requires-python = "=={minor}.*"\n'
+        f"dependencies = [\n{pins}]\n"
+        "\n"
+        "[tool.uv]\n"
+        "package = false\n"
+        "\n"
+        "[tool.pytest.ini_options]\n"
+        'python_files = ["notebook.py"]\n'
+    )
+
+
+def _citation(study: Study) -> str:
+    released = day(study.finished if study.finished is not None else study.created)
+    made = "by a language model" if study.used_model else f"from template {study.template}, without a language model"
+    abstract = f"{one_line(study.title)}. Made by a research agent {made}; reviewed by nobody yet."
+    return (
+        "cff-version: 1.2.0\n"
+        'message: "If you use this study, please cite it as below, and check it first."\n'
+        "type: software\n"
+        f"title: {quoted(one_line(study.topic) or 'Study')}\n"
+        f"abstract: {quoted(abstract)}\n"
+        "authors:\n"
+        f"  - name: {quoted(one_line(study.author, 100) or 'unknown')}\n"
+        'version: "1.0.0"\n'
+        f"date-released: {released}\n"
+        "license:\n"
+        "  - MIT\n"
+        "  - CC-BY-4.0\n"
+        "keywords:\n"
+        "  - research\n"
+        "  - marimo\n"
+        f"  - {quoted(one_line(study.template) or 'study')}\n"
+    )
+
+
+def _readme(root: Path, study: Study, verdict: Mapping[str, Any] | None, outcome: Outcome) -> str:
+    present = [path for path in (*_LOOKED_FOR, *_ALWAYS_THERE) if path in _ALWAYS_THERE or (root / path).is_file()]
+    figures = root / "figures"
+    if figures.is_dir() and not figures.is_symlink():
+        present += [f"figures/{path.name}" for path in figures.glob("*.png") if _plain(path.name) and path.is_file()]
+    return readme(
+        study, verdict, outcome, python=platform.python_version(), present=present, datasets=datasets.entries(root)
+    )
+
+
+_ALWAYS_THERE = ("data/MANIFEST.json", "requirements.lock", "provenance.json", "reproduce.py")
+
+
+def _plain(name: str) -> bool:
+    return all(character.isalnum() or character in "._-" for character in name) and name.isascii()
+
+
+def _provenance(root: Path, study: Study, outcome: Outcome, packages: Mapping[str, str]) -> str:
+    """Steps are listed with their commits, but for the commit that holds this very file: it cannot know its own name."""
+    return json_text(
+        {
+            "version": 1,
+            "topic": study.topic,
+            "title": study.title,
+            "repository": study.repo_name,
+            "template": {"name": study.template, "version": study.template_version},
+            "provider": study.provider,
+            "model": study.model,
+            "language_model_used": study.used_model,
+            "reviewed_by": [],
+            "session": study.session,
+            "run": study.run,
+            "asked_by": study.author,
+            "created": moment(study.created),
+            "finished": None if study.finished is None else moment(study.finished),
+            "outcome": {"state": outcome.state, "reason": outcome.reason},
+            "parameters": {key: _without_directories(value) for key, value in study.parameters.items()},
+            "plan": list(study.plan),
+            "steps": [{"key": step.key, "title": step.title, "commit": step.commit} for step in study.steps],
+            "data": datasets.entries(root),
+            "files": {path: digest for path in _LOOKED_FOR if (digest := _sha256(root / path))},
+            "python": platform.python_version(),
+            "platform": f"{sys.platform} {platform.machine()}",
+            "packages": dict(packages),
+            "generator": {"name": "jupyterlab-postdoc", "version": __version__},
+        }
+    )
+
+
+def _without_directories(value: Any) -> Any:
+    """An absolute path of the user's machine is nobody else's business: its last part stays."""
+    if isinstance(value, str) and (value.startswith("~") or PurePosixPath(value).is_absolute()):
+        return PurePosixPath(value).name
+    if isinstance(value, str) and PureWindowsPath(value).is_absolute():
+        return PureWindowsPath(value).name
+    return value
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _MAX_HASHED:
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

@@ -1,0 +1,216 @@
+"""README.md of a study: the answer with its uncertainty first, every number from the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jupyterlab_postdoc.forge.study import Outcome, Study
+from jupyterlab_postdoc.forge.text import day, figure, markdown, one_line, paragraphs
+
+_ENDINGS = {
+    "running": "This study is still being made; there is no result yet.",
+    "failed": "This study did not finish.",
+    "stopped": "This study was stopped before it finished.",
+}
+
+
+def readme(
+    study: Study,
+    verdict: Mapping[str, Any] | None,
+    outcome: Outcome,
+    *,
+    python: str,
+    present: Sequence[str],
+    datasets: Sequence[Mapping[str, Any]],
+) -> str:
+    """The whole file. ``present``: which of the study's files exist; ``datasets``: the manifest's entries."""
+    sections = [
+        f"# {markdown(study.topic, 150) or 'Study'}",
+        _label(study),
+        f"## Question\n\n{paragraphs(study.topic)}\n\nMethod: {markdown(study.title)}.",
+        _result(study, verdict, outcome),
+        _figures(present),
+        _reproduce(python, verdict, datasets),
+        _done(study),
+        _limits(verdict, outcome),
+        _references(study),
+        _files(present),
+        _provenance(study, outcome),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def maker(study: Study) -> str:
+    """Who wrote the study, in one honest sentence part (Markdown)."""
+    template = f"template {markdown(study.template)} v{markdown(study.template_version)}"
+    if study.used_model:
+        return f"written by the language model {markdown(study.model or 'unknown')} ({markdown(study.provider)})"
+    return f"generated from {template}, no language model was used"
+
+
+def _label(study: Study) -> str:
+    return f"> Made by a research agent; {maker(study)}. **Reviewed by: nobody yet.**"
+
+
+def _result(study: Study, verdict: Mapping[str, Any] | None, outcome: Outcome) -> str:
+    parts = ["## Result"]
+    if outcome.state != "done":
+        ending = _ENDINGS.get(outcome.state, _ENDINGS["failed"])
+        reason = f" {markdown(outcome.reason)}" if outcome.reason else ""
+        kept = " What was made until then is in this repository." if outcome.state != "running" else ""
+        parts.append(f"**{ending}**{reason}{kept}")
+        if verdict is not None:
+            parts.append(
+                "The figures below are those of the last complete run of the notebook. Treat them as unfinished."
+            )
+    if verdict is None:
+        if outcome.state == "done":
+            parts.append("**There is no verdict:** the notebook did not compute one, so nothing is claimed here.")
+        return "\n\n".join(parts)
+    parts.append("\n".join(f"{number}. {line}" for number, line in enumerate(_three_lines(study, verdict), 1)))
+    if summary := _text(verdict.get("summary")):
+        parts.append(markdown(summary))
+    return "\n\n".join(parts)
+
+
+def _three_lines(study: Study, verdict: Mapping[str, Any]) -> list[str]:
+    supported = verdict.get("supported")
+    word = (
+        {True: "Supported", False: "Not supported"}.get(supported, "Undecided")
+        if isinstance(supported, bool)
+        else ("Undecided")
+    )
+    claim = _text(verdict.get("claim")) or one_line(study.topic)
+    return [f"**{word}:** {markdown(claim)}", _estimate(verdict), _data(study, verdict)]
+
+
+def _estimate(verdict: Mapping[str, Any]) -> str:
+    value = figure(verdict.get("estimate"))
+    if value is None:
+        return f"Estimate: none was computed{_chance(verdict)}."
+    unit = _text(verdict.get("unit"))
+    low, high = figure(verdict.get("ci_low")), figure(verdict.get("ci_high"))
+    interval = f"95 % interval {low} to {high}" if low is not None and high is not None else "no interval was computed"
+    return f"Estimate: **{value}**{' ' + markdown(unit) if unit else ''} ({interval}){_chance(verdict)}."
+
+
+def _chance(verdict: Mapping[str, Any]) -> str:
+    found = ""
+    p = verdict.get("p_value")
+    if (shown := figure(p, 2)) is not None and isinstance(p, (int, float)):
+        found += "; p < 0.0001" if 0 <= p < 0.0001 else f"; p = {shown}"
+    if (count := figure(verdict.get("n_obs"))) is not None:
+        found += f"; n = {count}"
+    return found
+
+
+def _data(study: Study, verdict: Mapping[str, Any]) -> str:
+    label = _text(verdict.get("data")) or "not stated"
+    span = _text(verdict.get("span"))
+    if not span and verdict.get("start") and verdict.get("end"):
+        span = f"{_text(verdict['start'])} to {_text(verdict['end'])}"
+    warning = (
+        " (simulated: the figures say how the method works, not how the world does)" if "synthetic" in label else ""
+    )
+    seed = figure(verdict.get("seed"))
+    parts = [
+        f"Data: {markdown(label)}{warning}",
+        markdown(span),
+        f"seed {seed.replace(',', '')}" if seed else "",
+        f"computed on {day(study.finished if study.finished is not None else study.created)}",
+    ]
+    return ", ".join(part for part in parts if part) + "."
+
+
+def _figures(present: Sequence[str]) -> str:
+    images = sorted(path for path in present if path.startswith("figures/") and path.endswith(".png"))
+    if not images:
+        return ""
+    chosen = "figures/figure.png" if "figures/figure.png" in images else images[0]
+    return f"![The main figure of the study]({chosen})"
+
+
+def _reproduce(python: str, verdict: Mapping[str, Any] | None, datasets: Sequence[Mapping[str, Any]]) -> str:
+    minor = ".".join(python.split(".")[:2])
+    missing = [str(entry.get("path")) for entry in datasets if not entry.get("included", True)]
+    lines = [
+        "## Reproduce",
+        f"With Python {minor}:",
+        "```sh\n"
+        f"python{minor} -m venv .venv && .venv/bin/python -m pip install -r requirements.lock\n"
+        ".venv/bin/python reproduce.py\n"
+        "```",
+        "The second command runs every cell and compares the verdict with `results.json`; it fails when a figure differs."
+        if verdict is not None
+        else "There is no verdict to compare with yet. `.venv/bin/marimo edit notebook.py` opens the notebook, if there is one.",
+    ]
+    if missing:
+        files = ", ".join(f"`{path}`" for path in missing)
+        lines.append(f"Not in the repository, put in place first (see `data/MANIFEST.json`): {files}.")
+    return "\n\n".join(lines)
+
+
+def _done(study: Study) -> str:
+    if not study.plan:
+        return ""
+    steps = "\n".join(f"{number}. {markdown(step)}" for number, step in enumerate(study.plan, 1))
+    return f"## What was planned\n\n{steps}\n\nWhich commit holds which step is in `provenance.json`."
+
+
+def _limits(verdict: Mapping[str, Any] | None, outcome: Outcome) -> str:
+    given = verdict.get("limits") if verdict is not None else None
+    limits = [text for item in given if (text := _text(item))] if isinstance(given, (list, tuple)) else []
+    lines = [f"- {markdown(text)}" for text in limits]
+    if outcome.state != "done":
+        lines.append("- The study is unfinished.")
+    lines.append("- No person has checked the method, the code or the conclusion.")
+    return "## Limits\n\n" + "\n".join(lines)
+
+
+def _references(study: Study) -> str:
+    lines = []
+    for item in study.references:
+        link = item.get("url") or (f"https://doi.org/{item['doi']}" if item.get("doi") else "")
+        safe = link.startswith(("https://", "http://")) and not set(link) & set(" <>\"'`\n\r\t\\")
+        lines.append(f"- {markdown(str(item.get('text') or link))}" + (f" <{link}>" if safe else ""))
+    return "## References\n\n" + "\n".join(lines) if lines else ""
+
+
+_ABOUT = {
+    "notebook.py": "the study: a marimo notebook",
+    "reports/report.html": "the executed notebook; opens in any browser",
+    "results.json": "the verdict, for programs",
+    "figures/": "the figures as PNG",
+    "data/MANIFEST.json": "every data file with its sha256",
+    "requirements.lock": "every package version of the run",
+    "provenance.json": "who, when, which step made which commit",
+    "reproduce.py": "runs the study again and compares",
+}
+
+
+def _files(present: Sequence[str]) -> str:
+    have = {*present, *({"figures/"} if any(path.startswith("figures/") for path in present) else ())}
+    rows = [f"| `{path}` | {about} |" for path, about in _ABOUT.items() if path in have]
+    return "## Files\n\n| file | content |\n| --- | --- |\n" + "\n".join(rows)
+
+
+def _provenance(study: Study, outcome: Outcome) -> str:
+    when = (
+        f"finished {day(study.finished)}" if study.finished is not None and outcome.state == "done" else outcome.state
+    )
+    rows = [
+        f"- Asked by {markdown(study.author) or 'unknown'}; started {day(study.created)}, {when}.",
+        f"- Session `{_code(study.session)}`, run `{_code(study.run)}`; {maker(study)}.",
+        "- Code: MIT. Text and figures: CC-BY-4.0. Data: see `data/MANIFEST.json`.",
+        "- Reviewed by: nobody yet.",
+    ]
+    return "## Provenance\n\n" + "\n".join(rows)
+
+
+def _code(text: str) -> str:
+    return one_line(text).replace("`", "'")
+
+
+def _text(value: Any) -> str:
+    return one_line(value, 2000) if isinstance(value, str) else ""

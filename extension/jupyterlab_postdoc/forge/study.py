@@ -1,0 +1,57 @@
+"""What a study is, as far as its repository's files are concerned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One finished step of the run: journal key, a few words, and its commit (None: nothing changed)."""
+
+    key: str
+    title: str
+    commit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """All that the repository's files are written from; same study, same bytes.
+
+    ``created`` and ``finished`` are UNIX seconds; ``requires`` are import names (template.yaml's ``requires``);
+    ``title`` is the template's title; ``author`` the user's display name; ``plan`` the planned steps in words;
+    ``references`` have ``text`` and ``doi`` or ``url``.
+    """
+
+    topic: str
+    title: str
+    repo_name: str
+    template: str
+    template_version: str
+    provider: str
+    session: str
+    run: str
+    author: str
+    created: float
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    requires: Sequence[str] = ()
+    plan: Sequence[str] = ()
+    references: Sequence[Mapping[str, str]] = ()
+    model: str | None = None
+    steps: Sequence[StepRecord] = ()
+    finished: float | None = None
+
+    @property
+    def used_model(self) -> bool:
+        """Whether a language model took part; the template provider is none."""
+        return self.provider != "template"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the run ended: ``done``, or ``running`` / ``failed`` / ``stopped`` with a sentence that says what happened."""
+
+    state: str = "done"
+    reason: str = ""

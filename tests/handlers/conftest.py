@@ -61,7 +61,9 @@ class Reply:
 def http(listening, jp_auth_header, jp_base_url):
     """``await http("GET", "api/chats", body=…)`` → Reply, whatever the status."""
 
-    async def fetch(method: str, path: str, *, body: Any = None, raw: bytes | None = None, auth: bool = True, headers=None, **kwargs):
+    async def fetch(
+        method: str, path: str, *, body: Any = None, raw: bytes | None = None, auth: bool = True, headers=None, **kwargs
+    ):
         sent = dict(jp_auth_header) if auth else {}
         sent |= headers or {}
         data = raw if raw is not None else json.dumps(body).encode() if body is not None else None
@@ -70,7 +72,8 @@ def http(listening, jp_auth_header, jp_base_url):
         url = f"http://{listening}{jp_base_url}postdoc/{path}"
         try:
             answer = await SimpleAsyncHTTPClient(force_instance=True).fetch(
-                url, method=method, headers=sent, body=data, allow_nonstandard_methods=True, request_timeout=20, follow_redirects=False,
+                url, method=method, headers=sent, body=data, allow_nonstandard_methods=True, request_timeout=20,
+                follow_redirects=False,
                 **kwargs,
             )  # fmt: skip
         except HTTPClientError as error:
@@ -135,7 +138,9 @@ def connect(listening, jp_auth_header, jp_base_url):
     """``await connect()`` → Client; refused upgrades raise HTTPClientError."""
     clients: list[Client] = []
 
-    async def open_socket(*, auth: bool = True, headers=None, envelope: bool = False, path: str = "postdoc/ws") -> Client:
+    async def open_socket(
+        *, auth: bool = True, headers=None, envelope: bool = False, path: str = "postdoc/ws"
+    ) -> Client:
         sent = dict(jp_auth_header) if auth else {}
         request = HTTPRequest(f"ws://{listening}{jp_base_url}{path}", headers=sent | (headers or {}))
         connection = await websocket_connect(

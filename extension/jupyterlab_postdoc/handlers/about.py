@@ -59,7 +59,8 @@ QUICK_START = """\
 # Postdoc for agents
 
 Report what you do to a room, read what others say, and start research. All addresses are below `{address}`.
-Every request needs the Jupyter token in the header `Authorization: token …`; it is in your environment as `JUPYTER_TOKEN`,
+Every request needs the Jupyter token in the header `Authorization: token …`; it is in your environment as
+`JUPYTER_TOKEN`,
 or ask the person who runs the server. Never write it into a file, a message or an address.
 
     A='{address}'

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from datetime import datetime
 from http.client import responses
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
+from jupyter_server.auth.decorator import authorized
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from tornado import web
 
-from .. import protocol
-from ..errors import PostdocError
-from ..log import EventLog
-from ..protocol import Command
-from ..sessions import SessionManager, User
+from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.log import EventLog
+from jupyterlab_postdoc.protocol import Command
+from jupyterlab_postdoc.sessions import SessionManager, User
+
 from . import frames
 
 RESOURCE = "postdoc"
 LOCAL_USER = "local"
 
 S = TypeVar("S")
+F = TypeVar("F", bound=Callable[..., Any])
 _UUID = re.compile(r"[0-9a-f]{32}")
 _CODES = {
     400: "bad_message",
@@ -38,6 +43,11 @@ _NEXT = {
 }
 
 
+def authorized_to_execute(method: F) -> F:
+    """For every verb that changes something: the same leave that the commands of a socket need."""
+    return cast(F, authorized(action="execute", resource=RESOURCE)(method))  # type: ignore[operator]
+
+
 class Services(Protocol):
     """What the application puts into ``settings["postdoc"]``."""
 
@@ -52,7 +62,9 @@ def services_of(settings: dict[str, Any]) -> Services:
     services = settings.get("postdoc")
     if services is None:
         if isinstance(failed := settings.get("postdoc_error"), PostdocError):
-            raise PostdocError(failed.code, failed.message, next=failed.next, retryable=failed.retryable, **failed.details)
+            raise PostdocError(
+                failed.code, failed.message, next=failed.next, retryable=failed.retryable, **failed.details
+            )
         raise PostdocError("capacity", "Postdoc is still starting.", next="Try again in a moment.", retryable=True)
     return cast(Services, services)
 
@@ -60,7 +72,8 @@ def services_of(settings: dict[str, Any]) -> Services:
 def user_of(handler: JupyterHandler) -> User:
     """The server's own identity of who asks, never the client's word.
 
-    A server with one shared token or password gives each request a random user (a UUID): these are all one person, so they share
+    A server with one shared token or password gives each request a random user (a UUID): these are all one person, so
+    they share
     one name and keep their sessions.
     """
     known = handler.current_user
@@ -86,13 +99,17 @@ class JsonErrors(web.RequestHandler):
             return error.as_dict()
         if status >= 500:
             ref = protocol.new_id()[:12]
-            cast(JupyterHandler, self).log.error("postdoc error %s at %s %s", ref, self.request.method, self.request.path)
+            cast(JupyterHandler, self).log.error(
+                "postdoc error %s at %s %s", ref, self.request.method, self.request.path
+            )
             return PostdocError(
                 "internal", "Something went wrong in the server.", next=f"The server's log has it as {ref}.", ref=ref
             ).as_dict()
         text = error.log_message if isinstance(error, web.HTTPError) and error.log_message else None
         if status == 403 and not getattr(self, "_jupyter_current_user", None):
-            return PostdocError("unauthorized", text or "You are not logged in.", next="Log in, or send a token.").as_dict()
+            return PostdocError(
+                "unauthorized", text or "You are not logged in.", next="Log in, or send a token."
+            ).as_dict()
         sentence = text or f"{responses.get(status, 'Refused')}: {self.request.method} {self.request.path}."
         return PostdocError(_CODES.get(status, "bad_message"), sentence, next=_NEXT.get(status, "")).as_dict()
 
@@ -109,8 +126,10 @@ class PostdocHandler(JsonErrors, APIHandler):
 
     auth_resource = RESOURCE
 
-    async def prepare(self) -> None:
-        """Fail closed: nobody unknown reaches a verb, whatever the server's settings say about unauthenticated access."""
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Fail closed: nobody unknown reaches a verb, whatever the server's settings say about unauthenticated
+        access.
+        """
         if len(self.request.body or b"") > protocol.MAX_INBOUND:
             self.set_header("Connection", "close")
             raise PostdocError("too_large", "The request is larger than 1 MiB.", next="Send it in smaller parts.")
@@ -156,7 +175,9 @@ class PostdocHandler(JsonErrors, APIHandler):
         return frames.convert(self.body(), to)
 
     def command(self, name: str, **fields: Any) -> Command:
-        """The JSON object as the command ``name``; ``fields`` (from the address) win, ``Idempotency-Key`` is its ``id``."""
+        """The JSON object as the command ``name``; ``fields`` (from the address) win, ``Idempotency-Key`` is its
+        ``id``.
+        """
         frame = self.body() | fields | {"type": name}
         key = self.request.headers.get("Idempotency-Key")
         return frames.command(frame | {"id": key} if key else frame)
@@ -168,15 +189,35 @@ class PostdocHandler(JsonErrors, APIHandler):
             return default
         if re.fullmatch(r"-?\d{1,16}", text) is None or not low <= int(text) <= high:
             limits = f"from {low} to {high}" if high < 2**53 else f"of at least {low}"
-            raise PostdocError("bad_message", f"The query value `{name}` must be a whole number {limits}, not {text[:40]!r}.")
+            raise PostdocError(
+                "bad_message", f"The query value `{name}` must be a whole number {limits}, not {text[:40]!r}."
+            )
         return int(text)
 
     def seconds(self, name: str, high: float) -> float:
         """A time from the query, 0 when absent; longer than ``high`` counts as ``high``."""
         text = self.get_query_argument(name, "0")
         if re.fullmatch(r"\d{1,6}(\.\d{1,6})?", text) is None:
-            raise PostdocError("bad_message", f"The query value `{name}` must be a number of seconds, not {text[:40]!r}.")
+            raise PostdocError(
+                "bad_message", f"The query value `{name}` must be a number of seconds, not {text[:40]!r}."
+            )
         return min(float(text), high)
+
+    def moment(self, name: str) -> float | None:
+        """A point in time from the query: an ISO-8601 time, as our answers hold it, or UNIX seconds. None when
+        absent.
+        """
+        text = self.get_query_argument(name, None)
+        if text is None:
+            return None
+        try:
+            return (
+                float(text) if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text) else datetime.fromisoformat(text).timestamp()
+            )
+        except ValueError:
+            raise PostdocError(
+                "bad_message", f"The query value `{name}` must be an ISO-8601 time, not {text[:40]!r}."
+            ) from None
 
     def flag(self, name: str) -> bool:
         """A yes or no from the query."""
@@ -189,6 +230,10 @@ class PostdocHandler(JsonErrors, APIHandler):
         """A comma-separated list from the query."""
         text = self.get_query_argument(name, None)
         return [part.strip() for part in text.split(",") if part.strip()] if text is not None else None
+
+    async def submit(self, name: str, chat: str) -> frames.Frame:
+        """Carry out the command ``name`` in a chat; its ack."""
+        return frames.ack_body(await self.sessions.submit(self.user, self.command(name, chatId=chat)), chat)
 
     # --- out ---
 
@@ -206,7 +251,7 @@ class PostdocHandler(JsonErrors, APIHandler):
 class NotFoundHandler(PostdocHandler):
     """Whatever is not an address of ours, below our prefix."""
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> None:  # type: ignore[override]
         await super().prepare()
         if self.request.method != "OPTIONS":
             raise PostdocError(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from ..errors import PostdocError, not_found
-from ..protocol import Event
-from .base import PostdocHandler
-from .chats import CommandHandler
+from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.errors import PostdocError, not_found
+from jupyterlab_postdoc.log import LogReset
+from jupyterlab_postdoc.protocol import Event
+
+from .base import PostdocHandler, authorized_to_execute
+from .frames import control
 
 MAX_WAIT_S = 60.0
 TICK_S = 15.0
@@ -42,22 +45,29 @@ class EventsHandler(PostdocHandler):
             return
         self._page(events, limit)
 
-    def _page(self, events: list[Event], limit: int) -> None:
-        page, size = [], 0
+    def _page(self, events: list[Event], limit: int, **rest: Any) -> None:
+        page: list[bytes] = []
+        size = 0
         for event in events[:limit]:
             size += len(event.payload)
             if page and size > PAGE_BYTES:
                 break
             page.append(event.frame())
-        self.send_events("events", page, more=len(events) > len(page))
+        self.send_events("events", page, more=len(events) > len(page), **rest)
 
     async def _wait(self, id: str, after: int, limit: int, wait: float, types: list[str] | None) -> None:
         found: list[Event] = []
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait), contextlib.aclosing(self.event_log.follow(id, after=after, types=types)) as batches:
-                async for batch in batches:
-                    found = batch
-                    break
+        try:
+            async with asyncio.timeout(wait):
+                async with contextlib.aclosing(self.event_log.follow(id, after=after, types=types)) as batches:
+                    async for batch in batches:
+                        found = batch
+                        break
+        except TimeoutError:
+            pass
+        except LogReset:
+            self._page([], limit, reset=True)
+            return
         self._page(found, limit)
 
     async def _stream(self, id: str) -> None:
@@ -65,16 +75,16 @@ class EventsHandler(PostdocHandler):
         await self.sessions.check(self.user, id)
         self.set_header("Content-Type", "text/event-stream; charset=utf-8")
         self.set_header("X-Accel-Buffering", "no")
-        types = self.names("types")
-        async with contextlib.aclosing(ticking(self.event_log.follow(id, after=after, types=types), TICK_S)) as batches:
-            self.write(b": follow\n\n")
-            await self.flush()
-            async for batch in batches:
-                if batch is None:
-                    self.write(b": tick\n\n")
-                else:
-                    self.write(b"".join(b"id: %d\ndata: %b\n\n" % (event.seq, event.frame()) for event in batch))
-                await self.flush()  # waits for the client: a slow one is served from the log, later
+        follow = self.event_log.follow(id, after=after, types=self.names("types"))
+        self.write(b": follow\n\n")
+        try:
+            async with contextlib.aclosing(ticking(follow, TICK_S)) as batches:
+                await self.flush()
+                async for batch in batches:
+                    self.write(b"".join(map(sse, batch)) if batch else b": tick\n\n")
+                    await self.flush()  # waits for the client: a slow one is served from the log, later
+        except LogReset:
+            self.write(b"data: " + protocol.encode(control("reset", chat=id)) + b"\n\n")
 
     def _last_event_id(self) -> int:
         given = self.request.headers.get("Last-Event-ID")
@@ -105,7 +115,7 @@ class EventsHandler(PostdocHandler):
         """Following is not activity: an open tab must not keep an idle server alive."""
 
 
-class MessagesHandler(CommandHandler):
+class MessagesHandler(PostdocHandler):
     """Final events only, as a JSON array; ``POST`` says something in the chat."""
 
     @web.authenticated
@@ -117,9 +127,9 @@ class MessagesHandler(CommandHandler):
         self.send_events("", [event.frame() for event in events])
 
     @web.authenticated
-    @authorized(action="execute")
-    async def post(self, id: str, action: str = "messages") -> None:
-        await super().post(id, action)
+    @authorized_to_execute
+    async def post(self, id: str) -> None:
+        self.send(await self.submit("chat", id), 202)
 
 
 class BlobHandler(PostdocHandler):
@@ -143,9 +153,12 @@ class BlobHandler(PostdocHandler):
         self.finish(await self.event_log.store.read_blob(ref), set_content_type=row.media_type)
 
 
-async def ticking(
-    batches: AsyncIterator[list[Event]], every_s: float
-) -> AsyncIterator[list[Event] | None]:
+def sse(event: Event) -> bytes:
+    """An event as server-sent event; its seq is what ``Last-Event-ID`` sends back."""
+    return b"id: %d\ndata: %b\n\n" % (event.seq, event.frame())
+
+
+async def ticking(batches: AsyncIterator[list[Event]], every_s: float) -> AsyncGenerator[list[Event] | None, None]:
     """The batches, with a None whenever ``every_s`` seconds passed without one."""
     pending: asyncio.Future[list[Event]] | None = None
     try:

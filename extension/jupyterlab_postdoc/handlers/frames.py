@@ -1,6 +1,7 @@
 """Frames as data: what a client sent becomes a command, and the flat and the envelope form become each other.
 
-Everything here is pure. A problem is raised as :class:`PostdocError` whose details hold the ``id`` and ``chatId`` that could be read,
+Everything here is pure. A problem is raised as :class:`PostdocError` whose details hold the ``id`` and ``chatId``
+that could be read,
 so that the answer finds its request.
 """
 
@@ -8,13 +9,13 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from .. import protocol
-from ..errors import PostdocError
-from ..protocol import Command
+from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.protocol import Command
 
 Frame = dict[str, Any]
 S = TypeVar("S")
@@ -69,7 +70,8 @@ def decode(data: bytes) -> Frame:
 def too_deep(data: bytes, limit: int) -> bool:
     """Is this JSON nested deeper than ``limit``? Looks at brackets only, so that a hostile message costs no parse.
 
-    Each pass takes away the innermost pairs; what is left after ``limit`` passes is deeper, or unbalanced (for the decoder to say).
+    Each pass takes away the innermost pairs; what is left after ``limit`` passes is deeper, or unbalanced (for the
+    decoder to say).
     """
     if data.count(b"[") + data.count(b"{") <= limit:
         return False
@@ -111,7 +113,9 @@ def command(frame: Frame) -> Command:
 
 
 def convert(value: Frame, to: type[S], **details: Any) -> S:
-    """``value`` as a struct; a wrong field becomes a sentence that names it. A mutating command gets an ``id`` if it has none."""
+    """``value`` as a struct; a wrong field becomes a sentence that names it. A mutating command gets an ``id`` if it
+    has none.
+    """
     try:
         made = msgspec.convert(value, to)
     except msgspec.ValidationError as error:
@@ -123,12 +127,12 @@ def convert(value: Frame, to: type[S], **details: Any) -> S:
     return made
 
 
-def _known(frame: Frame) -> dict[str, str]:
+def _known(frame: Frame) -> dict[str, Any]:
     """``id`` and ``chatId`` as far as they can be echoed."""
     return {k: frame[k] for k in ("id", "chatId") if isinstance(frame.get(k), str) and len(frame[k]) <= MAX_ECHO}
 
 
-def _type_of(frame: Frame, known: dict[str, str]) -> str:
+def _type_of(frame: Frame, known: dict[str, Any]) -> str:
     given = frame.get("type")
     name = given.strip().lower() if isinstance(given, str) else None
     name = ALIASES.get(name or "", name)
@@ -161,7 +165,13 @@ def _sentence(reason: str) -> str:
 def _json_type(value: Any) -> str:
     if value is None:
         return "null"
-    names: dict[type, str] = {list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    names: dict[type, str] = {
+        list: "an array",
+        str: "a text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+    }
     return names.get(type(value), "something else")
 
 
@@ -186,7 +196,9 @@ def kind_of(frame: Frame) -> str:
 
 
 def to_envelope(flat: Frame) -> Frame:
-    """The envelope form of a flat frame. What the flat frame has not (v and ts of partial text) the envelope has not either."""
+    """The envelope form of a flat frame. What the flat frame has not (v and ts of partial text) the envelope has not
+    either.
+    """
     kind = kind_of(flat)
     own_seq = kind == "ack"  # an ack's seq is what it says, not its place
     envelope: Frame = {"v": flat["v"]} if "v" in flat else {}
@@ -224,6 +236,30 @@ def control(type: str, *, chat: str | None = None, **body: Any) -> Frame:
     if chat is not None:
         frame["chatId"] = chat
     return frame | {"ts": protocol.iso(time.time())} | body
+
+
+class Receipt(Protocol):
+    """What ``SessionManager.submit`` answers."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def duplicate(self) -> bool: ...
+    @property
+    def queued(self) -> bool: ...
+    @property
+    def extra(self) -> dict[str, Any]: ...
+
+
+def ack_body(ack: Receipt, chat: str) -> Frame:
+    """An ack's fields. ``chatId`` is always the chat of the command; the chat that a ``fork`` made is called
+    ``fork``.
+    """
+    extra = {"fork" if k == "chatId" else k: v for k, v in ack.extra.items()}
+    body = {"chatId": chat, "id": ack.id, "seq": ack.seq, "duplicate": ack.duplicate, "queued": ack.queued}
+    return extra | body
 
 
 def error_frame(error: PostdocError, **known: Any) -> Frame:

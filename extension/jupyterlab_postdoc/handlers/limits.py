@@ -6,7 +6,9 @@ import time
 
 
 class Rate:
-    """A bucket of ``BURST`` messages that refills with ``PER_SECOND``; ``hopeless`` when a client goes on although it is refused."""
+    """A bucket of ``BURST`` messages that refills with ``PER_SECOND``; ``hopeless`` when a client goes on although it
+    is refused.
+    """
 
     __slots__ = ("_at", "_left", "_refused")
 

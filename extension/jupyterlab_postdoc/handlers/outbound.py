@@ -1,6 +1,7 @@
 """What leaves over a socket: events as bytes of the connection's form, none larger than a frame may be.
 
-The bytes of an event are made once, by :meth:`Event.frame`, and shared by all connections; only an event that is too large for one frame
+The bytes of an event are made once, by :meth:`Event.frame`, and shared by all connections; only an event that is too
+large for one frame
 is encoded again, with its longest texts cut and a reference to the whole (``api/chats/{id}/blobs/{seq}``).
 """
 
@@ -11,8 +12,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from .. import protocol
-from ..protocol import Event
+from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.protocol import Event
+
 from .frames import Frame, control, to_envelope
 
 ROOM_FOR_HEAD = 2048
@@ -113,7 +115,9 @@ def history_bytes(chat: str, snapshot: Snapshot, envelope: bool, keep: EventFilt
 
 
 class EventFilter:
-    """The ``types`` and ``kinds`` of a subscription. ``kinds`` are those of room messages (status, blocker, question …)."""
+    """The ``types`` and ``kinds`` of a subscription. ``kinds`` are those of room messages (status, blocker, question
+    …).
+    """
 
     __slots__ = ("kinds", "types")
 

@@ -1,6 +1,8 @@
-"""The way out of one connection: a short queue that one task empties, and that makes its feeders wait when the client is slow.
+"""The way out of one connection: a short queue that one task empties, and that makes its feeders wait when the client
+is slow.
 
-Nothing is ever dropped and nothing grows: whoever feeds events waits for room before it pulls more from the log, so the log is the buffer.
+Nothing is ever dropped and nothing grows: whoever feeds events waits for room before it pulls more from the log, so
+the log is the buffer.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from tornado.websocket import WebSocketClosedError
 
-from ..protocol import Event
+from jupyterlab_postdoc.protocol import Event
+
 from .outbound import EventFilter, array, event_bytes
 
 FULL_BYTES = 512 << 10
@@ -51,7 +54,9 @@ class Outbox:
         self._start()
 
     async def put_events(self, events: Sequence[Event], keep: EventFilter | None) -> None:
-        """Queue a batch and wait: for the flush while following live (so that meanwhile events gather), for room in a replay."""
+        """Queue a batch and wait: for the flush while following live (so that meanwhile events gather), for room in a
+        replay.
+        """
         envelope, frames = self.envelope, self._frames
         for event in events:
             if keep is not None and not keep(event):

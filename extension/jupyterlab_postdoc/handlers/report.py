@@ -1,7 +1,9 @@
 """The executed report in a page without rights, and the public files it is drawn with.
 
-A report is HTML that an agent made. It is served so that its scripts run with an opaque origin: no cookie, no storage, no access to the
-page around it, and no address to talk to but the front-end files of marimo, which are public and therefore need no login.
+A report is HTML that an agent made. It is served so that its scripts run with an opaque origin: no cookie, no
+storage, no access to the
+page around it, and no address to talk to but the front-end files of marimo, which are public and therefore need no
+login.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from urllib.parse import quote
 from jupyter_server.auth.decorator import allow_unauthenticated, authorized
 from tornado import web
 
-from ..errors import PostdocError
+from jupyterlab_postdoc.errors import PostdocError
+
 from .base import JsonErrors, PostdocHandler
 
 CDN = re.compile(rb"https://[\w.-]+/npm/@marimo-team/frontend@[\w.+-]+/dist")
@@ -41,7 +44,9 @@ def marimo_files() -> tuple[str, Path]:
     """marimo's version and its front-end files. Looks only: marimo itself is never imported into the server."""
     spec = importlib.util.find_spec("marimo")
     if spec is None or not spec.submodule_search_locations:
-        raise PostdocError("notebook_failed", "marimo is not installed.", next="Install jupyterlab-postdoc again with pip.")
+        raise PostdocError(
+            "notebook_failed", "marimo is not installed.", next="Install jupyterlab-postdoc again with pip."
+        )
     return importlib.metadata.version("marimo"), Path(next(iter(spec.submodule_search_locations))) / "_static"
 
 
@@ -53,7 +58,9 @@ def rewrite(html: bytes, assets: str) -> bytes:
 
 
 def policy(origin: str, assets: str) -> str:
-    """The Content-Security-Policy of a report. In an opaque origin ``'self'`` means nothing, so the full address is named."""
+    """The Content-Security-Policy of a report. In an opaque origin ``'self'`` means nothing, so the full address is
+    named.
+    """
     a = f"{origin}{assets}/"
     return "; ".join(
         [
@@ -96,20 +103,24 @@ class ReportHandler(PostdocHandler):
         if not project or not project.get("report"):
             raise self._no_report(id)
         root = Path(self.settings["server_root_dir"]).expanduser().resolve()
-        path = (root / project["report"]).resolve()
+        path: Path = (root / project["report"]).resolve()
         if not path.is_relative_to(root):
             raise self._no_report(id)
         return path
 
     @staticmethod
     def _no_report(id: str) -> PostdocError:
-        return PostdocError("not_found", f"The chat {id!r} has no report yet.", next="It is written when the notebook has run.")
+        return PostdocError(
+            "not_found", f"The chat {id!r} has no report yet.", next="It is written when the notebook has run."
+        )
 
 
 class AssetsHandler(JsonErrors, web.StaticFileHandler):
-    """marimo's front end. Public on purpose: these files are the same for everyone, and a report has no cookie to send."""
+    """marimo's front end. Public on purpose: these files are the same for everyone, and a report has no cookie to
+    send.
+    """
 
-    def initialize(self) -> None:
+    def initialize(self) -> None:  # type: ignore[override]
         self.version, root = marimo_files()
         super().initialize(path=str(root))
 

@@ -8,10 +8,11 @@ from jupyter_server.auth.decorator import authorized
 from msgspec import UNSET, Struct, UnsetType
 from tornado import web
 
-from .. import protocol
-from ..errors import PostdocError
-from ..protocol import Event, Name
-from .base import PostdocHandler
+from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.protocol import Event, Name
+
+from .base import PostdocHandler, authorized_to_execute
 from .frames import command
 
 ROOM = "room:"
@@ -66,7 +67,7 @@ class RoomMessagesHandler(PostdocHandler):
         self.send([message(event) for event in events])
 
     @web.authenticated
-    @authorized(action="execute")
+    @authorized_to_execute
     async def post(self) -> None:
         new, user = self.body_as(NewMessage), self.user
         room = room_id(new.room)

@@ -1,6 +1,7 @@
 """The WebSocket: one reader, one way out, and one follower per subscription.
 
-A client sends commands (see :mod:`.frames`); every command that changes something goes through ``SessionManager.submit`` and is
+A client sends commands (see :mod:`.frames`); every command that changes something goes through
+``SessionManager.submit`` and is
 acknowledged after COMMIT. What it subscribes to is followed in the log; the log is the buffer of a slow client.
 """
 
@@ -15,12 +16,14 @@ from jupyter_server.auth.decorator import ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from tornado import web
+from tornado.ioloop import IOLoop
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
-from .. import __version__, protocol
-from ..errors import PostdocError
-from ..protocol import Command, Hello, Ping, Subscribe, Unsubscribe
-from ..sessions import SessionManager, User
+from jupyterlab_postdoc import __version__, protocol
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.protocol import Command, Hello, Ping, Subscribe, Unsubscribe
+from jupyterlab_postdoc.sessions import SessionManager, User
+
 from . import frames
 from .base import RESOURCE, JsonErrors, Services, services_of, user_of
 from .limits import Rate
@@ -138,10 +141,12 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
     # --- in ---
 
     async def on_message(self, message: str | bytes) -> None:
-        """The reader. Tornado reads the next message when this one is done, so a client that does not read is not read either."""
+        """The reader. Tornado reads the next message when this one is done, so a client that does not read is not
+        read either.
+        """
         if self._ending:
             return
-        self.on_pong(b"")
+        self.last_pong = IOLoop.current().time()  # whoever talks is alive
         await self.outbox.room()
         if len(message) > protocol.MAX_INBOUND:
             await self.end(1009, "message too big")
@@ -152,13 +157,15 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
             await self._refuse(error)
             return
         try:
-            await self._execute(command)
+            await self._carry_out(command)
         except PostdocError as error:
             self.send(frames.error_frame(error, id=command.id, chatId=getattr(command, "chatId", None)))
-        except Exception:  # noqa: BLE001 - the boundary of a connection: whatever it was, the socket stays usable
+        except Exception:  # the boundary of a connection: whatever it was, the socket stays usable
             ref = protocol.new_id()[:12]
             self.log.exception("postdoc error %s at a %s command", ref, type(command).__name__)
-            lost = PostdocError("internal", "Something went wrong in the server.", next=f"The server's log has it as {ref}.", ref=ref)
+            lost = PostdocError(
+                "internal", "Something went wrong in the server.", next=f"The server's log has it as {ref}.", ref=ref
+            )
             self.send(frames.error_frame(lost, id=command.id, chatId=getattr(command, "chatId", None)))
 
     def _accept(self, message: str | bytes) -> Command:
@@ -188,7 +195,7 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
         elif self.rate.hopeless:
             await self.end(4429, "rate limit")
 
-    async def _execute(self, command: Command) -> None:
+    async def _carry_out(self, command: Command) -> None:
         self._bad = 0
         match command:
             case Hello():
@@ -228,15 +235,12 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
 
     async def _submit(self, command: Command) -> None:
         if not await self._authorized("execute"):
-            raise PostdocError("forbidden", "You may watch here, but not send commands.", next="Ask the server's administrator.")
-        ack = await self.sessions.submit(self.user, command)
-        self.send(
-            frames.control(
-                "ack",
-                chat=cast(Any, command).chatId,
-                **({"id": ack.id, "seq": ack.seq, "duplicate": ack.duplicate, "queued": ack.queued} | ack.extra),
+            raise PostdocError(
+                "forbidden", "You may watch here, but not send commands.", next="Ask the server's administrator."
             )
-        )
+        ack = await self.sessions.submit(self.user, command)
+        chat = cast(Any, command).chatId
+        self.send(frames.control("ack", chat=chat) | frames.ack_body(ack, chat))
 
     # --- helpers ---
 
@@ -256,7 +260,9 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
         return bool(await ensure_async(self.authorizer.is_authorized(self, self.current_user, action, RESOURCE)))
 
     async def _still_welcome(self) -> bool:
-        """Does the login of the upgrade still hold? Asked of the identity provider with a fresh handler, since it may set cookies."""
+        """Does the login of the upgrade still hold? Asked of the identity provider with a fresh handler, since it may
+        set cookies.
+        """
         fresh = JupyterHandler(self.application, self.request)
         user = await ensure_async(self.identity_provider.get_user(fresh))
         if user is None:
@@ -269,7 +275,9 @@ def _id(command: Command) -> dict[str, str]:
     return {"id": command.id} if command.id is not None else {}
 
 
-async def stop(settings: dict[str, Any], *, code: int = 1012, reason: str = "restart", retry_after_ms: int = 1000) -> None:
+async def stop(
+    settings: dict[str, Any], *, code: int = 1012, reason: str = "restart", retry_after_ms: int = 1000
+) -> None:
     """Say ``bye`` on every open socket and close it: 1012 when the server will be back, 1001 when it will not."""
     bye = frames.control("bye", reason=reason, retryAfterMs=retry_after_ms)
     await asyncio.gather(*(socket.end(code, reason, bye) for socket in list(settings.get(SOCKETS, ()))))

@@ -8,11 +8,12 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from .. import protocol
-from ..errors import PostdocError
-from ..log import LogReset
-from ..protocol import Event, Subscribe, Unsubscribe
-from ..sessions import User
+from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.log import LogReset
+from jupyterlab_postdoc.protocol import Event, Subscribe, Unsubscribe
+from jupyterlab_postdoc.sessions import User
+
 from . import frames
 from .base import Services
 from .outbound import EventFilter, control_bytes, history_bytes
@@ -28,15 +29,15 @@ log = logging.getLogger(__name__)
 
 
 class Subscriptions:
-    """The followers of one connection: a task per subscription, which sleeps in ``EventLog.follow`` and feeds the outbox."""
+    """The followers of one connection: a task per subscription, which sleeps in ``EventLog.follow`` and feeds the
+    outbox.
+    """
 
     LIMIT = 64
 
     __slots__ = ("_gone", "_outbox", "_services", "_tasks", "_user", "done")
 
-    def __init__(
-        self, services: Services, user: User, outbox: Outbox, gone: Callable[[str], Awaitable[None]]
-    ) -> None:
+    def __init__(self, services: Services, user: User, outbox: Outbox, gone: Callable[[str], Awaitable[None]]) -> None:
         self.done = False
         self._services = services
         self._user = user
@@ -59,12 +60,16 @@ class Subscriptions:
         """Follow a session, or the list, from now on; a second subscription to the same replaces the first."""
         if command.chatId is None and not command.sessions:
             raise PostdocError(
-                "bad_message", "The field `chatId` is missing.", next='Name a chat, or send "sessions": true for the list.'
+                "bad_message",
+                "The field `chatId` is missing.",
+                next='Name a chat, or send "sessions": true for the list.',
             )
         wanted = {key for key in (command.chatId, LIST if command.sessions else None) if key is not None}
         if len(self._tasks.keys() | wanted) > self.LIMIT:
             raise PostdocError(
-                "capacity", f"A connection follows at most {self.LIMIT} sessions.", next="Unsubscribe from one, or open another socket."
+                "capacity",
+                f"A connection follows at most {self.LIMIT} sessions.",
+                next="Unsubscribe from one, or open another socket.",
             )
         if command.sessions:
             self._start(LIST, self._follow_list())
@@ -131,16 +136,18 @@ class Subscriptions:
         except PostdocError as error:
             self._tasks.pop(chat, None)
             self._send(frames.error_frame(error, chatId=chat))
-        except Exception:  # noqa: BLE001 - the boundary of a task: the client is told, the reason is in the log
+        except Exception:  # the boundary of a task: the client is told, the reason is in the log
             self._tasks.pop(chat, None)
             ref = protocol.new_id()[:12]
             log.exception("postdoc error %s while following", ref)
-            lost = PostdocError("internal", "Following this chat failed.", next="Subscribe again.", retryable=True, ref=ref)
+            lost = PostdocError(
+                "internal", "Following this chat failed.", next="Subscribe again.", retryable=True, ref=ref
+            )
             self._send(frames.error_frame(lost, chatId=chat))
 
     async def _pump(self, chat: str, after: int, keep: EventFilter) -> None:
         outbox = self._outbox
-        async with contextlib.aclosing(self._services.log.follow(chat, after=after, types=keep.types)) as batches:  # type: ignore[type-var]
+        async with contextlib.aclosing(self._services.log.follow(chat, after=after, types=keep.types)) as batches:
             async for batch in batches:
                 await outbox.put_events(batch, keep if keep else None)
                 if self.done:
@@ -166,7 +173,7 @@ class Subscriptions:
     async def _follow_list(self) -> None:
         """First ``sessions`` with all chats, then ``session`` for each that changed, or that is no longer there."""
         try:
-            async with contextlib.aclosing(self._services.log.follow_sessions()) as changes:  # type: ignore[type-var]
+            async with contextlib.aclosing(self._services.log.follow_sessions()) as changes:
                 upcoming = asyncio.ensure_future(anext(changes))  # listen first, then look: no change falls between
                 await asyncio.sleep(0)
                 try:
@@ -185,6 +192,9 @@ class Subscriptions:
                         await upcoming
         except StopAsyncIteration:
             return
+        except LogReset:
+            self._tasks.pop(LIST, None)
+            self._send(frames.control("reset"))
         except PostdocError as error:
             self._tasks.pop(LIST, None)
             self._send(frames.error_frame(error))

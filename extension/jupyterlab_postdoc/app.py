@@ -6,10 +6,11 @@ import asyncio
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp
+from jupyter_server.serverapp import ServerApp
 from traitlets import Bool, Float, Int, List, Type, Unicode, default
 
 from jupyterlab_postdoc import handlers
@@ -21,6 +22,7 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge.local import LocalForge
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.notebooks.batch import BatchRuntime
+from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.runs import Runs
 from jupyterlab_postdoc.sessions import SessionManager
 from jupyterlab_postdoc.store.sqlite import SqliteStore
@@ -93,6 +95,12 @@ class PostdocApp(ExtensionApp):
     ).tag(config=True)
 
     services: Services | None = None
+    _stopping: asyncio.Task[None] | None = None
+
+    @property
+    def _server(self) -> ServerApp:
+        assert self.serverapp is not None
+        return self.serverapp
 
     @default("data_dir")
     def _default_data_dir(self) -> str:
@@ -104,9 +112,10 @@ class PostdocApp(ExtensionApp):
 
     def initialize_settings(self) -> None:
         """Build the objects. Nothing is opened before the server's loop runs."""
-        self.services = self._build(Path(self.serverapp.root_dir))
+        self.services = self.build(Path(self._server.root_dir))
 
-    def _build(self, root_dir: Path) -> Services:
+    def build(self, root_dir: Path) -> Services:
+        """The objects of a server whose files lie below ``root_dir``, not yet started."""
         data_dir = Path(self.data_dir).expanduser()
         git = Git()
         lab = Lab(
@@ -126,12 +135,15 @@ class PostdocApp(ExtensionApp):
         personas = Personas(Path(self.personas_file).expanduser() if self.personas_file else None)
         log = EventLog(SqliteStore(data_dir))
         runs = Runs(log)
-        executor = Executor(lab, personas, self.chat_provider() if self.chat_provider else None)
+        executor = Executor(lab, personas, self._make_chat_provider())
         dispatcher = LocalDispatcher(
             runs, executor.execute, on_crash=executor.on_crash, concurrency=self.max_concurrent_runs
         )
         sessions = SessionManager(log, runs, lab, personas, default_model=self.default_model or None)
         return Services(log, runs, sessions, dispatcher)
+
+    def _make_chat_provider(self) -> Provider | None:
+        return cast(Provider, self.chat_provider()) if self.chat_provider else None
 
     def _checked_research_dir(self) -> str:
         parts = Path(self.research_dir).parts
@@ -147,9 +159,9 @@ class PostdocApp(ExtensionApp):
         except PostdocError as e:
             self.log.error("Postdoc does not start: %s %s", e.message, e.next)
             self.settings["postdoc_error"] = e
-            self.serverapp.web_app.settings["postdoc_error"] = e
+            self._server.web_app.settings["postdoc_error"] = e
             return
-        self.serverapp.web_app.settings["postdoc"] = self.services
+        self._server.web_app.settings["postdoc"] = self.services
         self._watch_parent()
 
     def _watch_parent(self) -> None:
@@ -160,13 +172,18 @@ class PostdocApp(ExtensionApp):
 
         def gone() -> None:
             loop.remove_reader(int(fd))
-            self.serverapp.stop(from_signal=True)
+            self._server.stop(from_signal=True)
 
         loop.add_reader(int(fd), gone)
 
     async def stop_extension(self) -> None:
         """Say goodbye on the sockets, let runs leave at a step's end, close the log."""
-        web_app = self.serverapp.web_app
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
+        web_app = self._server.web_app
         if self.services is None or web_app.settings.pop("postdoc", None) is None:
             return
         await handlers.stop(web_app.settings)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +47,19 @@ def recorder() -> Recorder:
 
 
 @pytest.fixture
-async def project(tmp_path: Path) -> Any:
+def project(tmp_path: Path, jp_asyncio_loop: asyncio.AbstractEventLoop) -> Iterator[Project]:
     root = tmp_path / "root" / "research" / "owls"
     root.mkdir(parents=True)
     git = Git()
-    await git.init(root)
-    workspace = Workspace(root, sandbox=choose(await probe(), trusted=True, allow_unsandboxed=True))
+    jp_asyncio_loop.run_until_complete(git.init(root))
+    status = jp_asyncio_loop.run_until_complete(probe())
+    workspace = Workspace(root, sandbox=choose(status, trusted=True, allow_unsandboxed=True))
     study = Study("owls", "Owls", "owls", "tiny", "1", "template", "c1", "r1", "Ana", 0.0)
     project = Project(
         study, workspace, BatchRuntime(workspace), git, LocalForge(tmp_path / "data", git), "research/owls"
     )
     yield project
-    await project.notebook.close()
+    jp_asyncio_loop.run_until_complete(project.notebook.close())
 
 
 @pytest.fixture

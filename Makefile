@@ -49,7 +49,7 @@ test: $(VENV)/.tested
 	$(BIN)/python -m pytest tests -q
 
 chaos: $(VENV)/.tested
-	$(BIN)/python -m pytest tests/chaos -q -s --timeout=0 --chaos $(N)
+	POSTDOC_CHAOS_KILLS=$(N) $(BIN)/python -m pytest tests/chaos -q -s --timeout=0
 
 bench: $(VENV)/.tested
 	@$(BIN)/python bench/run.py

@@ -261,16 +261,12 @@ async def status(args: argparse.Namespace, source: Source, screen: Screen) -> in
         about = {"url": server.where, "root": str(server.root or ""), "started": source.own is not None}
         dump(screen, about | {"health": health})
         return DONE
-    screen.line(f"Server   {how} at {server.where}" + (f", folder {server.root}" if server.root else ""))
-    well = True
-    for name, part in health.items():
-        if not isinstance(part, dict):
-            screen.line(f"{name:<8} {one_line(part)}")
-            continue
-        ok = bool(part.get("ok", part.get("available")))
-        well = well and ok
-        told = part.get("message") or part.get("detail") or part.get("why") or ("" if ok else "not available")
-        screen.line(f"{name:<8} {'ok' if ok else 'NOT OK'}  {one_line(told)}".rstrip(), *([] if ok else ["yellow"]))
-        if not ok and part.get("next"):
-            screen.line(clean(part["next"]), indent="         ")
-    return DONE if well else FAILED
+    screen.line(f"Server     {how} at {server.where}" + (f", folder {server.root}" if server.root else ""))
+    screen.line(f"Postdoc    {one_line(health.get('version', ''))}")
+    for name, part in health.get("parts", {}).items():
+        ok = bool(part.get("ok"))
+        state = "ok" if ok else "NOT OK"
+        screen.line(f"{one_line(name):<10} {state:<7} {one_line(part.get('message'))}", *([] if ok else ["yellow"]))
+        for hint in [*([] if ok else [part.get("next")]), *part.get("warnings", [])]:
+            screen.line(clean(hint or ""), indent=" " * 19)
+    return DONE if health.get("ok") else FAILED

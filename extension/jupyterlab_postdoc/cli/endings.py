@@ -40,10 +40,8 @@ class Places:
     def _local(self, path: str, within: str = "") -> Path | None:
         if self._root is None:
             return None
-        base = (self._root / within / path) if within else self._root / path
-        if within and not base.exists() and (self._root / path).exists():
-            base = self._root / path  # already relative to the root
-        return base
+        inside = within and not path.startswith(f"{within}/")
+        return self._root / within / path if inside else self._root / path
 
     def _shown(self, path: object, within: str = "") -> str:
         if not path:

@@ -22,6 +22,7 @@ class Story:
         self._status = ""
         self._plan: list[str] | None = None
         self._titles: dict[str, str] = {}
+        self.hidden: str | None = None  # id of a message that was shown already
 
     def show(self, frame: Frame) -> None:
         """Show one event; a type this program does not know is left out."""
@@ -37,6 +38,8 @@ class Story:
         self._screen.end_stream()
 
     def _on_user_message(self, frame: Frame) -> None:
+        if self.hidden is not None and frame.get("id") == self.hidden:
+            return
         who = f"{frame.get('agent')} ({frame.get('kind')})" if frame.get("agent") else frame.get("by")
         self._screen.line(f"{one_line(who)}: {clean(frame.get('content', ''))}", "bold")
 
@@ -73,7 +76,7 @@ class Story:
             share = min(max(float(progress), 0.0), 1.0) if known else 0.0  # type: ignore[arg-type]
             head = f"{bar(share, 12 if self._screen.width < 60 else 20)} {share:4.0%}  " if known else "… "
             self._screen.live(head + message)
-        elif message and message != self._status:
+        elif message and message != self._status and message not in self._titles.values():
             self._screen.line(f"- {message}" + (f" ({progress:.0%})" if known else ""))
         self._status = message
 

@@ -75,13 +75,14 @@ async def research(args: argparse.Namespace, source: Source, screen: Screen) -> 
     title = args.title or one_line(args.topic, 100)
     chat = await rest("POST", "api/chats", _given(title=title, persona=args.persona), key=new_id())
     follower = Follower(source, screen, as_json=args.json)
-    if not args.json:
-        _head(screen, args.topic, chat["id"], source)
     templates: list[Frame] = []
     if source.own is not None:
         source.own.keep_log = True  # until the end is known
     async with follower.link(chat["id"]) as link:
         ack = await _begin(link, rest, fields)
+        if not args.json:
+            _head(screen, args.topic, chat["id"], source)
+            follower.story.hidden = ack.get("id")  # the topic was just said
         templates = await rest("GET", "api/templates")
         names = {str(template.get("name")) for template in templates}
         ending = await follower.until_done(

@@ -398,7 +398,7 @@ def power(label, results):
 def assumptions(groups, results):
     _x, _y = groups["x"], groups["y"]
     _ratio = max(_x.std(), _y.std()) / min(_x.std(), _y.std()) if min(_x.std(), _y.std()) > 0 else math.inf
-    _skew = max((abs(((_v - _v.mean()) ** 3).mean() / _v.std() ** 3) if _v.std() > 0 else 0.0 for _v in (_x, _y)))
+    _skew = max(abs(((_v - _v.mean()) ** 3).mean() / _v.std() ** 3) if _v.std() > 0 else 0.0 for _v in (_x, _y))
     _far = sum(int((abs(_v - np.median(_v)) > 3.5 * 1.4826 * np.median(abs(_v - np.median(_v)))).sum()) if np.median(abs(_v - np.median(_v))) > 0 else 0 for _v in (_x, _y))
     _missing = missing_p(groups["rows"], groups["missing"])
     _n = len(_x) + len(_y)
@@ -444,13 +444,12 @@ def figure(groups, label, results, settings):
     _left.set_yticks([0, 1], [str(_n)[:24] for _n in groups["levels"]])
     _left.set(xlabel=str(settings["outcome"])[:60], ylim=(-0.5, 1.7))
     _left.set_title("Observations, density and mean", fontsize=10)
-    _right.axvspan(-results["margin"], results["margin"], color="#dddddd", label="too small to matter")
+    _right.axvspan(-results["margin"], results["margin"], color="#dddddd")
     _right.axvline(0, color="black", linestyle="--", linewidth=1)
     _right.plot([results["g_ci_low"], results["g_ci_high"]], [0, 0], color="#0072B2", linewidth=3)
     _right.plot(results["hedges_g"], 0, "o", color="#D55E00", markersize=9)
-    _right.set(yticks=[], ylim=(-1, 1), xlabel="Hedges' g (standard deviations)")
+    _right.set(yticks=[], ylim=(-1, 1), xlabel="Hedges' g (standard deviations)\ngrey: too small to matter")
     _right.set_title(f"g = {results['hedges_g']:.2f} with 95 % interval, {p_text(results['p_value'])}", fontsize=10)
-    _right.legend(loc="lower right", fontsize=8, frameon=False)
     _fig.suptitle(label.replace("$", r"\$"), fontsize=9, color="#555555")
     _fig
     return
@@ -680,10 +679,19 @@ def unique_names(names: list[str]) -> list[str]:
 
 
 @app.function(hide_code=True)
+def number_parts(text: pd.Series) -> pd.DataFrame:
+    """Prefix (a currency), number and suffix (a unit) of texts such as "€ 1.234,50" or "72.5 kg"; NaN where none fits."""
+    return text.str.replace("−", "-").str.extract(
+        r"^(?P<prefix>[€$£¥]|USD|EUR|GBP|CHF|)\s*(?P<number>[+-]?\d[\d.,' \u00a0\u2009\u202f]*|[+-]?[.,]\d+)\s*(?P<suffix>%|°\s?[CFK]|[€$£¥]|[A-Za-zµ][A-Za-zµ/²³%·]{0,9}|)$"
+    )
+
+
+@app.function(hide_code=True)
 def as_numbers(column: pd.Series) -> pd.Series:
     """Numbers of a column; what cannot be read as a number becomes NaN.
 
-    Text may carry thousands separators, a decimal comma, a unit or a currency sign: "1.234,50 €" is 1234.5.
+    Text may carry thousands separators, a decimal comma, a unit or a currency sign: "1.234,50 €" is 1234.5. A comma before
+    exactly three digits separates thousands unless another value of the column shows that it is a decimal comma.
     """
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
         numbers = column.astype("float64")
@@ -696,15 +704,17 @@ def as_numbers(column: pd.Series) -> pd.Series:
     rest = text[plain.isna() & column.notna() & (text != "")]
     if rest.empty:
         return plain
-    body = rest.str.replace("−", "-").str.extract(r"^[^\d+\-.,]{0,4}\s*([+-]?[\d.,'  \u2009]*\d)\s*[^\d\s][^\d]{0,11}$|^[^\d+\-.,]{0,4}\s*([+-]?[\d.,'  \u2009]*\d)$")
-    body = body[0].fillna(body[1]).str.replace(r"['  \u2009]", "", regex=True)
-    comma_decimal = body.str.contains(r",\d+$", na=False) & ~body.str.fullmatch(r"[+-]?\d{1,3}(,\d{3})+", na=False)
-    comma_decimal &= ~body.str.contains(r"\..*\..*,$|,.*\.", na=False)
-    if comma_decimal.any() and not body.str.contains(r",\d{3}\.|,\d{3},", na=False).any():
-        body = body.str.replace(".", "").str.replace(",", ".")
+    parts = number_parts(rest)
+    body = parts["number"].str.replace(r"[' \u00a0\u2009\u202f]", "", regex=True)
+    if parts.loc[body.notna(), ["prefix", "suffix"]].drop_duplicates().shape[0] > 4:
+        return plain  # house numbers, codes: what follows the digits is not a unit
+    decimal_comma = body.str.contains(r"^[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),(?:\d{1,2}|\d{4,})$|\.\d{3},\d+$", na=False).any()
+    if decimal_comma and not body.str.contains(r",\d+\.|,\d{3},", na=False).any():
+        body = body.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+        grouped = text.str.fullmatch(r"[+-]?\d{1,3}(?:\.\d{3})+", na=False)  # 1.234 beside 3,5 is one thousand
+        plain.loc[grouped] = pd.to_numeric(text[grouped].str.replace(".", "", regex=False)).astype("float64")
     else:
-        body = body.where(~body.str.contains(",", na=False) | body.str.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", na=False))
-        body = body.str.replace(",", "")
+        body = body.where(body.str.fullmatch(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d*)(?:\.\d*)?", na=False)).str.replace(",", "", regex=False)
     plain.loc[rest.index] = pd.to_numeric(body, errors="coerce").astype("float64")
     return plain
 

@@ -88,7 +88,7 @@ Wait for news without polling (answers at once when there is some, else after at
     curl -s -H "$H" -d '{"topic":"Short Term Reversal"}' "$A"api/chats/c_…/research             # → {"id", "seq", …}
     curl -s -H "$H" "$A"'api/chats/c_…/messages?after=0'                                        # until a `result` comes
     curl -s -H "$H" -d '{"how":"graceful"}' "$A"api/chats/c_…/stop
-    curl -s -H "$H" -d '{"requestId":"…","answer":"…"}' "$A"api/chats/c_…/respond               # a `question` waits for this
+    curl -s -H "$H" -d '{"requestId":"…","answer":"…"}' "$A"api/chats/c_…/respond   # to a `question`
     curl -s -H "$H" "$A"api/chats/c_…/report > report.html
     curl -s -H "$H" "$A"api/templates
 
@@ -98,13 +98,13 @@ Repeat a request that may have been lost with the same `Idempotency-Key` header:
 
 `{socket}ws` carries the same commands and events, one JSON object per message.
 
-    {"type":"subscribe","chatId":"room:lab"}           → history, then every new event; with "after":41 only what came later
+    {"type":"subscribe","chatId":"room:lab"}   → history, then all that is new; with "after":41 only what came later
     {"type":"post","chatId":"room:lab","agent":"codex","kind":"note","content":"…","id":"made-by-you"}     → ack
     {"type":"research","chatId":"c_…","topic":"…"}      → agent_status, tool_use, tool_result, assistant_message, result
 
 ## Errors
 
-`{"code","error","next","retryable"}`: `error` is a sentence, `next` says what to do. `rate_limited` and `busy` mean: later.
+`{"code","error","next","retryable"}`: `error` is a sentence, `next` says what to do. `rate_limited`, `busy`: later.
 
 ## Shell
 

@@ -45,7 +45,7 @@ _NEXT = {
 
 def authorized_to_execute(method: F) -> F:
     """For every verb that changes something: the same leave that the commands of a socket need."""
-    return cast(F, authorized(action="execute", resource=RESOURCE)(method))  # type: ignore[operator]
+    return cast(F, authorized(action="execute", resource=RESOURCE)(method))
 
 
 class Services(Protocol):
@@ -211,9 +211,9 @@ class PostdocHandler(JsonErrors, APIHandler):
         if text is None:
             return None
         try:
-            return (
-                float(text) if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text) else datetime.fromisoformat(text).timestamp()
-            )
+            if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text):
+                return float(text)
+            return datetime.fromisoformat(text).timestamp()
         except ValueError:
             raise PostdocError(
                 "bad_message", f"The query value `{name}` must be an ISO-8601 time, not {text[:40]!r}."

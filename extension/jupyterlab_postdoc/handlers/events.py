@@ -164,7 +164,7 @@ async def ticking(batches: AsyncIterator[list[Event]], every_s: float) -> AsyncG
     try:
         while True:
             if pending is None:
-                pending = asyncio.ensure_future(anext(batches))  # type: ignore[arg-type]
+                pending = asyncio.ensure_future(anext(batches))
             done, _ = await asyncio.wait((pending,), timeout=every_s)
             if not done:
                 yield None

@@ -28,13 +28,22 @@ CDN = re.compile(rb"https://[\w.-]+/npm/@marimo-team/frontend@[\w.+-]+/dist")
 HEAD = re.compile(rb"<head(?:\s[^>]*)?>", re.IGNORECASE)
 
 SHIM = b"""<script>(() => {
-  const memory = () => { const m = new Map(); return {
-    getItem: k => m.has(String(k)) ? m.get(String(k)) : null, setItem: (k, v) => { m.set(String(k), String(v)); },
-    removeItem: k => { m.delete(String(k)); }, clear: () => m.clear(), key: i => [...m.keys()][i] ?? null, get length() { return m.size; } }; };
+  const put = (on, name, how) => { try { Object.defineProperty(on, name, { configurable: true, ...how }); } catch {} };
+  const memory = () => {
+    const m = new Map();
+    return {
+      getItem: k => m.get(String(k)) ?? null,
+      setItem: (k, v) => { m.set(String(k), String(v)); },
+      removeItem: k => { m.delete(String(k)); },
+      clear: () => m.clear(),
+      key: i => [...m.keys()][i] ?? null,
+      get length() { return m.size; },
+    };
+  };
   for (const name of ["localStorage", "sessionStorage"])
-    try { window[name].length; } catch { Object.defineProperty(window, name, { value: memory(), configurable: true }); }
-  try { document.cookie; } catch { Object.defineProperty(document, "cookie", { get: () => "", set: () => {}, configurable: true }); }
-  try { Object.defineProperty(navigator, "serviceWorker", { value: undefined, configurable: true }); } catch {}
+    try { window[name].length; } catch { put(window, name, { value: memory() }); }
+  try { document.cookie; } catch { put(document, "cookie", { get: () => "", set: () => {} }); }
+  put(navigator, "serviceWorker", { value: undefined });
 })();</script>"""
 """Stands in for the storage that a page with an opaque origin does not have."""
 
@@ -124,7 +133,7 @@ class AssetsHandler(JsonErrors, web.StaticFileHandler):
         self.version, root = marimo_files()
         super().initialize(path=str(root))
 
-    def set_extra_headers(self, path: str) -> None:
+    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002
         self.set_header("Access-Control-Allow-Origin", "*")
         self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
         self.set_header("X-Content-Type-Options", "nosniff")

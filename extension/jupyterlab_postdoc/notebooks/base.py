@@ -24,10 +24,11 @@ class CellError:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output of a cell, made small enough for a log row (see ``OUTPUT_CHARS`` in worker.py).
+    """One output of a cell, made small enough for a log row (the limits are in worker/outputs.py).
 
-    ``kind``: text, markdown, table (``data``: {"columns", "rows", "n_rows", "n_columns"}), json (``data``), image (``path`` of the PNG in the
-    workspace), chart (``data``: title and mark of a vega-lite chart), html, console.
+    ``kind``: text, markdown, html (all three as plain ``text``), table (``data``: {"columns", "rows", "n_rows",
+    "n_columns"}), json (``data``), image (``path`` of the PNG in the workspace), chart (``text``: its title; ``data``:
+    {"mark", "encoding"}).
     """
 
     kind: str
@@ -73,7 +74,7 @@ class CellEvent:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """A finding of the check. ``severity`` "error" means the notebook cannot run as written. ``line`` counts from 1 in the cell."""
+    """A finding of the check; severity "error": it cannot run as written. ``line`` counts from 1 in the cell."""
 
     code: str
     cell: str | None
@@ -120,7 +121,7 @@ OnCell = Callable[[CellEvent], Awaitable[None]]
 
 
 class NotebookRuntime(Protocol):
-    """One notebook file of one workspace. Calls are made one at a time; ``interrupt`` and ``close`` may come at any moment.
+    """One notebook file of one workspace. Calls are made one at a time; ``interrupt`` and ``close`` may come any time.
 
     Errors: ``PostdocError("notebook_failed" | "version_conflict" | "bad_message" | "not_found" | "sandbox_missing")``.
     """

@@ -1,4 +1,4 @@
-"""Starts programs so that all of their processes end when they should: at the end, a timeout, a stop, the server's death.
+"""Starts programs so that all of their processes end when they should: at the end, a timeout, a stop, our death.
 
 Every program runs below a small supervisor (supervisor.py), which owns the process tree and watches a socket to us.
 """
@@ -29,19 +29,23 @@ GONE_S = 8.0  # the supervisor sweeps for at most 5 s; after this it is killed i
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of a program: ``memory_bytes`` is the address space of each process and the resident sum of all of them."""
+    """Bounds of a program: ``memory_bytes`` of address space for each process, ``total_bytes`` resident in all of them.
+
+    ``total_bytes`` None means the same as ``memory_bytes``.
+    """
 
     memory_bytes: int | None = 4 << 30
     file_bytes: int | None = 2 << 30
     open_files: int | None = 4096
     processes: int = 512
+    total_bytes: int | None = None
 
     def options(self) -> str:
         """What supervisor.py reads."""
         return json.dumps(
             {
                 "memory": self.memory_bytes,
-                "total": self.memory_bytes,
+                "total": self.total_bytes or self.memory_bytes,
                 "file": self.file_bytes,
                 "files": self.open_files,
                 "core": 0,

@@ -134,7 +134,9 @@ def put(notebook: Notebook, change: Mapping[str, Any]) -> str:
     if not isinstance(code, str):
         raise Refused("bad_message", f"The change of cell {name!r} has no code.", 'Give "code": the body of the cell.')
     if len(code) > MAX_CELL:
-        raise Refused("too_large", f"Cell {name!r} has {len(code):,} characters; the limit is {MAX_CELL:,}.", "Split it.")
+        raise Refused(
+            "too_large", f"Cell {name!r} has {len(code):,} characters; the limit is {MAX_CELL:,}.", "Split it."
+        )
     code = clean(code)
     hide = change.get("hide_code")
     if notebook.has(name):
@@ -147,7 +149,9 @@ def put(notebook: Notebook, change: Mapping[str, Any]) -> str:
         where = 0 if name == "setup" else place(notebook, change.get("after"))
         notebook.cells.insert(where, cell)
     if hide is not None:
-        cell.options = {k: v for k, v in cell.options.items() if k != "hide_code"} | ({"hide_code": True} if hide else {})
+        cell.options = {k: v for k, v in cell.options.items() if k != "hide_code"} | (
+            {"hide_code": True} if hide else {}
+        )
     return name
 
 
@@ -214,7 +218,7 @@ def conflict(notebook: Notebook, changes: Sequence[object], known: Mapping[str, 
             f"Cell {name!r} {what} by somebody else since it was last read; nothing of this edit was written.",
             "Read their version below, decide which text to keep, and edit again.",
             cell=name,
-            code=theirs,
+            theirs=theirs,
         )
 
 
@@ -315,7 +319,9 @@ def default_header() -> str:
     return f'# /// script\n# requires-python = ">={python}"\n# dependencies = [\n#     "marimo=={__version__}",\n# ]\n# ///\n'
 
 
-def edit(path: Path, changes: Sequence[object], known: Mapping[str, str] | None) -> tuple[Notebook, list[str], list[str]]:
+def edit(
+    path: Path, changes: Sequence[object], known: Mapping[str, str] | None
+) -> tuple[Notebook, list[str], list[str]]:
     """Apply a batch to the file on disk, all or nothing; tries again when the file changes under its hands."""
     for _ in range(5):
         before = load(path)

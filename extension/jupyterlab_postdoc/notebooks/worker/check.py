@@ -83,7 +83,9 @@ class Graph:
                 elif step in path:
                     ring = path[path.index(step) :]
                     done.update(ring)
-                    text = f"Cells {listing(sorted(ring))} need each other: each reads a name that the next one defines."
+                    text = (
+                        f"Cells {listing(sorted(ring))} need each other: each reads a name that the next one defines."
+                    )
                     yield issue("MB003", ring[0], None, text)
                 elif step not in done:
                     path.append(step)
@@ -92,7 +94,9 @@ class Graph:
     def setup(self) -> Iterator[Found]:
         for name in sorted(self.refs.get("setup", set())):
             if others := [owner for owner in self.owners.get(name, ()) if owner != "setup"]:
-                text = f"The setup cell reads {name!r} of cell {others[0]!r}; it runs first and may not read other cells."
+                text = (
+                    f"The setup cell reads {name!r} of cell {others[0]!r}; it runs first and may not read other cells."
+                )
                 yield issue("MB004", "setup", first_line(self.code["setup"], name, ast.Load), text)
 
     def undefined(self) -> Iterator[Found]:
@@ -106,7 +110,9 @@ class Graph:
 
 def stored(code: str) -> set[str]:
     """Names that a cell which does not parse may define: its later repair should not add findings elsewhere."""
-    return set(re.findall(r"(?m)^(?:def |class |import |from \S+ import )?(\w+)", code)) | set(re.findall(r"(\w+) *=", code))
+    return set(re.findall(r"(?m)^(?:def |class |import |from \S+ import )?(\w+)", code)) | set(
+        re.findall(r"(\w+) *=", code)
+    )
 
 
 def first_line(code: str, name: str, context: type[ast.expr_context]) -> int | None:

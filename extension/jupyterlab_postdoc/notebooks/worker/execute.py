@@ -153,15 +153,26 @@ def explain(cell: Track) -> dict[str, Any] | None:
     """The error of a cell in plain words: name, message, line in the cell, tail of the traceback."""
     if not cell.errors:
         failed = outputs.failed_tests(cell.console)
-        return {"name": "AssertionError", "message": f"Tests failed: {failed}", "line": None, "traceback": ""} if failed else None
+        return (
+            {"name": "AssertionError", "message": f"Tests failed: {failed}", "line": None, "traceback": ""}
+            if failed
+            else None
+        )
     error = cell.errors[0]
     kind = error_type(error)
-    name = getattr(error, "exception_type", None) or {"interruption": "KeyboardInterrupt", "syntax": "SyntaxError"}.get(kind, kind)
+    name = getattr(error, "exception_type", None) or {"interruption": "KeyboardInterrupt", "syntax": "SyntaxError"}.get(
+        kind, kind
+    )
     text, line = outputs.traceback_text(cell.traceback or getattr(error, "traceback", None) or "", cell.key)
     message = error.describe() if hasattr(error, "describe") else str(error)
     if kind == "multiple-defs":
         message = f"The name {error.name!r} is defined by another cell, too."
-    return {"name": str(name), "message": outputs.clip(message, 2000), "line": line or getattr(error, "lineno", None), "traceback": text}
+    return {
+        "name": str(name),
+        "message": outputs.clip(message, 2000),
+        "line": line or getattr(error, "lineno", None),
+        "traceback": text,
+    }
 
 
 class Run:

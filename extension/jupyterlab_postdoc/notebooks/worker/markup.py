@@ -17,7 +17,20 @@ ELEMENTS = set(
     "mpadded mphantom menclose semantics annotation".split()
 )
 VOID = {"br", "hr", "img", "col"}
-DROPPED = {"script", "style", "iframe", "object", "embed", "form", "template", "noscript", "svg", "video", "audio", "canvas"}
+DROPPED = {
+    "script",
+    "style",
+    "iframe",
+    "object",
+    "embed",
+    "form",
+    "template",
+    "noscript",
+    "svg",
+    "video",
+    "audio",
+    "canvas",
+}
 ATTRIBUTES = set(
     "alt title colspan rowspan scope span start reversed open lang dir width height mathvariant displaystyle stretchy fence "
     "separator accent lspace rspace linethickness columnalign rowspacing columnspacing class xmlns display".split()
@@ -27,7 +40,14 @@ STYLES = re.compile(
     r"^(display|flex|flex-direction|flex-wrap|justify-content|align-items|gap|text-align|width|max-width|font-weight|font-style|"
     r"color|background-color|padding|margin|border|border-radius|white-space)$"
 )
-KINDS = {"warn": "warning", "danger": "danger", "success": "success", "info": "info", "neutral": "neutral", "alert": "danger"}
+KINDS = {
+    "warn": "warning",
+    "danger": "danger",
+    "success": "success",
+    "info": "info",
+    "neutral": "neutral",
+    "alert": "danger",
+}
 
 
 def safe(markup: str) -> str:
@@ -159,7 +179,9 @@ def component(tag: str, attrs: dict[str, str | None]) -> str:
         return f'<div class="stat"><span>{text(data.get("label"))}</span><strong>{text(data.get("value"))}</strong>{caption}</div>'
     if tag in ("marimo-accordion", "marimo-tabs"):
         labels = data.get("labels") or data.get("tabs") or []
-        return "".join(f"<p><strong>{safe(str(label))}</strong></p>" for label in labels[:1]) if len(labels) == 1 else ""
+        return (
+            "".join(f"<p><strong>{safe(str(label))}</strong></p>" for label in labels[:1]) if len(labels) == 1 else ""
+        )
     if tag == "marimo-json-output":
         return f"<pre>{html.escape(json.dumps(outputs.decode(data.get('json-data')), indent=2, ensure_ascii=False, default=str))}</pre>"
     if "label" in data and "initial-value" in data and tag not in ("marimo-ui-element", "marimo-form"):
@@ -191,10 +213,15 @@ def table(data: dict[str, Any]) -> str:
     columns = [c for c in (rows[0] if rows else {}) if c != "_marimo_row_id"]
     index = {row[0] for row in data.get("row-headers") or [] if isinstance(row, list) and row}
     numeric = {c for c in columns if all(isinstance(outputs.decode(r.get(c)), (int, float, type(None))) for r in rows)}
-    head = "".join(f'<th scope="col"{right(c, numeric)}>{"" if c in index and not c.strip() else html.escape(c)}</th>' for c in columns)
+    head = "".join(
+        f'<th scope="col"{right(c, numeric)}>{"" if c in index and not c.strip() else html.escape(c)}</th>'
+        for c in columns
+    )
     body = "".join(f"<tr>{''.join(cell(row, c, c in index, numeric) for c in columns)}</tr>" for row in rows)
     total = data.get("total-rows")
-    more = f"<p class='more'>{len(rows):,} of {total:,} rows</p>" if isinstance(total, int) and total > len(rows) else ""
+    more = (
+        f"<p class='more'>{len(rows):,} of {total:,} rows</p>" if isinstance(total, int) and total > len(rows) else ""
+    )
     label = f"<caption>{safe(str(data['label']))}</caption>" if data.get("label") else ""
     return f'<div class="scroll"><table>{label}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{more}'
 

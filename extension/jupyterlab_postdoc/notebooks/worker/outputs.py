@@ -151,7 +151,11 @@ def decode(value: Any) -> Any:
         if tag in ("tuple", "set", "frozenset"):
             return decode(json.loads(rest))
         if tag == "":  # numpy scalars and other unknown leaves
-            return {"True": True, "False": False, "None": None}[rest] if rest in ("True", "False", "None") else json.loads(rest)
+            return (
+                {"True": True, "False": False, "None": None}[rest]
+                if rest in ("True", "False", "None")
+                else json.loads(rest)
+            )
     except ValueError:
         return rest
     return value
@@ -220,7 +224,9 @@ def verdict(mimetype: str, data: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadVerdict(f"The cell 'verdict' must end in a dict, not in a {type(value).__name__}.")
     if bad := sorted(not_finite(value)):
-        raise BadVerdict(f"The verdict's {', '.join(bad)} is not a finite number; use None where a figure does not exist.")
+        raise BadVerdict(
+            f"The verdict's {', '.join(bad)} is not a finite number; use None where a figure does not exist."
+        )
     return value
 
 

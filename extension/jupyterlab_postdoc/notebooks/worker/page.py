@@ -61,7 +61,11 @@ def build(study: dict[str, Any]) -> str:
         body.append(section(cell, snapshot))
     title = str(study.get("title") or first_heading("".join(body)) or "Research report")
     body.insert(0, "" if "<h1" in "".join(body) else f"<h1>{html.escape(title)}</h1>")
-    warning = f'<p class="error"><strong>{failed} cell{"s" * (failed > 1)} of this notebook failed.</strong> ' if failed else ""
+    warning = (
+        f'<p class="error"><strong>{failed} cell{"s" * (failed > 1)} of this notebook failed.</strong> '
+        if failed
+        else ""
+    )
     warning += "What depends on them is missing below.</p>" if failed else ""
     version = html.escape(str(study["session"].get("metadata", {}).get("marimo_version", "")))
     foot = f"Executed notebook, {len(cells)} cells, marimo {version}. Figures, text and tables come from one run of notebook.py."
@@ -162,11 +166,21 @@ def verdict(value: dict[str, Any]) -> str:
 def number(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) and abs(value) > 9999 else str(value)
+    return (
+        f"{value:.4g}"
+        if isinstance(value, float)
+        else f"{value:,}"
+        if isinstance(value, int) and abs(value) > 9999
+        else str(value)
+    )
 
 
 def console(snapshot: dict[str, Any]) -> str:
-    rows = [r for r in snapshot.get("console", []) if r.get("type") == "stream" and r.get("mimetype") in (None, "text/plain")]
+    rows = [
+        r
+        for r in snapshot.get("console", [])
+        if r.get("type") == "stream" and r.get("mimetype") in (None, "text/plain")
+    ]
     text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "".join(str(r.get("text", "")) for r in rows)).strip()
     return f"<pre>{html.escape(outputs.clip(text))}</pre>" if text else ""
 

@@ -54,7 +54,9 @@ class Server:
         except OSError as error:
             code = "storage_full" if error.errno in (28, 122) else "notebook_failed"
             message = f"The notebook's files could not be written: {error.strerror}."
-            self.write({"id": number, "error": {"code": code, "message": message, "next": "Check disk and permissions."}})
+            self.write(
+                {"id": number, "error": {"code": code, "message": message, "next": "Check disk and permissions."}}
+            )
         except Exception as error:  # noqa: BLE001  task boundary: the server gets a sentence, stderr the traceback
             import traceback
 
@@ -69,7 +71,9 @@ class Server:
 
     async def do_create(self, request: dict[str, Any]) -> dict[str, Any]:
         path = Path(request["path"])
-        return described(author.create(path, request["title"], request.get("header", ""), request.get("width", "medium")))
+        return described(
+            author.create(path, request["title"], request.get("header", ""), request.get("width", "medium"))
+        )
 
     async def do_cells(self, request: dict[str, Any]) -> dict[str, Any]:
         return described(author.load(Path(request["path"])))

@@ -115,7 +115,7 @@ def test_a_terminal_gets_a_live_line_and_streamed_text(monkeypatch):
     )
     told.show({"type": "result", "success": True})
     shown = out.getvalue()
-    assert "[######------]  50%" in shown
+    assert "[######------] 50% Running" in shown
     assert shown.count("Hello wor") == 1
     assert "Done." in shown
     text = shown.replace("\r\x1b[K", "\n")

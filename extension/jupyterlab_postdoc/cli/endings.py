@@ -99,8 +99,8 @@ def _verdict(screen: Screen, ending: Ending) -> None:
         screen.line(clean(result["summary"]), indent="  ")
     took = duration(result.get("duration_ms"))
     if result.get("provider") == "template":
-        by = "Written by a research template; no language model took part and nothing was paid"
-        screen.line(f"{by} ({took})." if took else f"{by}.", "dim", indent="  ")
+        by = f"Written by a research template{f' in {took}' if took else ''}"
+        screen.line(f"{by}; no language model took part and nothing was paid.", "dim", indent="  ")
 
 
 def _where(screen: Screen, places: Places) -> None:

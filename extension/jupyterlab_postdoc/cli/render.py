@@ -83,7 +83,10 @@ class Story:
     def _on_tool_use(self, frame: Frame) -> None:
         title = one_line(frame.get("title") or frame.get("toolName"))
         self._titles[str(frame.get("toolId"))] = title
-        if frame.get("toolName") not in {"plan", "finish"}:
+        given = frame.get("toolInput")
+        if frame.get("toolName") == "plan" and isinstance(given, dict):
+            self._on_plan(given)  # here, so that a step stands before the tools it uses
+        elif frame.get("toolName") != "finish":
             self._screen.line(f"> {title}", "cyan")
 
     def _on_tool_result(self, frame: Frame) -> None:
@@ -93,7 +96,7 @@ class Story:
         self._screen.line(f"! {title}: {one_line(frame.get('content'), 300)}", "yellow")
 
     def _on_plan(self, frame: Frame) -> None:
-        items = [item for item in frame.get("items", []) if isinstance(item, dict)]
+        items = [item for item in frame.get("items") or [] if isinstance(item, dict)]
         states = [str(item.get("state", "pending")) for item in items]
         if self._plan is None or len(self._plan) != len(states):
             self._screen.line()

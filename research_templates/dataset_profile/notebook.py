@@ -105,7 +105,7 @@ def overview(columns, how, label, table):
     _kinds = Counter(_c["kind"] for _c in columns)
     _cells = table.shape[0] * table.shape[1]
     _lost = sum(_c["missing"] for _c in columns)
-    _read = {"text": f"delimited text ({how['encoding'].replace('utf-8-sig', 'UTF-8')}, separator {'tab' if how['separator'] == chr(9) else repr(how['separator'])})"}.get(how["kind"], how["kind"])
+    _read = {"text": f"delimited text ({how['encoding'].replace('utf-8-sig', 'UTF-8')}, separator {'tab' if how['separator'] == chr(9) else how['separator']})"}.get(how["kind"], how["kind"])
     mo.md(f"""
     ## The table
 
@@ -167,7 +167,7 @@ def missingness(columns, label, results):
     if _linked:
         _text += (
             f"**The gaps are not random:** {safe(_linked[0]['column'])} is missing more often when {safe(_linked[0]['other'])} is {'high' if _linked[0]['r'] > 0 else 'low'} "
-            + f"(rank correlation {number(_linked[0]['r'])}, q = {number(_linked[0]['q'], 2)}); {len(_linked)} such links survive the correction for {number(results['missing_tests'])} tests. Dropping incomplete rows would bias results."
+            + f"(rank correlation {number(_linked[0]['r'])}, {p_text(_linked[0]['q']).replace('p', 'q')}). Such links after the correction for {number(results['missing_tests'])} tests: {len(_linked)}. Dropping incomplete rows would bias results."
         )
     else:
         _text += f"None of {number(results['missing_tests'])} tests finds a column whose gaps depend on another column, so nothing speaks against gaps at random."
@@ -255,8 +255,8 @@ def associations(label, results):
             mo.md("## Associations"),
             *([_chart] if len(_table) else []),
             mo.md(
-                f"{number(results['pairs_tested'])} pairs of ordered columns were tested in the choosing half: {number(results['discoveries'])} survive the correction. "
-                + f"{number(results['category_tests'])} further tests involve categories: {number(results['category_discoveries'])} survive. "
+                f"{number(results['pairs_tested'])} pairs of ordered columns were tested in the choosing half; after the correction {number(results['discoveries'])} remain. "
+                + f"{number(results['category_tests'])} further tests involve categories; {number(results['category_discoveries'])} remain. "
                 + "Bars show all rows (ordered pairs: the choosing half), so the largest of them are too large on average."
             ),
         ]
@@ -452,7 +452,7 @@ def appendix():
 @app.function(hide_code=True)
 def safe(text: object) -> str:
     """Text from outside as inert Markdown: no tags, no formatting, one line."""
-    return re.sub(r"[`*_\[\]$#|\\~{}]", lambda sign: f"&#{ord(sign[0])};", html.escape(" ".join(str(text).split())))
+    return re.sub(r"[`*_\[\]$#|\\~{}]", lambda sign: f"&#{ord(sign[0])};", html.escape(" ".join(str(text).split()), quote=False))
 
 
 @app.function(hide_code=True)
@@ -484,7 +484,7 @@ def html_table(rows: list[dict], caption: str, height: int) -> mo.Html:
     """A plain table that scrolls above `height` pixels and also works in the static report; every text is escaped."""
     head = "".join(f"<th style='text-align:left;padding:4px 10px'>{html.escape(str(name))}</th>" for name in rows[0])
     body = "".join(
-        "<tr>" + "".join(f"<td style='padding:4px 10px;vertical-align:top;overflow-wrap:anywhere'>{html.escape(str(v))}</td>" for v in row.values()) + "</tr>"
+        "<tr>" + "".join(f"<td style='padding:4px 10px;vertical-align:top;{'white-space:nowrap' if len(str(v)) <= 24 else 'overflow-wrap:anywhere'}'>{html.escape(str(v))}</td>" for v in row.values()) + "</tr>"
         for row in rows
     )
     return mo.Html(
@@ -823,7 +823,7 @@ def column_ends(kind: str, finite: np.ndarray, rest: pd.Series) -> tuple[str, st
         if kind == "date":
             scale = "ns" if abs(cuts[2]) > 1e14 else "s"
             return tuple(str(pd.to_datetime(cut, unit=scale).date()) for cut in cuts)
-        return tuple(number(float(cut), 5) for cut in cuts)
+        return tuple(f"{cut:.6g}".replace("-", "−") for cut in cuts)
     if len(rest) == 0:
         return "", "", ""
     text = rest.astype("str")

@@ -536,7 +536,7 @@ def appendix():
 @app.function(hide_code=True)
 def safe(text: object) -> str:
     """Text from outside as inert Markdown: no tags, no formatting, one line."""
-    return re.sub(r"[`*_\[\]$#|\\~{}]", lambda sign: f"&#{ord(sign[0])};", html.escape(" ".join(str(text).split())))
+    return re.sub(r"[`*_\[\]$#|\\~{}]", lambda sign: f"&#{ord(sign[0])};", html.escape(" ".join(str(text).split()), quote=False))
 
 
 @app.function(hide_code=True)

@@ -49,6 +49,12 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
 
     # --- the upgrade ---
 
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Fail closed, as for REST: nobody unknown reaches a verb."""
+        await super().prepare()
+        if self.current_user is None:
+            raise web.HTTPError(403)
+
     @ws_authenticated
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Upgrade: a known user who may read, from an allowed origin. Without an Origin only a token will do."""
@@ -69,6 +75,9 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
     def skip_check_origin(self) -> bool:
         """Jupyter lets a token stand in for the origin check; a socket does not."""
         return False
+
+    def check_xsrf_cookie(self) -> None:
+        """Nothing to protect: a socket has only GET, and that checks the origin."""
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         return protocol.ENVELOPE_SUBPROTOCOL if protocol.ENVELOPE_SUBPROTOCOL in subprotocols else None

@@ -45,13 +45,17 @@ def _fatal(error: sqlite3.Error) -> bool:
 
 
 class SqliteStore(SqliteReads):
-    """See :class:`~.base.Store`. ``network`` overrides the detection of network disks."""
+    """See :class:`~.base.Store`. ``network`` overrides the detection of network disks.
 
-    def __init__(self, data_dir: Path | str, *, network: bool | None = None) -> None:
+    ``busy_s``: how long to wait for another program that holds the file.
+    """
+
+    def __init__(self, data_dir: Path | str, *, network: bool | None = None, busy_s: float = 10.0) -> None:
         self.data_dir = Path(data_dir)
         self.path = self.data_dir / FILE_NAME
         self.warnings: list[str] = []
         self._network = network
+        self._busy_s = busy_s
         self._writer: aiosqlite.Connection | None = None
         self._reader: aiosqlite.Connection | None = None
         self._lock: int | None = None
@@ -81,13 +85,13 @@ class SqliteStore(SqliteReads):
             )
             if self._lock is None:
                 self.warnings.append("File locks do not work there: make sure that only one server runs.")
-        self._writer = writer = await connect(self.path)
+        self._writer = writer = await connect(self.path, self._busy_s)
         await writer.execute_fetchall("SELECT count(*) FROM sqlite_master")  # first touch: no database? damaged?
         self._journal = await set_journal(writer, "TRUNCATE" if alone else "WAL")
         await writer.execute_fetchall("PRAGMA synchronous=FULL")
         await writer.execute_fetchall("PRAGMA journal_size_limit=67108864")
         await migrate(writer, self.path)
-        self._reader = await connect(self.path, readonly=True)
+        self._reader = await connect(self.path, self._busy_s, readonly=True)
         await self._reader.execute_fetchall("PRAGMA query_only=1")
         status = self.path.stat()
         self._identity = (status.st_dev, status.st_ino)

@@ -17,7 +17,6 @@ import aiosqlite
 from jupyterlab_postdoc.errors import PostdocError
 
 MIGRATIONS = Path(__file__).parent / "migrations" / "sqlite"
-BUSY_MS = 10_000
 NETWORK_TYPES = {
     "nfs",
     "nfs3",
@@ -164,7 +163,7 @@ def _stop_at_exit() -> None:
         conn.stop()
 
 
-async def connect(path: Path, *, readonly: bool = False) -> aiosqlite.Connection:
+async def connect(path: Path, busy_s: float, *, readonly: bool = False) -> aiosqlite.Connection:
     """A connection in autocommit mode. It never keeps the interpreter from ending, closed or not."""
     global _guard
     if _guard is None or not _guard.is_alive():
@@ -172,7 +171,7 @@ async def connect(path: Path, *, readonly: bool = False) -> aiosqlite.Connection
         _guard.start()
     mode = "ro" if readonly else "rw"
     conn = aiosqlite.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_MS / 1000
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=busy_s
     )
     await conn
     _open.add(conn)
@@ -239,7 +238,7 @@ async def migrate(conn: aiosqlite.Connection, path: Path, folder: Path = MIGRATI
             reason="newer_schema",
         )
     if 0 < version < newest:
-        copy = path.with_name(f"{path.stem}-schema{version}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.backup.db")
+        copy = path.with_name(f"{path.stem}-schema{version}-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09d}.backup.db")
         await conn.execute_fetchall("VACUUM INTO ?", (str(copy),))
         copy.chmod(0o600)
     for number, file in steps:

@@ -1,0 +1,38 @@
+"""Fixtures shared by all tests. ``async def`` tests run on pytest-jupyter's loop, so do these fixtures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jupyterlab_postdoc.log import EventLog
+from jupyterlab_postdoc.store.sqlite import SqliteStore
+
+pytest_plugins = ["pytest_jupyter", "pytest_jupyter.jupyter_server"]
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """Where the server keeps its data."""
+    return tmp_path / "postdoc"
+
+
+@pytest.fixture
+def store(data_dir: Path, jp_asyncio_loop: asyncio.AbstractEventLoop) -> Iterator[SqliteStore]:
+    """An open store, closed after the test."""
+    store = SqliteStore(data_dir)
+    jp_asyncio_loop.run_until_complete(store.open())
+    yield store
+    jp_asyncio_loop.run_until_complete(store.close())
+
+
+@pytest.fixture
+def log(data_dir: Path, jp_asyncio_loop: asyncio.AbstractEventLoop) -> Iterator[EventLog]:
+    """A running log on its own store."""
+    log = EventLog(SqliteStore(data_dir), poll_s=0.02)
+    jp_asyncio_loop.run_until_complete(log.start())
+    yield log
+    jp_asyncio_loop.run_until_complete(log.stop())

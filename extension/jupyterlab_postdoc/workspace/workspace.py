@@ -55,8 +55,8 @@ class Workspace:
         """PostdocError: not_found, forbidden, too_large."""
         full = self.resolve(path)
         descriptor = self._open(path, full, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            kind = os.fstat(file.fileno())
+        try:
+            kind = os.fstat(descriptor)
             if not stat.S_ISREG(kind.st_mode):
                 raise PostdocError("bad_message", f"{path!r} is not a file.", next="Name a file.")
             if kind.st_size > max_bytes:
@@ -65,7 +65,10 @@ class Workspace:
                     f"{path!r} has {kind.st_size:,} bytes; the limit is {max_bytes:,}.",
                     next="Read a part of it with the shell, for example with head.",
                 )
-            return file.read(max_bytes + 1)[:max_bytes]
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return file.read(max_bytes)
+        finally:
+            os.close(descriptor)
 
     def read_text(self, path: str, *, max_bytes: int = 2_000_000) -> str:
         """UTF-8 (a byte order mark is dropped), UTF-16 by its mark. PostdocError: as read_bytes; bad_message for binary files."""

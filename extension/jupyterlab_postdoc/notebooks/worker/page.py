@@ -5,76 +5,69 @@ from __future__ import annotations
 import html
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from jupyterlab_postdoc.notebooks.worker import charts, markup, outputs
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-CSS = """
-:root{color-scheme:light dark;--fg:#1c1e21;--bg:#fff;--soft:#f5f6f7;--line:#d8dbdf;--dim:#5b6168;--link:#0b57a4;--bad:#a4161a;--bad-bg:#fdf0f0}
-@media (prefers-color-scheme:dark){:root{--fg:#e6e7e9;--bg:#16181b;--soft:#212429;--line:#3a3f46;--dim:#a2a9b1;--link:#7db7f0;--bad:#ff9b9b;--bad-bg:#3a2022}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--fg);font:17px/1.6 Charter,"Bitstream Charter","Sitka Text",Cambria,Georgia,serif}
-main{max-width:46rem;margin:0 auto;padding:2.5rem 1.25rem 4rem}
-h1,h2,h3,h4{font-family:system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;line-height:1.25;margin:2em 0 .6em}
-h1{font-size:1.9rem;margin-top:.5em}h2{font-size:1.35rem}h3{font-size:1.1rem}
-a{color:var(--link)}
-.paragraph,p{display:block;margin:.8em 0}
-section{margin:1.2rem 0}
-img{max-width:100%;height:auto}
-figure{margin:1.2rem 0}
-figure img,img.chart{display:block;background:#fff;border-radius:6px;padding:10px;border:1px solid var(--line)}
-.scroll{overflow-x:auto}
-table{border-collapse:collapse;font:14px/1.45 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;margin:1rem 0;font-variant-numeric:tabular-nums}
-th,td{padding:.35rem .8rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
-thead th{border-bottom:2px solid var(--line);white-space:nowrap}td.n,th.n{text-align:right}caption{text-align:left;font-weight:600}
-.more,.dim{color:var(--dim);font-size:.85rem}
-pre,code{font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
-pre{background:var(--soft);padding:.8rem 1rem;border-radius:6px;overflow-x:auto;white-space:pre-wrap;overflow-wrap:anywhere}
-code{background:var(--soft);padding:.1em .3em;border-radius:4px}pre code{padding:0}
-details.code{margin:.4rem 0;font:13px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-details.code>summary{color:var(--dim);cursor:pointer;width:max-content;max-width:100%}
-.error{border-left:4px solid var(--bad);background:var(--bad-bg);padding:.6rem 1rem;border-radius:0 6px 6px 0}.error strong{color:var(--bad)}
-.callout,.admonition{border-left:4px solid var(--dim);background:var(--soft);padding:.6rem 1rem;border-radius:0 6px 6px 0;margin:1rem 0}
-.callout.warning{border-color:#c27c0e}.callout.danger{border-color:var(--bad)}.callout.success{border-color:#2c7a4b}.callout.info{border-color:var(--link)}
-.admonition-title{display:block;font-weight:600}
-.stat{display:inline-block;margin:.4rem 2rem .4rem 0;font-family:system-ui,sans-serif}.stat span,.stat small{display:block;color:var(--dim);font-size:.85rem}
-.stat strong{font-size:1.5rem;font-variant-numeric:tabular-nums}
-.control{display:inline-block;margin:.25rem 1.2rem .25rem 0;font:14px system-ui,sans-serif;color:var(--dim)}
-.control .paragraph{display:inline;margin:0}.control output{color:var(--fg);font-weight:600}
-.verdict{border:1px solid var(--line);border-radius:8px;padding:1rem 1.25rem;margin:1.5rem 0;background:var(--soft)}
-.verdict h2{margin:0 0 .4rem;font-size:1.1rem}.verdict table{margin:.6rem 0 0}.verdict td,.verdict th{border:0;padding:.15rem 1rem .15rem 0}
-math{font-size:1.05em}
-footer{margin-top:3rem;padding-top:1rem;border-top:1px solid var(--line);color:var(--dim);font:13px/1.5 system-ui,sans-serif}
-@media print{:root{--fg:#000;--bg:#fff;--soft:#f4f4f4;--line:#bbb;--dim:#444}body{font-size:11pt}main{max-width:none;padding:0}
- details.code{display:none}figure,table,.verdict,.error{break-inside:avoid}h1,h2,h3{break-after:avoid}}
+CODE_ONLY = '<section class="quiet"'
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{css}</style>
+</head>
+<body>
+<main>
+{warning}{body}
+<footer>Executed notebook: {count} cells, marimo {version}. Text, tables and figures come from one run of the notebook.</footer>
+</main>
+</body>
+</html>
 """
+CSS = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
 def build(study: dict[str, Any]) -> str:
     """The page of ``{"title", "cells": [state + hide_code], "session"}``."""
-    cells = study["cells"]
-    stored = study["session"].get("cells", [])
-    body, failed = [], 0
-    for cell, snapshot in zip(cells, stored, strict=False):
-        failed += cell["status"] == "error"
-        body.append(section(cell, snapshot))
-    title = str(study.get("title") or first_heading("".join(body)) or "Research report")
-    body.insert(0, "" if "<h1" in "".join(body) else f"<h1>{html.escape(title)}</h1>")
-    warning = (
-        f'<p class="error"><strong>{failed} cell{"s" * (failed > 1)} of this notebook failed.</strong> '
-        if failed
-        else ""
+    cells, stored = study["cells"], study["session"].get("cells", [])
+    sections = [section(cell, snapshot) for cell, snapshot in zip(cells, stored, strict=False)]
+    failed = sum(cell["status"] == "error" for cell in cells)
+    title = str(study.get("title") or first_heading("".join(sections)) or "Research report")
+    body = arrange(sections, [cell["name"] for cell in cells])
+    body = body if "<h1" in body else f"<h1>{html.escape(title)}</h1>{body}"
+    return PAGE.format(
+        policy=POLICY,
+        title=html.escape(title),
+        css=CSS,
+        warning=warning(failed) if failed else "",
+        body=body,
+        count=len(cells),
+        version=html.escape(str(study["session"].get("metadata", {}).get("marimo_version", ""))),
     )
-    warning += "What depends on them is missing below.</p>" if failed else ""
-    version = html.escape(str(study["session"].get("metadata", {}).get("marimo_version", "")))
-    foot = f"Executed notebook, {len(cells)} cells, marimo {version}. Figures, text and tables come from one run of notebook.py."
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{html.escape(title)}</title>\n'
-        f"<style>{CSS}</style>\n</head>\n<body>\n<main>\n{warning}{''.join(body)}\n<footer>{foot}</footer>\n</main>\n</body>\n</html>\n"
-    )
+
+
+def warning(failed: int) -> str:
+    what = "One cell" if failed == 1 else f"{failed} cells"
+    return f'<p class="error"><strong>{what} of this notebook failed.</strong> What depends on it is missing below.</p>'
+
+
+def arrange(sections: list[str], names: list[str]) -> str:
+    """The notebook's order, except that the verdict follows the title and code without output follows what is shown."""
+    shown = [s for s in sections if s and not s.startswith(CODE_ONLY)]
+    opening = next((s for s in shown if "<h1" in s), None)
+    final = next((s for s, name in zip(sections, names, strict=False) if name == "verdict" and s in shown), None)
+    if opening is None or final is None:
+        return "".join(sections)
+    rest = [s for s in sections if s not in (opening, final)]
+    start = sections.index(opening)
+    before = [s for s in sections[:start] if s.startswith(CODE_ONLY)]
+    rest = [s for s in rest if s not in before]
+    return "".join([opening, final, *before, *rest])
 
 
 def first_heading(page: str) -> str:
@@ -95,7 +88,8 @@ def section(cell: dict[str, Any], snapshot: dict[str, Any]) -> str:
     if name.startswith("test_") and cell["status"] == "ok":
         shown += f'<p class="dim">Check passed: <code>{html.escape(name)}</code></p>'
     code = "" if cell["hide_code"] or not cell["code"].strip() else source(name, cell["code"])
-    return f'<section aria-label="{html.escape(name)}">{shown}{code}</section>\n' if shown or code else ""
+    start = f'<section aria-label="{html.escape(name)}">' if shown else f"{CODE_ONLY}>"
+    return f"{start}{shown}{code}</section>\n" if shown or code else ""
 
 
 def source(name: str, code: str) -> str:

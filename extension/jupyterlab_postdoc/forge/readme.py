@@ -8,6 +8,12 @@ from typing import Any
 from jupyterlab_postdoc.forge.study import Outcome, Study
 from jupyterlab_postdoc.forge.text import day, figure, markdown, one_line, paragraphs
 
+_COMPARED = (
+    "The second command runs every cell and compares the verdict with `results.json`; it fails when a figure differs."
+)
+_NOTHING_TO_COMPARE = (
+    "There is no verdict to compare with yet; `.venv/bin/marimo edit notebook.py` opens the notebook, if there is one."
+)
 _ENDINGS = {
     "running": "This study is still being made; there is no result yet.",
     "failed": "This study did not finish.",
@@ -76,11 +82,7 @@ def _result(study: Study, verdict: Mapping[str, Any] | None, outcome: Outcome) -
 
 def _three_lines(study: Study, verdict: Mapping[str, Any]) -> list[str]:
     supported = verdict.get("supported")
-    word = (
-        {True: "Supported", False: "Not supported"}.get(supported, "Undecided")
-        if isinstance(supported, bool)
-        else ("Undecided")
-    )
+    word = "Supported" if supported is True else "Not supported" if supported is False else "Undecided"
     claim = _text(verdict.get("claim")) or one_line(study.topic)
     return [f"**{word}:** {markdown(claim)}", _estimate(verdict), _data(study, verdict)]
 
@@ -141,9 +143,7 @@ def _reproduce(python: str, verdict: Mapping[str, Any] | None, datasets: Sequenc
         f"python{minor} -m venv .venv && .venv/bin/python -m pip install -r requirements.lock\n"
         ".venv/bin/python reproduce.py\n"
         "```",
-        "The second command runs every cell and compares the verdict with `results.json`; it fails when a figure differs."
-        if verdict is not None
-        else "There is no verdict to compare with yet. `.venv/bin/marimo edit notebook.py` opens the notebook, if there is one.",
+        _COMPARED if verdict is not None else _NOTHING_TO_COMPARE,
     ]
     if missing:
         files = ", ".join(f"`{path}`" for path in missing)

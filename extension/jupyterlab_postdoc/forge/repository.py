@@ -165,7 +165,7 @@ def _plain(name: str) -> bool:
 
 
 def _provenance(root: Path, study: Study, outcome: Outcome, packages: Mapping[str, str]) -> str:
-    """Steps are listed with their commits, but for the commit that holds this very file: it cannot know its own name."""
+    """Steps with their commits, but for the commit that holds this very file: it cannot know its own name."""
     return json_text(
         {
             "version": 1,

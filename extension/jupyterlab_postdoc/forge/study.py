@@ -51,7 +51,7 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the run ended: ``done``, or ``running`` / ``failed`` / ``stopped`` with a sentence that says what happened."""
+    """How the run ended: ``done``, ``running``, ``failed`` or ``stopped``, with a sentence that says why."""
 
     state: str = "done"
     reason: str = ""

@@ -1,4 +1,4 @@
-"""Reading and writing files of a tree that somebody else may have prepared: never through a link, whole or not at all."""
+"""Reading and writing in a tree that somebody else may have prepared: never through a link, whole or not at all."""
 
 from __future__ import annotations
 

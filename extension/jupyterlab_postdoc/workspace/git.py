@@ -29,7 +29,6 @@ from jupyterlab_postdoc.workspace.gittree import MAX_FILE_BYTES, Excluded, check
 __all__ = ["MAX_FILE_BYTES", "Commit", "Excluded", "Git", "Identity"]
 
 OLDEST = (2, 31, 0)
-LOCK_WAIT_S = 10.0
 _UNBORN = "0" * 40
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _TRAILER_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
@@ -61,10 +60,18 @@ class Commit:
 class Git:
     """All calls of one policy; stateless but for the found version. Every method takes the checkout's root."""
 
-    def __init__(self, identity: Identity | None = None, *, executable: str = "git", timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        identity: Identity | None = None,
+        *,
+        executable: str = "git",
+        timeout_s: float = 60.0,
+        lock_wait_s: float = 10.0,
+    ) -> None:
         self.identity = identity or Identity()
         self._executable = executable
         self._timeout_s = timeout_s
+        self._lock_wait_s = lock_wait_s
         self._version: tuple[int, int, int] | None = None
         self._busy: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
@@ -158,7 +165,7 @@ class Git:
                 parent = await self.head(root)
                 async with self._view(root, parent) as env:
                     excluded = await self._stage(root, parent, env)
-                    tree = (await self.run("write-tree", cwd=root, env=env)).text
+                    tree = (await self.change("write-tree", cwd=root, env=env)).text
                     if tree == await self._tree(root, parent, env):
                         return None
                     commit = await self._commit_tree(root, tree, parent, message, env, date)
@@ -194,11 +201,11 @@ class Git:
         ok: Sequence[int] = (0,),
         transport: str | None = None,
     ) -> GitResult:
-        """Like :meth:`run`, for calls that take a lock below ``cwd``: a dead git's is removed, a living one's waited for.
+        """Like :meth:`run`, for calls that take a lock below ``cwd``: a dead git's is removed, a live one's waited for.
 
-        PostdocError ``busy`` when the lock is still held after ten seconds.
+        PostdocError ``busy`` when the lock is still held after ``lock_wait_s``.
         """
-        deadline = time.monotonic() + LOCK_WAIT_S
+        deadline = time.monotonic() + self._lock_wait_s
         while True:
             result = await self.run(*argv, cwd=cwd, env=env, stdin=stdin, ok=range(256), transport=transport)
             lock = gitlock.lock_in(result.stderr) if result.returncode else None
@@ -209,7 +216,7 @@ class Git:
             if not await asyncio.to_thread(gitlock.clear_stale, cwd, lock):
                 if time.monotonic() > deadline:
                     raise _locked(cwd)
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.05)
 
     @contextlib.asynccontextmanager
     async def _view(self, root: Path, head: str | None) -> AsyncIterator[dict[str, str]]:

@@ -8,6 +8,9 @@ import re
 import time
 from pathlib import Path
 
+YOUNG_S = 0.5
+"""A lock younger than this is somebody's who is about to give it back."""
+
 UNKNOWN_AGE_S = 600.0
 """Without a process list, a lock of this age counts as abandoned: no git call of ours may take that long."""
 
@@ -34,8 +37,11 @@ def clear_stale(area: Path, lock: Path) -> bool:
         before = lock.lstat()
     except FileNotFoundError:
         return True
+    age = abs(time.time() - before.st_mtime)
+    if age < YOUNG_S:
+        return False
     alive = _git_at_work(inside, os.path.realpath(lock))
-    if alive or (alive is None and time.time() - before.st_mtime < UNKNOWN_AGE_S):
+    if alive or (alive is None and age < UNKNOWN_AGE_S):
         return False
     with contextlib.suppress(FileNotFoundError):
         # Another server may have cleared it and a new git may have taken it since we looked.
@@ -48,14 +54,14 @@ def _git_at_work(area: str, lock: str) -> bool | None:
     """Whether a process holds the lock or is a git inside ``area``. None: this system has no process list to read."""
     if not os.path.isdir("/proc/self/fd"):
         return None
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if _is_git_inside(entry.path, area):
+            if _is_git_inside(f"/proc/{name}", area):
                 return True
         with contextlib.suppress(OSError):
-            if _has_open(entry.path, lock):
+            if _has_open(f"/proc/{name}/fd", lock):
                 return True
     return False
 
@@ -70,5 +76,9 @@ def _is_git_inside(process: str, area: str) -> bool:
     return cwd == area or cwd.startswith(area + os.sep)
 
 
-def _has_open(process: str, target: str) -> bool:
-    return any(os.readlink(fd.path) == target for fd in os.scandir(f"{process}/fd"))
+def _has_open(handles: str, target: str) -> bool:
+    for number in os.listdir(handles):
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(f"{handles}/{number}") == target:
+                return True
+    return False

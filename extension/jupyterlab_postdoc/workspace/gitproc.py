@@ -113,20 +113,7 @@ async def call(
     argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout_s: float, stdin: bytes | None = None
 ) -> GitResult:
     """Run one process in its own process group; the group is gone when this returns, fails or is cancelled."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            cwd=cwd,
-            env=dict(env),
-            stdin=DEVNULL if stdin is None else PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            start_new_session=True,
-        )
-    except (FileNotFoundError, PermissionError, NotADirectoryError) as exc:
-        if not cwd.is_dir():
-            raise PostdocError("not_found", f"The directory {cwd.name!r} does not exist any more.") from exc
-        raise missing_git() from exc
+    process = await _spawn(argv, cwd, env, DEVNULL if stdin is None else PIPE)
     try:
         try:
             async with asyncio.timeout(timeout_s):
@@ -150,14 +137,31 @@ async def call(
     return GitResult(returncode, stdout, stderr.decode("utf-8", "replace").strip())
 
 
+async def _spawn(argv: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: int) -> asyncio.subprocess.Process:
+    spawning = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *argv, cwd=cwd, env=dict(env), stdin=stdin, stdout=PIPE, stderr=PIPE, start_new_session=True
+        )
+    )
+    try:
+        return await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        # Cancelling the call itself would end the process but not its children.
+        await _kill(await spawning)
+        raise
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as exc:
+        if not cwd.is_dir():
+            raise PostdocError("not_found", f"The directory {cwd.name!r} does not exist any more.") from exc
+        raise missing_git() from exc
+
+
 async def _kill(process: asyncio.subprocess.Process) -> None:
     """End the whole group and wait for it; a descendant that holds the pipes open must not hold us."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    if process.returncode is None:
-        await asyncio.shield(process.wait())
-    # Without this the pipes' transports wait for the garbage collector.
+    # Before waiting: asyncio reports the end only when the pipes are closed, and nobody reads them any more.
     process._transport.close()  # type: ignore[attr-defined]
+    await asyncio.shield(process.wait())
 
 
 async def _read(stream: asyncio.StreamReader | None, limit: int, *, strict: bool = False) -> bytes:

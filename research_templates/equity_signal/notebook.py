@@ -26,27 +26,6 @@ with app.setup:
     import pandas as pd
 
 
-@app.cell
-def study():
-    study = {
-        "topic": "Short Term Reversal",
-        "template": "equity_signal",
-        "version": "1.0.0",
-        "parameters": {
-            "data": "synthetic",
-            "signal": "auto",
-            "lookback": 0,
-            "holding": 0,
-            "quantiles": 5,
-            "cost_bps": 10.0,
-            "seed": 0,
-        },
-        "session": "",
-        "seed": 0,
-    }
-    return (study,)
-
-
 @app.cell(hide_code=True)
 def title(settings, signal, signal_reason, study):
     _text = words_for(signal)
@@ -80,6 +59,27 @@ def title(settings, signal, signal_reason, study):
     return
 
 
+@app.cell
+def study():
+    study = {
+        "topic": "Short Term Reversal",
+        "template": "equity_signal",
+        "version": "1.0.0",
+        "parameters": {
+            "data": "synthetic",
+            "signal": "auto",
+            "lookback": 0,
+            "holding": 0,
+            "quantiles": 5,
+            "cost_bps": 10.0,
+            "seed": 0,
+        },
+        "session": "",
+        "seed": 0,
+    }
+    return (study,)
+
+
 @app.cell(hide_code=True)
 def controls(study):
     _start = read_parameters(study["parameters"], mo.cli_args().to_dict())
@@ -94,7 +94,7 @@ def controls(study):
             "seed": mo.ui.number(0, 2**31 - 1, value=_start["seed"], label="Seed"),
         }
     )
-    controls
+    mo.vstack([controls["data"], mo.hstack([controls[_k] for _k in _start if _k != "data"], wrap=True, justify="start", gap=1.5)])
     return (controls,)
 
 
@@ -127,9 +127,9 @@ def coverage(panel, tag):
         "Dates": f"{len(_r):,}",
         "Assets": f"{_r.shape[1]:,}",
         "Assets per date (lowest, median, highest)": f"{_alive.min()}, {int(_alive.median())}, {_alive.max()}",
-        "Missing inside an asset's life": f"{_inside:,} ({_inside / max(1, int(_r.notna().sum().sum()) + _inside):.2%})",
+        "Missing inside an asset's life": f"{_inside:,} ({percent(_inside / max(1, int(_r.notna().sum().sum()) + _inside), 2)})",
         "Assets that end before the last date": str(_ended),
-        "Mean and standard deviation of a return": f"{np.nanmean(_r):.3%}, {np.nanstd(_r):.2%} per period",
+        "Mean and standard deviation of a return": f"{percent(np.nanmean(_r), 2)}, {percent(np.nanstd(_r), 2)} per period",
     }
     _chart = (
         alt.Chart(pd.DataFrame({"date": _alive.index, "assets": _alive.to_numpy()}).iloc[:: max(1, len(_alive) // 1500)])
@@ -140,7 +140,7 @@ def coverage(panel, tag):
     mo.vstack(
         [
             mo.md("## Data"),
-            mo.ui.table(pd.DataFrame({"Item": list(_rows), "Value": list(_rows.values())}), selection=None, pagination=False, show_download=False),
+            mo.md(text_table([{"Item": _k, "Value": _v} for _k, _v in _rows.items()])),
             mo.md(
                 f"{plain(' '.join(panel['notes']))} An asset enters a ranking on a date only if it has a return on that date and on at least "
                 f"two thirds of the lookback. A return that is missing while the asset is held counts as zero."
@@ -212,7 +212,7 @@ def performance(base, dates, gross_test, net_test, panel, plan, tag):
             mo.md(
                 f"Over {gross_test['n']:,} {panel['frequency']} periods ({dates[0]:%Y-%m} to {dates[-1]:%Y-%m}) the mean gross return is "
                 f"**{gross_test['mean']:.2f} % per year** (95 % interval {gross_test['ci_low']:.2f} to {gross_test['ci_high']:.2f}, "
-                f"Newey–West t = {gross_test['t']:.2f} with lag {gross_test['lag']}, p = {gross_test['p']:.3g}); after costs of {plan['cost_bps']:g} "
+                f"Newey–West t = {gross_test['t']:.2f} with lag {gross_test['lag']}, {p_text(gross_test['p'])}); after costs of {plan['cost_bps']:g} "
                 f"basis points it is {net_test['mean']:.2f} % ({net_test['ci_low']:.2f} to {net_test['ci_high']:.2f})."
                 + (
                     f" The effect planted in this panel is {100 * panel['per_year'] * planted_mean(panel, base):.2f} % per year."
@@ -269,7 +269,7 @@ def ic_series(base, panel, tag):
         _t = mean_test(_frame["ic"].to_numpy())
         _words = (
             f"The mean rank correlation between score and next-period return is **{_t['mean']:.4f}** (Newey–West t = {_t['t']:.2f}, lag {_t['lag']}, "
-            f"{_t['n']:,} periods; 95 % interval {_t['ci_low']:.4f} to {_t['ci_high']:.4f}); it is positive in {np.mean(_frame['ic'] > 0):.0%} of the periods."
+            f"{_t['n']:,} periods; 95 % interval {_t['ci_low']:.4f} to {_t['ci_high']:.4f}); it is positive in {percent(np.mean(_frame['ic'] > 0))} of the periods."
         )
     else:
         _words = f"Only {len(_frame)} periods have four assets with a score and a return: too few for an information coefficient."
@@ -302,9 +302,9 @@ def turnover(base, dates, panel, plan, tag):
             mo.md("### Turnover, costs and drawdown"),
             _curve | _loss,
             mo.md(
-                f"In an average period {_traded.mean():.0%} of the positions are replaced ({base['traded'].mean():.2f} dollars traded per dollar in each leg). "
+                f"In an average period {percent(_traded.mean())} of the positions are replaced ({base['traded'].mean():.2f} dollars traded per dollar in each leg). "
                 + (f"The gross return pays for costs of up to **{_even:.1f} basis points**. " if _even > 0 else "There is no positive cost at which the portfolio breaks even. ")
-                + f"The largest loss from a peak, net of costs, is {-_down.min():.1%}, reached in {dates[_position]:%Y-%m}."
+                + f"The largest loss from a peak, net of costs, is {percent(-_down.min(), 1)}, reached in {dates[_position]:%Y-%m}."
             ),
         ]
     )
@@ -335,8 +335,7 @@ def decay(base, panel, plan, tag):
             mo.md(
                 f"The interval lies above zero at {len(_clear)} of {len(_rows)} distances"
                 + (f" (periods {', '.join(map(str, _clear))})" if _clear else "")
-                + f". With 12 looks, 0.3 such distances are expected by chance alone. A holding of {plan['holding']} "
-                f"{'is' if plan['holding'] == 1 else 'periods is'} what the verdict uses."
+                + f". With {len(_rows)} looks, {0.025 * len(_rows):.1f} such distances are expected by chance alone. The verdict holds each position for {plan['holding']} period(s)."
             ),
         ]
     )
@@ -390,7 +389,7 @@ def robustness_checks(base, dates, panel, plan, tag):
     _year = 100 * panel["per_year"]
     _rows = [{"check": "pre-stated study", **mean_test(base["gross"], _year)}]
     _edges = np.linspace(0, len(dates), 4).astype(int)
-    for _a, _b in zip(_edges[:-1], _edges[1:]):
+    for _a, _b in zip(_edges[:-1], _edges[1:], strict=True):
         if _b - _a >= 12:
             _rows.append({"check": f"{dates[_a]:%Y-%m} to {dates[_b - 1]:%Y-%m}", **mean_test(base["gross"][_a:_b], _year)})
     for _q in sorted({3, 10} - {plan["quantiles"]}):
@@ -445,7 +444,7 @@ def placebo(base, panel, plan, tag):
             _chart,
             mo.md(
                 f"{len(_means)} portfolios with the scores shuffled across assets on each date earn {_means.mean():.2f} % per year on average (standard deviation {_means.std(ddof=1):.2f}); "
-                f"counting the study itself, {_share:.0%} do at least as well as its {_seen:.2f} %. Shuffled scores that earned money would point to an error in the pipeline."
+                f"counting the study itself, {percent(_share)} do at least as well as its {_seen:.2f} %. Shuffled scores that earned money would point to an error in the pipeline."
             ),
         ]
     )
@@ -517,6 +516,25 @@ def plain(text: object) -> str:
 
 
 @app.function(hide_code=True)
+def percent(share: float, digits: int = 0) -> str:
+    """A share such as 0.123 as text: 12 %."""
+    return f"{100 * share:.{digits}f} %"
+
+
+@app.function(hide_code=True)
+def p_text(p: float) -> str:
+    """A p-value as text with two digits; tiny ones as a bound."""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
+
+
+@app.function(hide_code=True)
+def text_table(rows: list[dict]) -> str:
+    """Rows of equal keys as a markdown table with inert cells."""
+    lines = ["| " + " | ".join(map(plain, rows[0])) + " |", "|" + "---|" * len(rows[0])]
+    return "\n".join(lines + ["| " + " | ".join(plain(v) for v in row.values()) + " |" for row in rows])
+
+
+@app.function(hide_code=True)
 def read_parameters(defaults: dict, given: dict) -> dict:
     """The study's parameters, overridden by the command line (`-- --lookback 12`), checked and converted."""
     values = {**defaults, **{k: v for k, v in given.items() if k in defaults}}
@@ -554,7 +572,7 @@ def choose_signal(signal: str, topic: str) -> tuple[str, str]:
     }.items():
         for key in keys:
             if key in words:
-                return name, f"The topic contains “{key}”, so the signal is {name.replace('_', ' ')}."
+                return name, f"The topic speaks of {name.replace('_', ' ')}, so that is the signal."
     return "momentum", "The topic names none of the known signals; momentum was taken. Set `signal` to choose."
 
 
@@ -999,7 +1017,7 @@ def analyse(data: dict, parameters: dict) -> dict:
     cost_word = "still earns" if net["mean"] > 0 else "loses"
     summary = (
         f"The {name} portfolio earned {gross['mean']:.2f} % per year before costs (95 % interval {gross['ci_low']:.2f} to {gross['ci_high']:.2f} %, "
-        f"p = {gross['p']:.3g}, {gross['n']} {panel['frequency']} periods of {'synthetic' if synthetic else 'the given'} data): the claim is "
+        f"{p_text(gross['p'])}, {gross['n']} {panel['frequency']} periods of {'synthetic' if synthetic else 'the given'} data): the claim is "
         f"{'supported' if supported else 'not supported'}. At {plan['cost_bps']:g} basis points per dollar traded it {cost_word} {abs(net['mean']):.2f} % per year "
         f"({net['ci_low']:.2f} to {net['ci_high']:.2f} %)"
         + (f"; the break-even cost is {even:.1f} basis points." if even is not None and even > 0 else "; no positive cost breaks even.")

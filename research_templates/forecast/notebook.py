@@ -26,19 +26,6 @@ with app.setup:
     import pandas as pd
 
 
-@app.cell
-def study():
-    study = {
-        "topic": "Forecasting a monthly series",
-        "template": "forecast",
-        "version": "1.0.0",
-        "parameters": {"data": "synthetic", "date": "", "value": "", "horizon": 12, "season": 0, "seed": 0},
-        "session": "",
-        "seed": 0,
-    }
-    return (study,)
-
-
 @app.cell(hide_code=True)
 def title(settings, study):
     _label = {"synthetic": " (synthetic data)", "synthetic-null": " (synthetic data that cannot be forecast)"}.get(settings["data"], "")
@@ -75,6 +62,19 @@ def title(settings, study):
     return
 
 
+@app.cell
+def study():
+    study = {
+        "topic": "Forecasting a monthly series",
+        "template": "forecast",
+        "version": "1.0.0",
+        "parameters": {"data": "synthetic", "date": "", "value": "", "horizon": 12, "season": 0, "seed": 0},
+        "session": "",
+        "seed": 0,
+    }
+    return (study,)
+
+
 @app.cell(hide_code=True)
 def controls(study):
     _start = read_parameters(study["parameters"], mo.cli_args().to_dict())
@@ -88,7 +88,7 @@ def controls(study):
             "seed": mo.ui.number(0, 2**31 - 1, value=_start["seed"], label="Seed"),
         }
     )
-    controls
+    mo.vstack([controls["data"], mo.hstack([controls[_k] for _k in _start if _k != "data"], wrap=True, justify="start", gap=1.5)])
     return (controls,)
 
 
@@ -138,7 +138,7 @@ def coverage(plan, series, tag):
     mo.vstack(
         [
             mo.md("## Data"),
-            mo.ui.table(pd.DataFrame({"Item": list(_rows), "Value": list(_rows.values())}), selection=None, pagination=False, show_download=False, wrapped_columns=["Value"]),
+            mo.md(text_table([{"Item": _k, "Value": _v} for _k, _v in _rows.items()])),
             mo.md(plain(" ".join(series["notes"])) if series["notes"] else "Every period of the calendar has a value; nothing was filled or left out."),
             _chart,
         ]
@@ -213,7 +213,7 @@ def accuracy_table(plan, run, series, table, tag):
     mo.vstack(
         [
             mo.md("## Results\n\n### Accuracy"),
-            mo.ui.table(_shown, selection=None, pagination=False, show_download=False),
+            mo.md(text_table(_shown.to_dict("records"))),
             _chart,
             mo.md(
                 f"{plan['horizon']} periods ahead the model's mean absolute error is **{_by['theta']:.3g}**; the rule to beat, {run['baseline']}, has {_by[run['baseline']]:.3g} "
@@ -238,7 +238,7 @@ def skill(difference, difference_test, plan, run, series, table, tag):
     _frame = thin(_frame)
     _zero = alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
     _points = alt.Chart(_frame).mark_bar(color="#7fa8c4").encode(alt.X("date:T", title="Date of the target"), alt.Y("d:Q", title=[f"Difference ({series['name']});", "positive: model closer"]))
-    _sum = alt.Chart(_frame).mark_line(color="#b03a2e").encode(alt.X("date:T", title="Date of the target"), alt.Y("sum:Q", title="Cumulative share of the mean"))
+    _sum = alt.Chart(_frame).mark_line(color="#b03a2e").encode(alt.X("date:T", title="Date of the target"), alt.Y("sum:Q", title=["Sum so far / number", "of origins"]))
     _classic = diebold_mariano(difference, -(-plan["horizon"] // plan["step"]))
     _mae = float(table.set_index("method")["MAE at the horizon"][run["baseline"]])
     mo.vstack(
@@ -248,8 +248,8 @@ def skill(difference, difference_test, plan, run, series, table, tag):
             (_zero + _sum).properties(title=f"{tag}the same, accumulated: a straight climb means a steady gain", width=620, height=120),
             mo.md(
                 f"The mean difference is **{difference_test['mean']:.3g} {plain(series['name'])}** (95 % interval {difference_test['ci_low']:.3g} to {difference_test['ci_high']:.3g}, "
-                f"p = {difference_test['p']:.3g}, {difference_test['n']} origins), {100 * difference_test['mean'] / _mae if _mae > 0 else 0:.1f} % of the rule's error. "
-                f"The model was closer at {np.mean(difference > 0):.0%} of the origins. Diebold–Mariano with small-sample correction: t = {_classic['t']:.2f}, p = {_classic['p']:.3g}."
+                f"{p_text(difference_test['p'])}, {difference_test['n']} origins), {100 * difference_test['mean'] / _mae if _mae > 0 else 0:.1f} % of the rule's error. "
+                f"The model was closer at {percent(np.mean(difference > 0))} of the origins. Diebold–Mariano with small-sample correction: t = {_classic['t']:.2f}, {p_text(_classic['p'])}."
                 + (f" The expected difference for the default synthetic study is {planted_gain(series['label'] == 'synthetic-null'):.2f}." if series["label"].startswith("synthetic") and plan["horizon"] == 12 else "")
             ),
         ]
@@ -262,7 +262,7 @@ def interval_coverage(plan, run, series, tag):
     _rows = []
     for _level in (0.8, 0.95):
         _share = coverage_by_step(run, plan, _level)
-        _rows += [{"step": _k + 1, "share": 100 * float(_s), "level": f"{_level:.0%}"} for _k, _s in enumerate(_share)]
+        _rows += [{"step": _k + 1, "share": 100 * float(_s), "level": f"{percent(_level)}"} for _k, _s in enumerate(_share)]
     _frame = pd.DataFrame(_rows)
     _chart = (
         alt.Chart(_frame)
@@ -270,7 +270,7 @@ def interval_coverage(plan, run, series, tag):
         .encode(
             alt.X("step:Q", title=f"Steps ahead ({series['calendar']['name']} periods)", axis=alt.Axis(tickMinStep=1)),
             alt.Y("share:Q", title="Targets inside the interval (%)", scale=alt.Scale(domain=[min(60, _frame["share"].min()), 100])),
-            alt.Color("level:N", title="Stated level", scale=alt.Scale(domain=["80%", "95%"], range=["#d1782f", "#1f5f8b"])),
+            alt.Color("level:N", title="Stated level", scale=alt.Scale(domain=["80 %", "95 %"], range=["#d1782f", "#1f5f8b"])),
         )
         + alt.Chart(pd.DataFrame({"y": [80, 95]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
     ).properties(title=f"{tag}measured coverage of the prediction intervals; dashed: stated levels", width=560, height=200)
@@ -281,8 +281,8 @@ def interval_coverage(plan, run, series, tag):
             mo.md("### Prediction intervals"),
             _chart,
             mo.md(
-                f"{plan['horizon']} periods ahead the 80 % interval contained {_at['80%']:.0f} % and the 95 % interval {_at['95%']:.0f} % of the targets at {_origins} origins. "
-                f"Averaged over all steps the figures are {_frame[_frame['level'] == '80%']['share'].mean():.0f} % and {_frame[_frame['level'] == '95%']['share'].mean():.0f} %."
+                f"{plan['horizon']} periods ahead the 80 % interval contained {_at['80 %']:.0f} % and the 95 % interval {_at['95 %']:.0f} % of the targets at {_origins} origins. "
+                f"Averaged over all steps the figures are {_frame[_frame['level'] == '80 %']['share'].mean():.0f} % and {_frame[_frame['level'] == '95 %']['share'].mean():.0f} %."
             ),
         ]
     )
@@ -300,7 +300,7 @@ def forecast(plan, run, series, tag):
         _half = np.array([np.sort(_c[np.isfinite(_c)])[min(int(np.ceil((np.isfinite(_c).sum() + 1) * _level / 100)) - 1, np.isfinite(_c).sum() - 1)] for _c in _size.T])
         future[f"low_{_level}"], future[f"high_{_level}"] = _point - _half, _point + _half
     _tail = pd.DataFrame({"date": series["dates"], "value": np.where(series["observed"], series["values"], np.nan)}).iloc[-max(5 * _h, 60) :]
-    _x = alt.X("date:T", title="Date")
+    _x = alt.X("date:T", title="Date", axis=alt.Axis(format="%Y-%m", tickCount=8))
     _y = {"title": series["name"], "scale": alt.Scale(zero=False)}
     _chart = (
         alt.Chart(future).mark_area(opacity=0.18, color="#b03a2e").encode(_x, alt.Y("low_95:Q", **_y), y2="high_95:Q")
@@ -339,7 +339,7 @@ def robustness_checks(plan, run, series, tag):
         if _name not in ("theta", _rule):
             _add(f"against {_name}", loss_difference(run, plan, baseline=_name), _mae[_name])
     for _k in sorted({1, max(1, plan["horizon"] // 2)} - {plan["horizon"]}):
-        _add(f"{_k} step(s) ahead", loss_difference(run, plan, step=_k - 1), float(np.nanmean(np.abs(_errors[_rule][_from:, _k - 1]))))
+        _add(f"{_k} step{'s' if _k > 1 else ''} ahead", loss_difference(run, plan, step=_k - 1), float(np.nanmean(np.abs(_errors[_rule][_from:, _k - 1]))))
     _half = len(_d) // 2
     _b = np.abs(_errors[_rule][_from:, -1])
     _b = _b[np.isfinite(_b) & np.isfinite(_errors["theta"][_from:, -1])]
@@ -387,7 +387,7 @@ def placebo(difference_test, plan, series, tag):
             _chart,
             mo.md(
                 f"On {len(_t)} random walks, where nothing can beat the last value, the same procedure gives between {_t.min():.1f} and {_t.max():.1f} standard errors; this series gives "
-                f"{difference_test['t']:.1f}. Counting the study itself, {_share:.0%} do at least as well."
+                f"{difference_test['t']:.1f}. Counting the study itself, {percent(_share)} do at least as well."
             ),
         ]
     )
@@ -452,6 +452,25 @@ def appendix():
 def plain(text: object) -> str:
     """Text from a user as inert markdown: everything but letters, digits and simple punctuation becomes an entity."""
     return "".join(c if c.isalnum() or c in " ,.;:'-" else f"&#{ord(c)};" for c in str(text))
+
+
+@app.function(hide_code=True)
+def percent(share: float, digits: int = 0) -> str:
+    """A share such as 0.123 as text: 12 %."""
+    return f"{100 * share:.{digits}f} %"
+
+
+@app.function(hide_code=True)
+def p_text(p: float) -> str:
+    """A p-value as text with two digits; tiny ones as a bound."""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
+
+
+@app.function(hide_code=True)
+def text_table(rows: list[dict]) -> str:
+    """Rows of equal keys as a markdown table with inert cells."""
+    lines = ["| " + " | ".join(map(plain, rows[0])) + " |", "|" + "---|" * len(rows[0])]
+    return "\n".join(lines + ["| " + " | ".join(plain(v) for v in row.values()) + " |" for row in rows])
 
 
 @app.function(hide_code=True)
@@ -905,9 +924,9 @@ def analyse(data: dict, parameters: dict) -> dict:
     unit = series["name"]
     summary = (
         f"{plan['horizon']} {series['calendar']['name']} periods ahead the Theta model's mean absolute error is {at['theta']:.3g} against {at[run['baseline']]:.3g} "
-        f"for the {run['baseline']} rule, a difference of {test['mean']:.3g} {unit} (95 % interval {test['ci_low']:.3g} to {test['ci_high']:.3g}, p = {test['p']:.3g}, "
+        f"for the {run['baseline']} rule, a difference of {test['mean']:.3g} {unit} (95 % interval {test['ci_low']:.3g} to {test['ci_high']:.3g}, {p_text(test['p'])}, "
         f"{test['n']} forecast origins of {'synthetic' if synthetic else 'the given'} data): the claim is {'supported' if supported else 'not supported'}. "
-        f"The model's 80 % and 95 % prediction intervals contained {cover[0.8][-1]:.0%} and {cover[0.95][-1]:.0%} of the values at that horizon."
+        f"The model's 80 % and 95 % prediction intervals contained {percent(cover[0.8][-1])} and {percent(cover[0.95][-1])} of the values at that horizon."
     )
     limits = [
         "The data are simulated with a known structure; they say that the method works, nothing about other series."

@@ -72,7 +72,7 @@ def test_small_helpers():
 
 def test_figures_say_a_tiny_p_value_as_such():
     verdict = {"estimate": 0.42, "ci_low": 0.1, "ci_high": 0.7, "p_value": 0.00001, "n_obs": 600, "unit": "% a month"}
-    assert figures(verdict) == "estimate 0.42 % a month, 95 % interval 0.1 to 0.7, p < 0.001, n = 600"
+    assert figures(verdict) == "estimate 0.42 (% a month), 95 % interval 0.1 to 0.7, p < 0.001, n = 600"
     assert figures({"estimate": None}) == ""
 
 
@@ -95,6 +95,22 @@ def test_plain_output_has_no_control_characters_and_no_partial_text():
     told.show({"type": "assistant_message", "itemId": "i", "content": "Hello \x1b]0;x\x07there"})
     told.show({"type": "something_new", "x": 1})
     assert out.getvalue() == "- Running cell 4 of 9 (44%)\n\nHello there\n"
+
+
+def test_a_log_is_told_how_far_it_is_but_not_each_cell():
+    out = io.StringIO()
+    told = story(out)
+    for n in range(1, 101):
+        told.show({"type": "agent_status", "message": f"Running cell {n} of 100 (name{n})", "progress": n / 100})
+    assert 4 <= len(out.getvalue().splitlines()) <= 7
+
+
+def test_the_summary_is_left_to_the_end():
+    out = io.StringIO()
+    told = story(out)
+    told.show({"type": "assistant_message", "itemId": "i", "content": "It is 3."})
+    told.show({"type": "tool_use", "toolId": "t", "toolName": "finish", "toolInput": {"summary": "It is 3."}})
+    assert out.getvalue() == ""
 
 
 def test_a_terminal_gets_a_live_line_and_streamed_text(monkeypatch):

@@ -18,6 +18,7 @@ from tornado.iostream import StreamClosedError
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
 
+from .names import me
 from .problems import Problem, no_connection, refused
 from .server import Server, Source
 
@@ -239,7 +240,7 @@ class Link:
             elif time.monotonic() - lost_at > GIVE_UP_S:
                 raise no_connection(
                     f"The connection was lost, and no server answered for {GIVE_UP_S / 60:.0f} minutes.",
-                    f"Carry on with: jupyter postdoc watch {self.chat} --after {self.last}",
+                    f"Carry on with: {me()} watch {self.chat} --after {self.last}",
                 )
             delay = max(self._retry_after, min(10.0, 0.25 * 2**attempt)) * random.uniform(0.5, 1.0)
             self._retry_after = 0.0

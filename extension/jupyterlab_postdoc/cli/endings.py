@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .follow import Ending
+from .names import me, program
 from .problems import DONE, FAILED, USAGE
 from .render import figures
 from .screen import Screen
@@ -19,7 +20,8 @@ _WHY = {
     "max_turns": "it used all the turns it was given",
     "budget": "it used up its budget",
     "user": "it was stopped",
-    "crash": "it crashed",
+    "crash": "the server broke down",
+    "internal": "something went wrong in the server",
 }
 
 
@@ -58,7 +60,7 @@ class Places:
         return local if local is not None and local.is_file() else None
 
 
-def tell(screen: Screen, ending: Ending, chat: Frame, server: Server, again: str) -> int:
+def tell(screen: Screen, ending: Ending, chat: Frame, server: Server, again: str, log: Path | None = None) -> int:
     """Print the end of a research run; returns the exit code. `again` is the command that ran it."""
     places = Places(chat.get("project"), server)
     if ending.success:
@@ -66,7 +68,7 @@ def tell(screen: Screen, ending: Ending, chat: Frame, server: Server, again: str
         _where(screen, places)
         _next(screen, places, again)
         return DONE
-    _stopped(screen, ending, places, str(chat.get("id", "")))
+    _stopped(screen, ending, places, str(chat.get("id", "")), log)
     return exit_code(ending)
 
 
@@ -91,7 +93,7 @@ def _verdict(screen: Screen, ending: Ending) -> None:
             screen.line(f"Claim: {clean(verdict['claim'])}", indent="  ")
         screen.line(clean(verdict.get("summary") or result.get("summary") or ""), indent="  ")
         if facts := figures(verdict):
-            screen.line(f"({facts})", "dim", indent="  ")
+            screen.line(f"Figures: {facts}", indent="  ")
         if verdict.get("data"):
             screen.line(f"Data: {one_line(verdict['data'])}", indent="  ")
     elif result.get("summary"):
@@ -121,13 +123,15 @@ def _next(screen: Screen, places: Places, again: str) -> None:
     if places.report_file:
         screen.line(f"- Read the report in a browser: {places.report_file.resolve().as_uri()}", indent="  ")
     if places.notebook:
-        screen.line(f"- Change a control and look again: marimo edit {shlex.quote(places.notebook)}", indent="  ")
+        screen.line(
+            f"- Change a control and look again: {program('marimo')} edit {shlex.quote(places.notebook)}", indent="  "
+        )
     if places.repo_shown:
         screen.line(f"- See each step: git -C {shlex.quote(places.repo_shown)} log --stat", indent="  ")
-    screen.line(f"- Use your own data: {again} --param data=FILE.csv", indent="  ")
+    screen.line(f"- Use your own data: {again}", indent="  ")
 
 
-def _stopped(screen: Screen, ending: Ending, places: Places, chat: str) -> None:
+def _stopped(screen: Screen, ending: Ending, places: Places, chat: str, log: Path | None) -> None:
     result = ending.result or {}
     why = str(result.get("stop_reason") or ending.reason or ending.state or "")
     screen.line()
@@ -136,7 +140,7 @@ def _stopped(screen: Screen, ending: Ending, places: Places, chat: str) -> None:
     elif ending.state == "paused":
         screen.line(f"Paused: {_WHY.get(ending.reason, one_line(ending.reason) or 'it waits')}.", "bold", "yellow")
     else:
-        screen.line(f"The research did not finish: {_WHY.get(why, one_line(why) or 'see above')}.", "bold", "red")
+        screen.line(f"The research did not come to a verdict: {_WHY.get(why, 'the reason is above')}.", "bold", "red")
     kept = [f"the notebook {places.notebook}"] if places.notebook else []
     if ending.commits:
         commits = "1 commit" if ending.commits == 1 else f"{ending.commits} commits"
@@ -146,5 +150,7 @@ def _stopped(screen: Screen, ending: Ending, places: Places, chat: str) -> None:
     kept.append("the whole conversation")
     screen.line(f"Kept: {', '.join(kept)}.", indent="  ")
     if chat and ending.unanswered is None:
-        screen.line(f"Carry on: jupyter postdoc resume {chat}", indent="  ")
-        screen.line(f"Look back: jupyter postdoc chats show {chat}", indent="  ")
+        screen.line(f"Carry on: {me()} resume {chat}", indent="  ")
+        screen.line(f"Look back: {me()} chats show {chat}", indent="  ")
+    if log is not None:
+        screen.line(f"The server's log: {log}", indent="  ")

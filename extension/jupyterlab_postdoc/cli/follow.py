@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .client import Link
+from .names import me
 from .problems import Problem
 from .render import Story
 from .screen import Screen
@@ -244,7 +245,7 @@ def how_to_answer(chat: str, frame: Frame) -> str:
     """The command that answers `frame`."""
     example = "allow|deny" if frame.get("type") == "approval_request" else '"…"'
     request = one_line(frame.get("requestId"))
-    return f"It waits for an answer. Answer with: jupyter postdoc respond {chat} {request} {example}"
+    return f"It waits for an answer. Answer with: {me()} respond {chat} {request} {example}"
 
 
 async def _until_settled(link: Link, ending: Ending, last: int) -> AsyncIterator[tuple[Frame, str]]:

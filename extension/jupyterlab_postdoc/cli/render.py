@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from .screen import Screen
@@ -19,7 +20,9 @@ class Story:
         self._screen = screen
         self._item: str | None = None
         self._told = ""
-        self._status = ""
+        self._status: tuple[str, float] = ("", 0.0)
+        self._held = ""  # a text that may be the summary, which the end tells anyway
+        self._reported = False
         self._plan: list[str] | None = None
         self._titles: dict[str, str] = {}
         self.hidden: str | None = None  # id of a message that was shown already
@@ -27,11 +30,21 @@ class Story:
     def show(self, frame: Frame) -> None:
         """Show one event; a type this program does not know is left out."""
         kind = str(frame.get("type"))
+        self._release(frame)
         if kind not in {"token", "usage"} and self._item is not None and kind != "assistant_message":
             self._close_text()
         tell = getattr(self, f"_on_{kind}", None)
         if tell is not None and kind not in _QUIET:
             tell(frame)
+
+    def _release(self, frame: Frame) -> None:
+        """Show the text held back, unless it only says beforehand what the run will end with."""
+        if self._held and frame.get("type") not in {"token", "usage"}:
+            given = frame.get("toolInput") if frame.get("toolName") == "finish" else None
+            if not (isinstance(given, dict) and str(given.get("summary", "")).strip() == self._held):
+                self._screen.line()
+                self._screen.line(self._held)
+            self._held = ""
 
     def _close_text(self) -> None:
         self._item, self._told = None, ""
@@ -44,7 +57,7 @@ class Story:
         self._screen.line(f"{one_line(who)}: {clean(frame.get('content', ''))}", "bold")
 
     def _on_token(self, frame: Frame) -> None:
-        if not self._screen.terminal:
+        if not self._screen.terminal or self._reported:
             return
         item = str(frame.get("itemId"))
         if self._item not in {None, item}:
@@ -63,9 +76,7 @@ class Story:
         else:
             if self._item is not None:
                 self._close_text()
-            if content.strip():
-                self._screen.line()
-                self._screen.line(content.strip())
+            self._held = content.strip()
         if frame.get("partial"):
             self._screen.line("(cut off here)", "dim")
 
@@ -76,9 +87,12 @@ class Story:
             share = min(max(float(progress), 0.0), 1.0) if known else 0.0  # type: ignore[arg-type]
             head = f"{bar(share, 12 if self._screen.width < 60 else 20)} {share:4.0%}  " if known else "… "
             self._screen.live(head + message)
-        elif message and message != self._status and message not in self._titles.values():
-            self._screen.line(f"- {message}" + (f" ({progress:.0%})" if known else ""))
-        self._status = message
+        elif message and message not in self._titles.values():
+            # A log wants to know how far it is, not each of sixty cells.
+            kind, now = re.sub(r"\d+|\(.*?\)", "", message), float(progress) if known else 0.0  # type: ignore[arg-type]
+            if kind != self._status[0] or now >= self._status[1] + 0.2:
+                self._screen.line(f"- {message}" + (f" ({now:.0%})" if known else ""))
+                self._status = (kind, now)
 
     def _on_tool_use(self, frame: Frame) -> None:
         title = one_line(frame.get("title") or frame.get("toolName"))
@@ -113,9 +127,10 @@ class Story:
         self._plan = states
 
     def _on_artifact(self, frame: Frame) -> None:
-        if frame.get("artifact") in {"notebook", "report", "pr"}:
-            what = one_line(frame.get("title") or frame.get("artifact"))
-            self._screen.line(f"+ {what}: {one_line(frame.get('path') or frame.get('url'))}", "green")
+        self._reported = self._reported or frame.get("artifact") == "report"
+        made = {"notebook": "Notebook written", "report": "Report written", "pr": "Pull request opened"}
+        if what := made.get(str(frame.get("artifact"))):
+            self._screen.line(f"+ {what}", "green")
 
     def _on_question(self, frame: Frame) -> None:
         self._screen.line()
@@ -145,7 +160,8 @@ class Story:
         self._screen.live("")
 
     def result_line(self, frame: Frame) -> None:
-        """One line about a run that ended, for `watch` and `send`."""
+        """One line about a run that ended, for `watch` and `chats show`."""
+        self._release(frame)
         how = "Done" if frame.get("success") else f"Ended: {one_line(frame.get('stop_reason'))}"
         took = duration(frame.get("duration_ms"))
         self._screen.line(f"= {how}{f' after {took}' if took else ''}", "green" if frame.get("success") else "yellow")
@@ -154,8 +170,8 @@ class Story:
 
 
 def figures(verdict: Frame) -> str:
-    """The verdict's figures on one line: `estimate 0.42 % per month, 95 % interval 0.2 to 0.6, p = 0.003, n = 600`."""
-    unit = f" {one_line(verdict['unit'])}" if verdict.get("unit") else ""
+    """The verdict's figures: `estimate 0.42 (% per month), 95 % interval 0.2 to 0.6, p = 0.003, n = 600`."""
+    unit = f" ({one_line(verdict['unit'])})" if verdict.get("unit") else ""
     parts = []
     if verdict.get("estimate") is not None:
         parts.append(f"estimate {number(verdict['estimate'])}{unit}")

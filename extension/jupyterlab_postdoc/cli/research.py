@@ -12,6 +12,7 @@ from typing import Any
 from .client import Link, Rest, new_id, segment
 from .endings import exit_code, tell
 from .follow import Follower
+from .names import me
 from .problems import NO_CONNECTION, USAGE, Problem, usage
 from .screen import Screen
 from .server import Server, Source
@@ -96,7 +97,8 @@ async def research(args: argparse.Namespace, source: Source, screen: Screen) -> 
     if args.json:
         return exit_code(ending)
     chat = await rest("GET", f"api/chats/{segment(chat['id'])}")
-    return tell(screen, ending, chat, server, _again(args))
+    log = source.own.log if source.own is not None and source.own.keep_log else None
+    return tell(screen, ending, chat, server, _with_data(args), log)
 
 
 async def resume(args: argparse.Namespace, source: Source, screen: Screen) -> int:
@@ -111,7 +113,7 @@ async def resume(args: argparse.Namespace, source: Source, screen: Screen) -> in
     if args.json:
         return exit_code(ending)
     chat = await rest("GET", f"api/chats/{segment(args.chat)}")
-    return tell(screen, ending, chat, server, 'jupyter postdoc research "…"')
+    return tell(screen, ending, chat, server, f'{me()} research "…" --param data=FILE.csv')
 
 
 def _given(**fields: object) -> Frame:
@@ -128,7 +130,7 @@ def _head(screen: Screen, topic: str, chat: str, source: Source) -> None:
 
 
 def _again(args: argparse.Namespace) -> str:
-    words = ["jupyter", "postdoc", "research", args.topic]
+    words = ["research", args.topic]
     if args.template:
         words += ["--template", args.template]
     if args.root:
@@ -136,7 +138,13 @@ def _again(args: argparse.Namespace) -> str:
     for name, value in args.param:
         if name != "data":
             words += ["--param", f"{name}={value}"]
-    return shlex.join(words)
+    return f"{me()} {shlex.join(words)}"
+
+
+def _with_data(args: argparse.Namespace) -> str:
+    """The same command for a file of the person's own, which must lie below the server's folder."""
+    file = f"{args.root}/FILE.csv" if args.root else "FILE.csv"
+    return f"{_again(args)} --param data={file}"
 
 
 def _choose(args: argparse.Namespace, screen: Screen, templates: list[Frame]) -> None:

@@ -78,7 +78,8 @@ def parse(text: str) -> Notebook:
             "The file is not a marimo notebook: it has no `app = marimo.App()`.",
             "Use another file name, or convert it with `marimo convert`.",
         )
-    cells, seen = [], {}
+    cells: list[Cell] = []
+    seen: dict[str, int] = {}
     for number, cell in enumerate(ir.cells, 1):
         options = {k: v for k, v in cell.options.items() if k != "name"}
         name = str(cell.options.get("name") or cell.name) if isinstance(cell, UnparsableCell) else cell.name
@@ -101,10 +102,18 @@ def generate(notebook: Notebook) -> str:
     )
     text: str = MarimoConvert.from_ir(ir).to_py()
     again = parse(text)
-    same = [c.code.strip() for c in again.cells] == [c.code.strip() for c in notebook.cells]
+    same = [comparable(c.code) for c in again.cells] == [comparable(c.code) for c in notebook.cells]
     if not same or again.app != notebook.app:
         raise Refused("notebook_failed", "marimo cannot write these cells without changing them.", "Simplify the cell.")
     return text
+
+
+def comparable(code: str) -> str:
+    """The code as it must come back; marimo sets the quotes and the indent of a lone ``mo.md(...)`` anew."""
+    text = code.strip()
+    if not re.match(r"\w+\.md\(", text):
+        return text
+    return re.sub(r"\s+|[rf]*[\"']+|\\", "", text)
 
 
 def check_name(name: object, notebook: Notebook) -> str:

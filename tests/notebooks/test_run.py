@@ -1,0 +1,281 @@
+"""Running notebooks: results, figures, reports, failures, limits, and code that means harm. Real marimo in the real sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jupyterlab_postdoc.notebooks.base import CellEvent, RunReport
+from jupyterlab_postdoc.workspace.sandbox import probe
+from tests.notebooks.support import STUDY, execute, go, put, runtime
+
+
+def cell(report: RunReport, name: str) -> Any:
+    return next(c for c in report.cells if c.name == name)
+
+
+def wait_for(condition: Any, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not condition():
+        time.sleep(0.02)
+    return bool(condition())
+
+
+def alive(mark: str) -> int:
+    return sum(
+        any(mark in part for part in p.info["cmdline"] or []) and p.info["status"] != psutil.STATUS_ZOMBIE
+        for p in psutil.process_iter(["cmdline", "status"])
+    )
+
+
+def test_a_study_gives_all_its_artifacts_from_one_run(tmp_path: Path) -> None:
+    events: list[CellEvent] = []
+
+    async def listen(event: CellEvent) -> None:
+        events.append(event)
+
+    async def scene() -> RunReport:
+        async with runtime(tmp_path) as nb:
+            (nb.root / "notebook.py").write_text(STUDY.read_text())
+            report = await nb.run(listen, args=["--n", "300"], timeout_s=100)
+            states = {c.name: c.status for c in await nb.cells()}
+            assert set(states.values()) == {"ok"}
+            await nb.edit([put("controls", "n = mo.ui.slider(50, 1000, value=60)")])
+            assert {c.name: c.status for c in await nb.cells()}["controls"] == "stale"
+            return report
+
+    report = go(scene())
+    root = tmp_path / "project"
+    assert report.ok, report.message
+    assert report.message.startswith("The notebook ran to its end: 12 cells in ")
+    assert set(report.files) == {
+        "__marimo__/session/notebook.py.json",
+        "results.json",
+        "figures/figure.png",
+        "reports/report.html",
+        "reports/interactive.html",
+    }
+    assert report.figures == ("figures/figure.png",)
+    assert (root / "figures" / "figure.png").read_bytes().startswith(b"\x89PNG")
+    results = json.loads((root / "results.json").read_text())
+    assert results == report.verdict
+    assert results["n_obs"] == 600  # the command line argument arrived
+    session = json.loads((root / "__marimo__/session/notebook.py.json").read_text())
+    assert [c["id"] for c in session["cells"]][:2] == ["setup", "Hbol"]
+    progress = [e.sentence for e in events if e.status == "running" and not e.console]
+    assert progress[3] == "Running cell 4 of 12 (controls)"
+    assert [e.status for e in events if e.cell == "load" and not e.console] == ["running", "ok"]
+    table = cell(report, "load").outputs[0]
+    assert table.kind == "table"
+    assert table.data["columns"][:2] == ["group", "count"]
+    assert cell(report, "histogram").outputs[0].text == "Outcome by group (standard deviations)"
+    assert cell(report, "figure").outputs[0].path == "figures/figure.png"
+    assert all(c.duration_ms is not None for c in report.cells)
+
+
+def test_failures_name_the_cell_the_line_and_what_was_skipped(tmp_path: Path) -> None:
+    cells = {
+        "setup": "import marimo as mo",
+        "good": "a = 1\nprint('hello from good')",
+        "bad": "b = a + 1\nc = 1 / 0",
+        "after": "c + 1",
+        "halt": "mo.stop(True, 'enough')\nd = 1",
+        "below": "d",
+        "test_fails": "assert a == 2, 'a is not two'",
+        "checks": "def test_one():\n    assert a == 1\ndef test_two():\n    assert a == 3",
+        "verdict": "{'claim': 'x', 'estimate': float('nan'), 'inner': {'p': float('inf')}}",
+    }
+    report, events = go(execute(tmp_path, cells))
+    assert report.end == "failed"
+    assert set(report.failed) == {"bad", "test_fails", "checks"}
+    assert set(report.skipped) == {"after", "below"}
+    error = cell(report, "bad").error
+    assert (error.name, error.message, error.line) == ("ZeroDivisionError", "division by zero", 2)
+    assert 'File "cell bad", line 2' in error.traceback
+    assert "/tmp" not in error.traceback
+    assert cell(report, "test_fails").error.message == "a is not two"
+    assert "1 failed, 1 passed" in cell(report, "checks").error.message
+    assert cell(report, "halt").status == "ok"
+    assert report.message.startswith("Cell 'bad' failed in line 2: ZeroDivisionError: division by zero. 2 other cells failed")
+    assert "".join(e.console for e in events if e.cell == "good") == "hello from good\n"
+    assert report.verdict is None
+    assert report.verdict_error is not None
+    assert "estimate" in report.verdict_error
+    assert "inner.p" in report.verdict_error
+    assert not (tmp_path / "project" / "results.json").exists()
+    page = (tmp_path / "project" / "reports" / "report.html").read_text()
+    assert "3 cells of this notebook failed" in page
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("{1, 2}", "must end in"), ("'text'", "must end in"), ("x = {'a': 1}", "must end in"), ("[1]", "must end in a dict")],
+)
+@pytest.mark.slow
+def test_a_verdict_that_is_no_object(tmp_path: Path, code: str, error: str) -> None:
+    report, _ = go(execute(tmp_path, {"verdict": code}))
+    assert report.verdict is None
+    assert error in (report.verdict_error or "")
+
+
+def test_numpy_values_in_the_verdict_become_plain_json(tmp_path: Path) -> None:
+    code = "import numpy as np\n{'a': np.float64(1.5), 'b': np.int64(3), 'c': np.bool_(True), 'd': None, 'e': (1, 2.5)}"
+    report, _ = go(execute(tmp_path, {"verdict": code}))
+    assert report.verdict == {"a": 1.5, "b": 3, "c": True, "d": None, "e": [1, 2.5]}
+
+
+def test_the_time_limit_keeps_what_there_is(tmp_path: Path) -> None:
+    cells = {"first": "x = 41 + 1\nx", "slow": "import time\nprint('begin')\nx\ntime.sleep(60)", "last": "x"}
+    began = time.monotonic()
+    report, events = go(execute(tmp_path, cells, timeout_s=2))
+    assert time.monotonic() - began < 9
+    assert report.end == "timeout"
+    assert report.message == "The notebook was still running after 2 s, in cell 'slow'; what came before it was kept."
+    assert cell(report, "first").outputs[0].text == "42"
+    assert report.failed == ("slow",)
+    assert (tmp_path / "project" / "reports" / "report.html").exists()
+    assert [e.cell for e in events if e.status == "running" and not e.console][:1] == ["first"]
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_an_interrupt_takes_about_a_second(tmp_path: Path, stubborn: bool) -> None:
+    body = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n" if stubborn else "import time\n"
+    took: list[float] = []
+
+    async def scene() -> RunReport:
+        async with runtime(tmp_path) as nb:
+            await nb.create("notebook.py", title="t")
+            await nb.edit([put("loop", body + "print('up', flush=True)\nwhile True:\n    time.sleep(0.01)")])
+            running = asyncio.Event()
+
+            async def listen(event: CellEvent) -> None:
+                if event.console:
+                    running.set()
+
+            task = asyncio.create_task(nb.run(listen, timeout_s=60))
+            await asyncio.wait_for(running.wait(), 30)
+            began = time.monotonic()
+            await nb.interrupt()
+            report = await task
+            took.append(time.monotonic() - began - report.timings.get("artifacts_s", 0))
+            assert (await nb.cells())[0].name == "loop"  # the worker lives on
+            return report
+
+    report = go(scene())
+    assert report.end == "stopped"
+    assert report.failed == ("loop",)
+    assert took[0] < 3
+
+
+@pytest.mark.parametrize(
+    ("code", "end", "words"),
+    [
+        ("import os\nos._exit(3)", "crashed", "exit code 3) while cell 'boom' ran"),
+        ("import ctypes\nctypes.string_at(0)", "crashed", "SIGSEGV) while cell 'boom' ran"),
+        ("b = bytearray(8 << 30)", "memory", "needed more than 4 GiB in cell 'boom'"),
+        ("import os\nos.kill(os.getppid(), 9)", "crashed", "ended"),
+    ],
+)
+def test_a_dead_kernel_is_a_sentence(tmp_path: Path, code: str, end: str, words: str) -> None:
+    report, _ = go(execute(tmp_path, {"before": "x = 1\nx", "boom": f"x\n{code}"}))
+    assert report.end == end, report
+    assert words in report.message
+    assert "boom" in report.failed
+    assert cell(report, "before").status == "ok"
+
+
+def test_resident_memory_of_all_processes_together_is_limited(tmp_path: Path) -> None:
+    code = "import os, time\nfor _ in range(6):\n    if os.fork() == 0:\n        b = bytearray(400 << 20)\n        time.sleep(60)\ntime.sleep(60)"
+    report, _ = go(execute(tmp_path, {"many": code}, memory_bytes=1 << 30, timeout_s=40))
+    assert report.end == "memory", report.message
+    assert "needed more than 1 GiB in cell 'many'" in report.message
+
+
+def test_cancelling_a_run_leaves_no_process(tmp_path: Path) -> None:
+    mark = str(int(secrets.token_hex(6), 16))
+
+    async def scene() -> float:
+        async with runtime(tmp_path) as nb:
+            await nb.create("notebook.py", title="t")
+            code = f"import subprocess\nsubprocess.Popen(['setsid', 'sleep', '300.{mark}'])\nsubprocess.run(['sleep', '301.{mark}'])"
+            await nb.edit([put("daemon", code)])
+            task = asyncio.create_task(nb.run(timeout_s=60))
+            while alive(mark) < 2:
+                await asyncio.sleep(0.05)
+            began = time.monotonic()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            while alive(mark) and time.monotonic() - began < 5:
+                await asyncio.sleep(0.02)
+            return time.monotonic() - began
+
+    assert go(scene()) < 2
+    assert alive(mark) == 0
+
+
+HOSTILE = r"""
+import os, subprocess, sys, pathlib
+found = []
+for fd in range(3, 64):
+    try:
+        os.write(fd, b'{"id": 1, "result": {"end": "ok", "forged": true}}\n')
+    except OSError:
+        pass
+os.write(1, b'{"id": 3, "result": {"end": "ok", "cells": [], "forged": true}}\n')
+print('{"id": 3, "result": {"end": "ok"}}')
+sys.__stdout__.write("chatter\n")
+for path in %r:
+    try:
+        found.append(pathlib.Path(path).read_bytes()[:200])
+    except OSError:
+        pass
+for process in pathlib.Path("/proc").glob("[0-9]*/environ"):
+    try:
+        if b"canary-8899" in process.read_bytes():
+            found.append(str(process))
+    except OSError:
+        pass
+subprocess.Popen(["setsid", "sleep", "300.%s"], start_new_session=True)
+os.close(1)
+found
+"""
+
+
+@pytest.mark.sandbox
+def test_a_hostile_notebook_finds_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    if not go(probe()).available:
+        pytest.skip("needs bubblewrap")
+    other = tmp_path / "other" / "secret.txt"
+    other.parent.mkdir()
+    other.write_text("canary-8899")
+    mark = str(int(secrets.token_hex(6), 16))
+    os.environ["POSTDOC_CANARY"] = "canary-8899"
+    try:
+        cells = {"evil": HOSTILE % ([str(other), "/etc/shadow"], mark), "after": "1 + 1"}
+        report, _ = go(execute(tmp_path, cells))
+    finally:
+        del os.environ["POSTDOC_CANARY"]
+    assert report.ok, report.message
+    assert cell(report, "evil").outputs[0].text == "[]"
+    assert cell(report, "after").outputs[0].text == "2"
+    assert wait_for(lambda: alive(mark) == 0, 3)
+
+
+def test_a_flood_of_output_is_cut(tmp_path: Path) -> None:
+    code = "for i in range(50_000):\n    print('x' * 1000)\nprint('the end')"
+    before = psutil.Process().memory_info().rss
+    report, events = go(execute(tmp_path, {"flood": code, "after": "'fine'"}, timeout_s=60))
+    assert report.ok, report.message
+    shown = "".join(e.console for e in events)
+    assert len(shown) < 30_000
+    assert "more output of this cell is not shown" in shown
+    assert psutil.Process().memory_info().rss - before < 100 << 20
+    assert (tmp_path / "project" / "reports" / "report.html").stat().st_size < 2_000_000

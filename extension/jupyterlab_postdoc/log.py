@@ -52,6 +52,7 @@ class EventLog:
         self._writer: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._stopping = True
+        self._exchanged = False
 
     async def start(self) -> None:
         """Open the store and begin to write. PostdocError when the database cannot be used."""
@@ -108,6 +109,8 @@ class EventLog:
 
     async def _write_loop(self) -> None:
         while True:
+            if self._exchanged and not self._stopping:
+                await self._reopen()
             batch = [self._pending.popleft() for _ in range(min(len(self._pending), MAX_BATCH))]
             batch = [(unit, future) for unit, future in batch if not future.cancelled()]
             if batch:
@@ -115,7 +118,8 @@ class EventLog:
             elif not self._pending:
                 if self._stopping:
                     return
-                await self._wake.wait()
+                if not self._exchanged:
+                    await self._wake.wait()
 
     async def _commit(self, batch: Sequence[tuple[Unit, asyncio.Future[Any]]]) -> None:
         try:
@@ -265,7 +269,8 @@ class EventLog:
             try:
                 polls += 1
                 if polls % REPLACED_EVERY == 0 and await self.store.replaced():
-                    await self._reopen()
+                    self._exchanged = True
+                    self._wake.fire()
                     marker = None
                 now, seen = time.time(), await self.store.marker()
                 if seen != marker:
@@ -298,21 +303,15 @@ class EventLog:
         self._notify()
 
     async def _reopen(self) -> None:
+        """In the writer's task, so between two transactions; what waits to be written waits a little longer."""
+        self._exchanged = False
         logger.error("the database was removed or exchanged; opening what is there now")
-        pending = list(self._pending)
-        self._pending.clear()
-        stopping, self._stopping = self._stopping, True
-        self._wake.fire()
-        if self._writer is not None:
-            await asyncio.wait([self._writer])
         await self.store.close()
-        self._hub.end_all("reset")
         try:
             await self.store.open()
-        finally:
-            self._stopping = stopping
-            self._pending.extendleft(reversed(pending))
-            self._writer = asyncio.create_task(self._write_loop(), name="postdoc log writer")
+        except PostdocError as error:
+            logger.error("%s %s", error.message, error.next)
+        self._hub.end_all("reset")
 
 
 def _again(error: Exception) -> Exception:

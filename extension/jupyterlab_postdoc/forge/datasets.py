@@ -109,11 +109,13 @@ def _opened(source: Path) -> Iterator[BinaryIO]:
                 "forbidden", f"The server may not read {shown}.", next="Make the file readable for the server's user."
             ) from exc
         raise PostdocError("bad_message", f"{shown} cannot be read: {exc.strerror}.", next="Check the path.") from exc
+    info = os.fstat(handle)
+    if stat.S_ISDIR(info.st_mode):
+        os.close(handle)
+        raise PostdocError("bad_message", f"{shown} is a directory.", next="Give the path of one data file.")
     with open(handle, "rb") as file:
-        info = os.fstat(handle)
         if not stat.S_ISREG(info.st_mode):
-            kind = "a directory" if stat.S_ISDIR(info.st_mode) else "not a regular file"
-            raise PostdocError("bad_message", f"{shown} is {kind}.", next="Give the path of one data file.")
+            raise PostdocError("bad_message", f"{shown} is not a regular file.", next="Give the path of one data file.")
         if info.st_size > MAX_BYTES:
             raise _too_large(shown)
         if info.st_size == 0:

@@ -71,13 +71,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, (bool, int)):
-        return value
+        return None if _huge(value) else value
     return clean(str(value))
+
+
+def _huge(value: Any) -> bool:
+    """Whether an integer is too large for a float: no measured figure is, and other programs could not read it."""
+    return isinstance(value, int) and value.bit_length() > 1000
 
 
 def figure(value: Any, digits: int = 4) -> str | None:
     """A finite number for people (``digits`` significant digits), or None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or _huge(value) or not math.isfinite(value):
         return None
     if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"

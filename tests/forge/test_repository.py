@@ -1,0 +1,356 @@
+"""The files of a study: complete, honest, safe on a hostile tree, and the same bytes every time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge.repository import (
+    Outcome,
+    StepRecord,
+    Study,
+    _skeleton,
+    add_dataset,
+    write_results,
+    write_skeleton,
+)
+from jupyterlab_postdoc.forge.text import clean, one_line
+
+VERDICT = {
+    "claim": "Losers beat winners",
+    "supported": False,
+    "estimate": 0.00123,
+    "ci_low": -0.004,
+    "ci_high": 0.0065,
+    "p_value": 0.00001,
+    "n_obs": 1200,
+    "unit": "per month",
+    "summary": "The spread is 0.12 % a month (95 % interval -0.40 to 0.65). That is not distinguishable from zero.",
+    "limits": ["One market only.", "No costs of *borrowing*."],
+    "data": "synthetic-null",
+    "seed": 7,
+}
+
+
+def study(**changes: Any) -> Study:
+    given: dict[str, Any] = {
+        "topic": "Short Term Reversal",
+        "title": "Signal study",
+        "repo_name": "short-term-reversal",
+        "template": "equity_signal",
+        "template_version": "1.0.0",
+        "provider": "template",
+        "session": "s-1",
+        "run": "r-1",
+        "author": "Ada Lovelace",
+        "created": 1.79e9,
+        "parameters": {"data": "/home/ada/private/returns.csv", "lookback": 3},
+        "requires": ["numpy", "pandas"],
+        "plan": ["Look at the data", "Test it"],
+        "references": [{"text": "Jegadeesh (1990)", "doi": "10.1111/j.1540-6261.1990.tb05110.x"}],
+        "steps": [StepRecord("plan", "Plan", "a" * 40)],
+        "finished": 1.79e9 + 60,
+    }
+    return Study(**{**given, **changes})
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+async def test_the_skeleton_is_complete_valid_and_deterministic(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        await write_skeleton(tmp_path / name, study())
+    files = tree(tmp_path / "one")
+    assert files == tree(tmp_path / "two")
+    await write_skeleton(tmp_path / "one", study())
+    assert tree(tmp_path / "one") == files
+    assert set(files) == {
+        *("README.md", "LICENSE", "CITATION.cff", "AGENTS.md", "provenance.json", "reproduce.py", "pyproject.toml"),
+        *("requirements.lock", ".python-version", ".gitignore", ".gitattributes", ".github/workflows/reproduce.yml"),
+        *("data/README.md", "data/MANIFEST.json"),
+    }
+    assert "Copyright (c) 2026 Ada Lovelace" in files["LICENSE"].decode()
+    assert "CC-BY-4.0" in files["LICENSE"].decode()
+    assert "there is no result yet" in files["README.md"].decode()
+    for content in files.values():
+        assert str(tmp_path).encode() not in content
+        assert b"/home/ada" not in content
+        assert content.endswith(b"\n")
+        assert not content.endswith(b"\n\n")
+
+
+async def test_the_environment_is_pinned_whole(tmp_path: Path) -> None:
+    (tmp_path / "notebook.py").write_text(
+        "import altair as alt\nimport json\nfrom matplotlib import pyplot\nimport nowhere\n"
+    )
+    await write_skeleton(tmp_path, study())
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
+    direct = dict(pin.split("==") for pin in project["dependencies"])
+    assert set(direct) == {"altair", "marimo", "matplotlib", "numpy", "openpyxl", "pandas", "pyarrow"}
+    assert direct == {name: metadata.version(name) for name in direct}
+    lines = (tmp_path / "requirements.lock").read_text().splitlines()
+    locked = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert direct.items() <= locked.items()
+    # Closed: everything that a locked package needs here is locked too, in the version that it asks for.
+    for name in locked:
+        for requirement in map(Requirement, metadata.requires(name) or ()):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                version = locked[re.sub(r"[-_.]+", "-", requirement.name).lower()]
+                assert requirement.specifier.contains(version, prereleases=True), (name, requirement)
+    assert not {"pytest", "tornado", "jupyterlab-postdoc"} & set(locked)
+    assert "://" not in "\n".join(lines)
+
+
+async def test_the_workflow_is_safe_by_itself(tmp_path: Path) -> None:
+    await write_skeleton(tmp_path, study(topic="${{ github.token }}\n      - run: evil"))
+    text = (tmp_path / ".github" / "workflows" / "reproduce.yml").read_text()
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    job = workflow["jobs"]["reproduce"]
+    assert job["timeout-minutes"] <= 60
+    uses = [step["uses"] for step in job["steps"] if "uses" in step]
+    assert len(uses) == 3
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", use) for use in uses)
+    assert "evil" not in text
+    assert "pull_request_target" not in text
+
+
+async def test_the_readme_gives_the_answer_with_its_uncertainty(tmp_path: Path) -> None:
+    await write_skeleton(tmp_path, study())
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "figure.png").write_bytes(b"png")
+    (tmp_path / "results.json").write_text(json.dumps(VERDICT))
+    await write_results(tmp_path, study(), VERDICT)
+    text = (tmp_path / "README.md").read_text()
+    result = text.partition("## Result\n\n")[2].partition("\n\n")[0].splitlines()
+    assert result == [
+        "1. **Not supported:** Losers beat winners",
+        "2. Estimate: **0.00123** per month (95 % interval -0.004 to 0.0065); p < 0.0001; n = 1,200.",
+        "3. Data: synthetic-null (simulated: the figures say how the method works, not how the world does), "
+        "seed 7, computed on 2026-09-21.",
+    ]
+    for part in (
+        *(VERDICT["summary"], "figures/figure.png", "requirements.lock", "reproduce.py", "- One market only."),
+        *(
+            "No costs of \\*borrowing\\*.",
+            "no language model was used",
+            "Reviewed by: nobody yet",
+            "1. Look at the data",
+        ),
+        *("https://doi.org/10.1111/", "template equity_signal v1.0.0"),
+    ):
+        assert part in text, part
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["steps"] == [{"key": "plan", "title": "Plan", "commit": "a" * 40}]
+    assert provenance["parameters"] == {"data": "returns.csv", "lookback": 3}
+    assert provenance["language_model_used"] is False
+    assert provenance["outcome"]["state"] == "done"
+    assert set(provenance["files"]) == {"results.json"}
+
+
+async def test_a_model_is_named_when_one_was_used(tmp_path: Path) -> None:
+    await write_results(tmp_path, study(provider="anthropic", model="some-model"), VERDICT)
+    text = (tmp_path / "README.md").read_text()
+    assert "written by the language model some-model" in text
+    assert "no language model" not in text
+
+
+async def test_an_unfinished_study_claims_nothing(tmp_path: Path) -> None:
+    outcome = Outcome("failed", "Cell `load` failed: the file has no column <date>.")
+    await write_results(tmp_path, study(), None, outcome=outcome)
+    text = (tmp_path / "README.md").read_text()
+    assert "**This study did not finish.** Cell \\`load\\` failed: the file has no column &lt;date&gt;." in text
+    assert "Supported" not in text
+    assert "Estimate" not in text
+    await write_results(tmp_path, study(), VERDICT, outcome=Outcome("stopped", "Stopped by Ada."))
+    text = (tmp_path / "README.md").read_text()
+    assert "was stopped before it finished" in text
+    assert "Treat them as unfinished" in text
+    await write_results(tmp_path, study(), None)
+    assert "There is no verdict" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        {},
+        {key: None for key in VERDICT},
+        {"estimate": float("nan"), "ci_low": "x", "limits": "one", "supported": "yes", "claim": ["a"], "data": 3},
+        {"limits": [None, {"a": 1}, "x\n# y"], "summary": {"a": 1}, "p_value": -1, "n_obs": 10**400, "seed": True},
+        {"estimate": float("inf"), "ci_low": 0, "ci_high": float("nan"), "p_value": 0.5},
+    ],
+)
+async def test_a_strange_verdict_never_breaks_the_readme(tmp_path: Path, verdict: dict[str, Any]) -> None:
+    await write_results(tmp_path, study(), verdict)
+    text = (tmp_path / "README.md").read_text()
+    assert "**Undecided:**" in text
+    assert not re.search(r"\b(nan|inf|None)\b", text)
+
+
+TEXT = st.text(st.characters(exclude_categories=[]), max_size=60) | st.text("`*<>\"'#\\\n:-{}[]&!|%@ a", max_size=60)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(topic=TEXT, author=TEXT, value=TEXT)
+def test_any_text_gives_files_that_parse_back(tmp_path: Path, topic: str, author: str, value: str) -> None:
+    root = tmp_path / "study"
+    for path in ("CITATION.cff", "README.md", "provenance.json"):
+        (root / path).unlink(missing_ok=True)
+    root.mkdir(exist_ok=True)
+    _skeleton(root, study(topic=topic, author=author, parameters={"name": f"x{value}"}))
+    citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["title"] == (one_line(topic) or "Study")
+    assert citation["authors"] == [{"name": one_line(author, 100) or "unknown"}]
+    assert tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["description"] == one_line(
+        topic
+    )
+    provenance = json.loads((root / "provenance.json").read_text(encoding="utf-8"))
+    assert provenance["topic"] == clean(topic)
+    assert provenance["parameters"] == {"name": f"x{clean(value)}" if value else "x"}
+    assert not re.search(r"<(?!https://doi)", (root / "README.md").read_text(encoding="utf-8"))
+
+
+async def test_the_citation_has_what_the_standard_asks_for(tmp_path: Path) -> None:
+    await write_skeleton(tmp_path, study())
+    citation = yaml.load((tmp_path / "CITATION.cff").read_text(), yaml.BaseLoader)
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["cff-version"] == "1.2.0"
+    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", citation["date-released"])
+
+
+async def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    root, outside = tmp_path / "study", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (outside / "victim").write_text("mine")
+    (root / "README.md").symlink_to(outside / "victim")
+    await write_results(root, study(), VERDICT)
+    assert (outside / "victim").read_text() == "mine"
+    assert not (root / "README.md").is_symlink()
+    (root / ".github").symlink_to(outside)
+    with pytest.raises(PostdocError, match=r"\.github") as caught:
+        await write_skeleton(root, study())
+    assert caught.value.code == "forbidden"
+    (root / "data").rename(root / "elsewhere") if (root / "data").exists() else None
+    (root / "data").symlink_to(outside)
+    source = tmp_path / "x.csv"
+    source.write_text("a\n1\n")
+    with pytest.raises(PostdocError, match="data"):
+        await add_dataset(root, source)
+    assert [path.name for path in outside.iterdir()] == ["victim"]
+
+
+async def test_a_dataset_is_copied_and_described(tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    root.mkdir()
+    await write_skeleton(root, study())
+    source = tmp_path / "Rendité (mine) 2026.CSV"
+    with source.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=";").writerows(
+            [["date", "retürn; net"], ["2020-01-01", 'a "b"\nc'], ["2020-01-02", 1]]
+        )
+    entry = await add_dataset(root, source, retrieved=1.79e9)
+    assert entry == {
+        "path": "data/rendite-mine-2026.csv",
+        "source": "Rendité (mine) 2026.CSV",
+        "bytes": source.stat().st_size,
+        "sha256": entry["sha256"],
+        "rows": 2,
+        "columns": 2,
+        "column_names": ["date", "retürn; net"],
+        "licence": "unknown",
+        "retrieved": "2026-09-21T14:13:20Z",
+        "included": True,
+    }
+    assert (root / entry["path"]).read_bytes() == source.read_bytes()
+    assert await add_dataset(root, source) == entry
+    other = tmp_path / "sub" / source.name
+    other.parent.mkdir()
+    other.write_text("a,b\n1,2\n")
+    assert (await add_dataset(root, other))["path"] == "data/rendite-mine-2026-2.csv"
+    manifest = json.loads((root / "data" / "MANIFEST.json").read_text())
+    assert [item["path"] for item in manifest["files"]] == [
+        "data/rendite-mine-2026-2.csv",
+        "data/rendite-mine-2026.csv",
+    ]
+    assert str(tmp_path) not in (root / "data" / "MANIFEST.json").read_text()
+
+    # Copied before a crash, but not yet in the manifest: found again, not copied twice.
+    (root / "data" / "MANIFEST.json").unlink()
+    assert (await add_dataset(root, source))["path"] == entry["path"]
+    assert len(list((root / "data").glob("*.csv"))) == 2
+
+
+async def test_a_large_dataset_stays_out_of_the_commits(tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    root.mkdir()
+    await write_skeleton(root, study())
+    source = tmp_path / "big.parquet"
+    with source.open("wb") as file:
+        file.truncate((10 << 20) + 1)
+    entry = await add_dataset(root, source)
+    assert (entry["included"], entry["rows"]) == (False, None)
+    assert "/data/big.parquet" in (root / ".gitignore").read_text().splitlines()
+    await write_results(root, study(), VERDICT)
+    assert "put in place first (see `data/MANIFEST.json`): `data/big.parquet`" in (root / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("missing.csv", None, "not_found"),
+        ("empty.csv", b"", "bad_message"),
+        ("notes.exe", b"x", "bad_message"),
+        ("link.csv", "link", "bad_message"),
+        ("pipe.csv", "pipe", "bad_message"),
+        ("folder.csv", "folder", "bad_message"),
+        ("huge.csv", "huge", "too_large"),
+    ],
+)
+async def test_what_is_no_data_file_is_refused_in_words(tmp_path: Path, name: str, content: Any, code: str) -> None:
+    root, source = tmp_path / "study", tmp_path / name
+    root.mkdir()
+    if content == "link":
+        (tmp_path / "real.csv").write_text("a\n1\n")
+        source.symlink_to(tmp_path / "real.csv")
+    elif content == "pipe":
+        os.mkfifo(source)
+    elif content == "folder":
+        source.mkdir()
+    elif content == "huge":
+        with source.open("wb") as file:
+            file.truncate((2 << 30) + 1)
+    elif content is not None:
+        source.write_bytes(content)
+    with pytest.raises(PostdocError) as caught:
+        await add_dataset(root, source)
+    assert caught.value.code == code
+    assert name in caught.value.message
+    assert str(tmp_path) not in caught.value.message
+    assert caught.value.next
+    assert [path.name for path in (root / "data").glob("*")] == []
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00a", b'a,b\n"open'])
+async def test_a_file_that_is_no_clean_table_is_still_taken(tmp_path: Path, content: bytes) -> None:
+    source = tmp_path / "odd.csv"
+    source.write_bytes(content)
+    root = tmp_path / "study"
+    root.mkdir()
+    entry = await add_dataset(root, source)
+    assert (root / entry["path"]).read_bytes() == content

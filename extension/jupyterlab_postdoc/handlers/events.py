@@ -78,7 +78,7 @@ class EventsHandler(PostdocHandler):
         follow = self.event_log.follow(id, after=after, types=self.names("types"))
         self.write(b": follow\n\n")
         try:
-            async with contextlib.aclosing(ticking(follow, TICK_S)) as batches:
+            async with contextlib.aclosing(ticking(follow, self.settings.get("postdoc_tick_s", TICK_S))) as batches:
                 await self.flush()
                 async for batch in batches:
                     self.write(b"".join(map(sse, batch)) if batch else b": tick\n\n")

@@ -56,7 +56,11 @@ class RoomMessagesHandler(PostdocHandler):
     async def get(self) -> None:
         room = room_id(self.get_query_argument("room", DEFAULT_ROOM))
         limit, after = self.whole("limit", 100, 1, 1000), self.whole("after_id", -1)
-        if room not in {known["id"] for known in await self.sessions.rooms(self.user)}:
+        try:
+            await self.sessions.check(self.user, room)
+        except PostdocError as error:
+            if error.code != "not_found":
+                raise
             self.send([])  # nobody has said anything there yet
             return
         types = ["user_message"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import Any, cast
 
 from jupyter_core.utils import ensure_async
@@ -17,6 +18,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from tornado import web
 from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from jupyterlab_postdoc import __version__, protocol
@@ -32,6 +34,7 @@ from .outbox import Outbox
 from .subscriptions import Subscriptions
 
 HEARTBEAT_MS = 20_000
+SEND_BUFFER = 256 << 10
 MAX_BAD_FRAMES = 5
 SOCKETS = "postdoc_sockets"
 BAD_FRAME = frozenset({"bad_json", "bad_message", "unknown_type", "unsupported_version", "too_large"})
@@ -109,10 +112,28 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
         super().open(*args, **kwargs)
         self.set_nodelay(True)
         self.user: User = user_of(self)
-        self.outbox = Outbox(self.write_message, envelope=self.selected_subprotocol is not None)
+        self._limit_kernel_buffer()
+        self.outbox = Outbox(self._write, envelope=self.selected_subprotocol is not None)
         self.subscriptions = Subscriptions(self.services, self.user, self.outbox, self._chat_gone)
         self.rate = Rate()
         self.settings.setdefault(SOCKETS, set()).add(self)
+
+    def _limit_kernel_buffer(self) -> None:
+        """What the kernel holds for a client that does not read is memory too, and delays the ping behind it."""
+        stream = self.ws_connection.stream if self.ws_connection else None
+        if isinstance(stream, IOStream):
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+
+    async def _write(self, data: bytes) -> None:
+        """Send one message; done when the socket has taken it. One that had to wait was let go by the client's reading,
+        which is as good as a pong: a slow client is not a dead one.
+        """
+        sending = self.write_message(data)
+        stream = self.ws_connection.stream if self.ws_connection else None
+        waited = stream is not None and stream.writing()
+        await sending
+        if waited:
+            self.last_pong = IOLoop.current().time()
 
     def on_close(self) -> None:
         self.settings.get(SOCKETS, set()).discard(self)
@@ -292,4 +313,4 @@ async def stop(
 ) -> None:
     """Say ``bye`` on every open socket and close it: 1012 when the server will be back, 1001 when it will not."""
     bye = frames.control("bye", reason=reason, retryAfterMs=retry_after_ms)
-    await asyncio.gather(*(socket.end(code, reason, bye) for socket in list(settings.get(SOCKETS, ()))))
+    await asyncio.gather(*(client.end(code, reason, bye) for client in list(settings.get(SOCKETS, ()))))

@@ -52,10 +52,10 @@ chaos: $(VENV)/.tested
 	POSTDOC_CHAOS_KILLS=$(N) $(BIN)/python -m pytest tests/chaos -q -s --timeout=0
 
 bench: $(VENV)/.tested
-	@$(BIN)/python bench/run.py
+	@$(BIN)/python -P bench/run.py
 
 science: $(VENV)/.tested
-	@$(BIN)/python bench/science.py
+	@$(BIN)/python -P bench/science.py
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results*.json

@@ -35,7 +35,7 @@ GOALS = {
 def run(piece: Path) -> list[dict[str, Any]]:
     """The rows of one piece; shows them as they come."""
     rows: list[dict[str, Any]] = []
-    command = [sys.executable, str(piece), *ARGUMENTS.get(piece.name, [])]
+    command = [sys.executable, "-P", str(piece), *ARGUMENTS.get(piece.name, [])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         for line in process.stdout:

@@ -84,11 +84,11 @@ class Server:
                 self.process.kill()
                 self.process.wait()
 
-    async def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    async def request(self, method: str, path: str, body: dict[str, Any] | None = None, key: str = "") -> Any:
         request = HTTPRequest(
             self.url + path,
             method=method,
-            headers={"Authorization": f"token {self.token}"},
+            headers={"Authorization": f"token {self.token}"} | ({"Idempotency-Key": key} if key else {}),
             body=json.dumps(body) if body is not None else None,
             allow_nonstandard_methods=True,
         )
@@ -110,6 +110,7 @@ class Client:
 
     server: Server
     chat: str
+    name: str
     frames: list[dict[str, Any]] = field(default_factory=list)
     sockets: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)

@@ -18,9 +18,15 @@ with app.setup(hide_code=True):
     import numpy as np
     import pandas as pd
 
-    MISSING_WORDS = ["", "na", "n/a", "nan", "null", "none", "nil", "missing", "unknown", "?", "-", "--", ".", "#n/a", "<na>", "nat"]
+    MISSING_WORDS = frozenset(["", "na", "n/a", "nan", "null", "none", "nil", "missing", "unknown", "?", "-", "--", ".", "#n/a", "<na>", "nat"])
     CODES = [-9, -99, -999, -9999, -99999, 999, 9999, 99999]  # numbers that people write for "no answer"
     COLOURS = ["#0072B2", "#D55E00", "#999999"]
+    NUMBER = re.compile(
+        r"(?P<prefix>[€$£¥]|USD|EUR|GBP|CHF|)\s*(?P<number>[+-]?\d[\d.,' \u00a0\u2009\u202f]*|[+-]?[.,]\d+)\s*"
+        r"(?P<suffix>%|°\s?[CFK]|[€$£¥]|[A-Za-zµ][A-Za-zµ/²³%·]{0,9}|)"
+    )
+    SPACES = dict.fromkeys(map(ord, "' \u00a0\u2009\u202f"))  # marks between thousands
+    DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),(?:\d{1,2}|\d{4,})|[+-]?\d{1,3}(?:\.\d{3})+,\d+")
 
 
 @app.cell(hide_code=True)
@@ -297,7 +303,8 @@ def strongest(label, results):
 @app.cell(hide_code=True)
 def robustness_splits(columns, label, results, settings, table):
     _repeats = 25 if results["pairs_tested"] * len(table) < 2e6 else 4
-    _again = [split_sample(columns, table, settings["target"], settings["seed"] + 1000 + _i) for _i in range(_repeats)] if results["estimate"] is not None else []
+    _prepared = prepare(columns, table)
+    _again = [split_sample(_prepared, settings["target"], settings["seed"] + 1000 + _i) for _i in range(_repeats)] if results["estimate"] is not None else []
     _rows = [
         {"split": _i + 1, "r": _r["estimate"], "low": _r["ci_low"], "high": _r["ci_high"], "pair": "same pair" if sorted(_r["strongest_pair"]) == sorted(results["strongest_pair"]) else "another pair"}
         for _i, _r in enumerate(_again)
@@ -606,8 +613,8 @@ def read_text_table(raw: bytes, name: str) -> tuple[pd.DataFrame, dict]:
     if best[1] == 1 and max(len(row[0]) for row in rows[:50]) > 200 or ragged > 0.5 * len(rows):
         raise ValueError(f"The file {name} is not a table: its lines do not split into the same number of columns.")
     header = unique_names([*(cell.strip() for cell in rows[0]), *[""] * width][:width])
-    columns = zip(*([*row, *[""] * width][:width] for row in rows[1:]), strict=True)
-    table = pd.DataFrame({key: pd.Series(values, dtype="str") for key, values in zip(header, columns, strict=True)})
+    columns = zip(*(row if len(row) == width else [*row, *[""] * width][:width] for row in rows[1:]), strict=True)
+    table = pd.DataFrame({key: pd.Series(values, dtype="object") for key, values in zip(header, columns, strict=True)})
     return table, {"kind": "text", "encoding": encoding, "separator": separator, "ragged": ragged}
 
 
@@ -624,44 +631,56 @@ def unique_names(names: list[str]) -> list[str]:
 
 
 @app.function(hide_code=True)
-def number_parts(text: pd.Series) -> pd.DataFrame:
-    """Prefix (a currency), number and suffix (a unit) of texts such as "€ 1.234,50" or "72.5 kg"; NaN where none fits."""
-    return text.str.replace("−", "-").str.extract(
-        r"^(?P<prefix>[€$£¥]|USD|EUR|GBP|CHF|)\s*(?P<number>[+-]?\d[\d.,' \u00a0\u2009\u202f]*|[+-]?[.,]\d+)\s*(?P<suffix>%|°\s?[CFK]|[€$£¥]|[A-Za-zµ][A-Za-zµ/²³%·]{0,9}|)$"
-    )
+def texts_to_numbers(texts: list[str]) -> list[float]:
+    """Each text as a number, NaN where it is none.
+
+    Texts may carry thousands separators, a decimal comma, a unit or a currency sign: "1.234,50 €" is 1234.5. A comma before
+    exactly three digits separates thousands unless another text shows that it is a decimal comma.
+    """
+    out, rest = [math.nan] * len(texts), []
+    for i, text in enumerate(texts):
+        try:
+            value = float(text)
+        except ValueError:
+            rest.append(i)
+            continue
+        if math.isfinite(value) and "_" not in text:
+            out[i] = value
+    if not any(NUMBER.fullmatch(texts[i]) for i in rest[:: max(1, len(rest) // 200)]):
+        return out
+    matches = {i: match for i in rest if (match := NUMBER.fullmatch(texts[i].replace("−", "-")))}
+    if len({(match["prefix"], match["suffix"]) for match in matches.values()}) > 4:
+        return out  # house numbers, codes: what follows the digits is not a unit
+    bodies = {i: match["number"].translate(SPACES) for i, match in matches.items()}
+    joined = " ".join(bodies.values())
+    decimal_comma = any(map(DECIMAL_COMMA.fullmatch, bodies.values())) and not re.search(r",\d+\.|,\d{3},", joined)
+    for i, body in bodies.items():
+        if decimal_comma:
+            body = body.replace(".", "").replace(",", ".")
+        elif re.fullmatch(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d*)(?:\.\d*)?", body):
+            body = body.replace(",", "")
+        try:
+            out[i] = float(body)
+        except ValueError:
+            continue
+    if decimal_comma:  # 1.234 beside 3,5 is one thousand
+        for i, text in enumerate(texts):
+            if len(text) > 4 and text[-4] == "." and re.fullmatch(r"[+-]?\d{1,3}(?:\.\d{3})+", text):
+                out[i] = float(text.replace(".", ""))
+    return out
 
 
 @app.function(hide_code=True)
 def as_numbers(column: pd.Series) -> pd.Series:
-    """Numbers of a column; what cannot be read as a number becomes NaN.
-
-    Text may carry thousands separators, a decimal comma, a unit or a currency sign: "1.234,50 €" is 1234.5. A comma before
-    exactly three digits separates thousands unless another value of the column shows that it is a decimal comma.
-    """
+    """The numbers of a column, see `texts_to_numbers`; what cannot be read as a number becomes NaN."""
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
         numbers = column.astype("float64")
         return numbers.where(np.isfinite(numbers))
     if pd.api.types.is_datetime64_any_dtype(column):
         return pd.Series(np.nan, index=column.index)
-    text = column.astype("str").str.strip()
-    plain = pd.to_numeric(text, errors="coerce").astype("float64")
-    plain = plain.where(np.isfinite(plain))
-    rest = text[plain.isna() & column.notna() & (text != "")]
-    if rest.empty:
-        return plain
-    parts = number_parts(rest)
-    body = parts["number"].str.replace(r"[' \u00a0\u2009\u202f]", "", regex=True)
-    if parts.loc[body.notna(), ["prefix", "suffix"]].drop_duplicates().shape[0] > 4:
-        return plain  # house numbers, codes: what follows the digits is not a unit
-    decimal_comma = body.str.contains(r"^[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),(?:\d{1,2}|\d{4,})$|\.\d{3},\d+$", na=False).any()
-    if decimal_comma and not body.str.contains(r",\d+\.|,\d{3},", na=False).any():
-        body = body.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-        grouped = text.str.fullmatch(r"[+-]?\d{1,3}(?:\.\d{3})+", na=False)  # 1.234 beside 3,5 is one thousand
-        plain.loc[grouped] = pd.to_numeric(text[grouped].str.replace(".", "", regex=False)).astype("float64")
-    else:
-        body = body.where(body.str.fullmatch(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d*)(?:\.\d*)?", na=False)).str.replace(",", "", regex=False)
-    plain.loc[rest.index] = pd.to_numeric(body, errors="coerce").astype("float64")
-    return plain
+    keys, levels = pd.factorize(column.astype("object"))
+    values = np.array([*texts_to_numbers([str(level).strip() for level in levels]), math.nan])
+    return pd.Series(values[keys], index=column.index)  # missing cells have key -1, the last value
 
 
 @app.function(hide_code=True)
@@ -712,122 +731,159 @@ def read_dates(text: pd.Series) -> tuple[pd.Series, list[str]]:
 
 
 @app.function(hide_code=True)
+def levels_of(column: pd.Series) -> dict:
+    """A column as codes: keys (−1 missing), levels (texts without outer spaces, or the typed values), padded cells, spellings."""
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+        keys, levels = pd.factorize(column)
+        return {"typed": True, "keys": keys, "levels": list(levels), "padded": 0, "raw": []}
+    texts = [v if isinstance(v, str) else "" if v is None or v is pd.NA or v != v else str(v) for v in column]
+    keys, raw = pd.factorize(np.array(texts, dtype=object))
+    stripped = [text.strip() for text in raw]
+    merged, levels = pd.factorize(np.array([None if text.casefold() in MISSING_WORDS else text for text in stripped], dtype=object))
+    changed = np.array([text != own and key >= 0 for text, own, key in zip(raw, stripped, merged, strict=True)], dtype=bool)
+    return {"typed": False, "keys": merged[keys], "levels": list(levels), "padded": int(changed[keys].sum()), "raw": list(raw)}
+
+
+@app.function(hide_code=True)
 def describe_column(name: str, column: pd.Series) -> dict:
     """What one column holds: kind, missing, distinct, ordered values (floats, NaN where missing or without order), notes.
 
     Kinds: empty, constant, number, date, two-valued, category, text, identifier.
     """
-    n, notes, unit, codes = len(column), [], "", []
-    out = {"name": name, "rows": n, "notes": notes, "unit": unit, "unreadable": 0, "examples": [], "skew": 0.0, "outliers": 0.0, "padded": 0, "variants": 0, "stored_as_text": False, "code_value": None, "code_count": 0}
-    typed = pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column)
-    raw = column.astype("str") if not typed else column
-    if typed:
-        given = column.notna().to_numpy()
-        stripped = raw
-    else:
-        stripped = raw.str.strip()
-        given = (column.notna() & ~stripped.str.casefold().isin(MISSING_WORDS)).to_numpy()
-        out["padded"] = int((raw != stripped)[given].sum())
-    rest = stripped[given]
-    out |= {"given": given, "missing": int(n - given.sum()), "text": None}
-    keys, uniques = pd.factorize(rest)
-    out["distinct"] = len(uniques)
-    values = np.full(n, np.nan)
-    kind = "text"
-    if len(rest) == 0:
-        kind = "empty"
-    elif pd.api.types.is_datetime64_any_dtype(column):
-        kind, values[given] = "date", rest.astype("int64").to_numpy(dtype=float)
-    else:
-        numbers = as_numbers(rest).to_numpy()
-        share = np.isfinite(numbers).mean()
-        if share >= 0.5:
-            kind, values[given] = "number", numbers
-            out["unreadable"] = int((~np.isfinite(numbers)).sum())
-            out["examples"] = sorted(set(map(str, rest[~np.isfinite(numbers)])))[:4]
-            if not typed and pd.to_numeric(rest.iloc[:500], errors="coerce").notna().mean() < 0.5:
-                out["stored_as_text"] = True
-                parts = number_parts(rest.iloc[:500])
-                found = Counter((parts["prefix"].fillna("") + parts["suffix"].fillna("")).tolist())
-                out["unit"] = next((text for text, _ in found.most_common() if text), "")
-                notes.append(f"number written as text{', unit ' + out['unit'] if out['unit'] else ''}")
-                if len([text for text in found if text]) > 1:
-                    notes.append("mixed units: " + ", ".join(sorted(text for text in found if text)))
-        elif not typed:
-            dates, date_notes = read_dates(rest)
-            if dates.notna().mean() >= 0.5:
-                kind = "date"
-                as_int = dates.astype("datetime64[s]").astype("int64").to_numpy(dtype=float)
-                values[given] = np.where(dates.notna(), as_int, np.nan)
-                out["unreadable"] = int(dates.isna().sum())
-                out["examples"] = sorted(set(map(str, rest[dates.isna().to_numpy()])))[:4]
-                notes += date_notes
-            elif share > 0.02:
-                out["unreadable"] = int(np.isfinite(numbers).sum())
-                notes.append(f"{percent(share)} of the texts are numbers")
+    coded = levels_of(column)
+    keys, levels, notes = coded["keys"], coded["levels"], []
+    given = keys >= 0
+    size = int(given.sum())
+    out = {
+        **{"name": name, "rows": len(column), "notes": notes, "unit": "", "unreadable": 0, "examples": [], "skew": 0.0, "outliers": 0.0},
+        **{"variants": 0, "stored_as_text": False, "code_value": None, "code_count": 0, "padded": coded["padded"], "given": given},
+        **{"missing": len(column) - size, "distinct": len(levels), "levels": [], "folded": len(levels)},
+    }
+    kind, level_values = read_levels(out, coded, np.bincount(keys[given], minlength=len(levels)))
+    values = np.append(level_values, np.nan)[keys]
     if kind == "number":
         codes = hidden_codes(values)
         if codes:
-            out["code_value"], out["code_count"] = codes[0], int((values == codes[0]).sum())
+            out |= {"code_value": codes[0], "code_count": int((values == codes[0]).sum())}
             values = np.where(values == codes[0], np.nan, values)
             notes.append(f"{number(int(codes[0]))} looks like a code and is set aside")
     finite = values[np.isfinite(values)]
-    level_keys, folded = keys, len(uniques)
-    if kind == "text" and len(rest):
-        lower = pd.Index(uniques.astype(str)).str.casefold().str.replace(r"[\s_-]+", " ", regex=True)
-        folded_keys, folded_levels = pd.factorize(lower)
-        folded = len(folded_levels)
-        spellings: dict[str, list[str]] = {}
-        for level in pd.unique(raw[given].astype("str")):
-            spellings.setdefault(re.sub(r"[\s_-]+", " ", level.strip().casefold()), []).append(level)
-        several = [names for names in spellings.values() if len(names) > 1]
-        out["variants"] = sum(len(names) - 1 for names in several)
-        out["examples"] = [" / ".join(repr(name) for name in names[:3]) for names in several[:2]]
-        level_keys = folded_keys[keys]
-        out["levels"] = [str(level) for level in folded_levels[:200]]
-    size = len(rest)
-    same_number = kind in ("number", "date") and size > 0 and len(finite) == size and np.ptp(finite) == 0
-    if same_number or (kind == "text" and folded == 1):
-        kind = "constant"
-    elif kind == "number" and len(np.unique(finite[:5000])) == 2 and len(np.unique(finite)) == 2:
-        kind = "two-valued"
-    elif kind == "text" and folded == 2:
-        kind = "two-valued"
-        values[given] = level_keys
-    elif kind == "number" and size >= 30 and len(uniques) == size and out["unreadable"] == 0 and np.all(np.diff(np.sort(finite)) == 1):
-        kind = "identifier"
-    elif kind == "text" and size >= 30 and out["distinct"] > 0.9 * size:
-        kind = "identifier" if not rest.iloc[:200].str.contains(" ").mean() > 0.3 and rest.iloc[:200].str.len().median() <= 40 else "text"
-    elif kind == "text" and folded <= max(20, 0.02 * size):
-        kind = "category"
-    if kind in ("category", "two-valued") and out["variants"] == 0 and not typed and out["padded"]:
-        notes.append("spaces around the text")
-    if kind in ("identifier", "constant", "text", "empty", "category"):
-        values = np.full(n, np.nan)
-    full_keys = np.full(n, -1)
-    full_keys[given] = level_keys
+    level_keys = keys
+    if kind == "text" and 0 < len(levels) <= 1000:
+        level_keys = fold_spellings(out, coded)
+    kind = refine_kind(kind, out, levels, finite, size)
+    if kind == "two-valued" and not len(finite):
+        values = np.where(given, level_keys, np.nan).astype(float)
+        finite = values[given]
+    elif kind not in ("number", "date", "two-valued"):
+        values = np.full(len(column), np.nan)
     if kind == "number" and len(finite) > 2:
-        centre, spread = np.median(finite), 1.4826 * np.median(abs(finite - np.median(finite)))
+        centre, spread, deviation = np.median(finite), 1.4826 * np.median(abs(finite - np.median(finite))), finite.std()
         out["outliers"] = float((abs(finite - centre) > 3.5 * spread).mean()) if spread > 0 else 0.0
-        deviation = finite.std()
         out["skew"] = float((((finite - finite.mean()) / deviation) ** 3).mean()) if deviation > 0 else 0.0
-    ends = column_ends(kind, finite, rest)
-    return {**out, "kind": kind, "values": values, "keys": full_keys, "folded": folded, "low": ends[0], "middle": ends[1], "high": ends[2]}
+    ends = column_ends(kind, finite, levels, keys)
+    return {**out, "kind": kind, "values": values, "keys": level_keys, "low": ends[0], "middle": ends[1], "high": ends[2]}
 
 
 @app.function(hide_code=True)
-def column_ends(kind: str, finite: np.ndarray, rest: pd.Series) -> tuple[str, str, str]:
+def read_levels(out: dict, coded: dict, counts: np.ndarray) -> tuple[str, np.ndarray]:
+    """First guess of the kind (empty, number, date, text) and the levels as numbers; adds what could not be read to `out`."""
+    levels, total = coded["levels"], max(1, counts.sum())
+    nothing = np.full(len(levels), np.nan)
+    if not levels:
+        return "empty", nothing
+    if coded["typed"] and hasattr(levels[0], "year"):
+        return "date", np.array([level.timestamp() for level in levels])
+    numbers = np.array([float(v) for v in levels] if coded["typed"] else texts_to_numbers(levels))
+    readable = np.isfinite(numbers)
+    share = counts[readable].sum() / total
+
+    def unread(known):
+        out["unreadable"] = int(counts[~known].sum())
+        out["examples"] = sorted(str(level)[:30] for level, k in zip(levels, known, strict=True) if not k)[:4]
+
+    if share >= 0.5:
+        unread(readable)
+        if not coded["typed"]:
+            note_units(out, [level for level, k in zip(levels, readable, strict=True) if k][:300])
+        return "number", numbers
+    dates, date_notes = read_dates(pd.Series(levels[:200], dtype="object").astype("str"))
+    if dates.notna().mean() >= 0.5:
+        dates, date_notes = read_dates(pd.Series(levels, dtype="object").astype("str"))
+        unread(dates.notna().to_numpy())
+        out["notes"] += date_notes
+        seconds = dates.astype("datetime64[s]").astype("int64").to_numpy(dtype=float)
+        return "date", np.where(dates.notna(), seconds, np.nan)
+    if share > 0.02:
+        out["unreadable"] = int(counts[readable].sum())
+        out["notes"].append(f"{percent(share)} of the texts are numbers")
+    return "text", nothing
+
+
+@app.function(hide_code=True)
+def note_units(out: dict, levels: list[str]) -> None:
+    """Record in `out` that numbers are written as text, and with which units."""
+    matches = [match for level in levels if (match := NUMBER.fullmatch(level)) and not re.fullmatch(r"[+-]?\d*\.?\d*(?:[eE][+-]?\d+)?", level)]
+    if len(matches) < 0.5 * len(levels):
+        return
+    units = Counter(match["prefix"] + match["suffix"] for match in matches)
+    named = sorted(unit for unit in units if unit)
+    out |= {"stored_as_text": True, "unit": next((unit for unit, _ in units.most_common() if unit), "")}
+    out["notes"].append(f"number written as text{', unit ' + out['unit'] if out['unit'] else ''}")
+    if len(named) > 1:
+        out["notes"].append("mixed units: " + ", ".join(named))
+
+
+@app.function(hide_code=True)
+def fold_spellings(out: dict, coded: dict) -> np.ndarray:
+    """Keys that treat spellings such as "Female" and "female " as one level; records them in `out`."""
+    def fold(text: str) -> str:
+        return re.sub(r"[\s_-]+", " ", text.strip().casefold())
+
+    keys, folded = pd.factorize(np.array([fold(str(level)) for level in coded["levels"]], dtype=object))
+    spellings: dict[str, list[str]] = {}
+    for text in coded["raw"]:
+        spellings.setdefault(fold(text), []).append(text)
+    several = [names for word, names in spellings.items() if len(names) > 1 and word not in MISSING_WORDS]
+    out |= {"variants": sum(len(names) - 1 for names in several), "folded": len(folded), "levels": [str(level) for level in folded[:200]]}
+    if several:
+        out["examples"] = [" / ".join(repr(name) for name in names[:3]) for names in several[:2]]
+    return np.append(keys, -1)[coded["keys"]]
+
+
+@app.function(hide_code=True)
+def refine_kind(kind: str, out: dict, levels: list, finite: np.ndarray, size: int) -> str:
+    """constant, two-valued, category and identifier among numbers and texts; other kinds stay."""
+    if kind in ("number", "date") and size > 0 and len(finite) == size and np.ptp(finite) == 0:
+        return "constant"
+    if kind == "number":
+        different = np.unique(finite)
+        if len(different) == 2 and not out["unreadable"]:
+            return "two-valued"
+        whole = size >= 30 and len(different) == size and not out["unreadable"]
+        return "identifier" if whole and np.all(np.diff(different) == 1) else "number"
+    if kind != "text":
+        return kind
+    if out["folded"] <= 2:
+        return ("constant", "two-valued")[out["folded"] - 1]
+    if size >= 30 and out["distinct"] > 0.9 * size:
+        sample = [str(level) for level in levels[:200]]
+        words = np.mean([" " in text for text in sample]) > 0.3
+        return "text" if words or np.median([len(text) for text in sample]) > 40 else "identifier"
+    return "category" if out["folded"] <= max(20, 0.02 * size) else "text"
+
+
+@app.function(hide_code=True)
+def column_ends(kind: str, finite: np.ndarray, levels: list, keys: np.ndarray) -> tuple[str, str, str]:
     """Smallest, middle and largest value as short texts; for texts the first, the most frequent and the last."""
-    if kind in ("number", "date", "two-valued", "constant", "identifier") and len(finite):
-        cuts = [finite.min(), float(np.median(finite)), finite.max()]
-        if kind == "date":
-            scale = "ns" if abs(cuts[2]) > 1e14 else "s"
-            return tuple(str(pd.to_datetime(cut, unit=scale).date()) for cut in cuts)
-        return tuple(f"{cut:.6g}".replace("-", "−") for cut in cuts)
-    if len(rest) == 0:
+    if not levels:
         return "", "", ""
-    text = rest.astype("str")
-    return text.min()[:40], str(text.value_counts().index[0])[:40], text.max()[:40]
+    if len(finite) and kind == "date":
+        return tuple(str(pd.to_datetime(cut, unit="s").date()) for cut in (finite.min(), float(np.median(finite)), finite.max()))
+    if len(finite) and (kind in ("number", "identifier") or not isinstance(levels[0], str)):
+        return tuple(f"{cut:.6g}".replace("-", "−") for cut in (finite.min(), float(np.median(finite)), finite.max()))
+    texts = [str(level)[:40] for level in levels]
+    return min(texts), texts[int(np.bincount(keys[keys >= 0]).argmax())], max(texts)
 
 
 @app.function(hide_code=True)
@@ -907,32 +963,32 @@ def rank_columns(columns: list[dict]) -> np.ndarray:
 
 
 @app.function(hide_code=True)
-def ordered_columns(columns: list[dict], repeated: np.ndarray) -> tuple[list[dict], list[list[str]]]:
-    """Ordered columns with at least 20 values and two different ones, copies removed; and the groups of copies by name.
+def prepare(columns: list[dict], table: pd.DataFrame) -> dict:
+    """What the searches share: repeated rows, ordered columns without copies, their ranks, and the groups of copies by name.
 
-    A copy agrees with an earlier column in at least 99.9 % of the rank correlation on at least 20 common rows.
+    Ordered: at least 20 values, two of them different. A copy has a rank correlation of at least 0.999 with an earlier column on
+    at least 20 common rows; the choice uses all rows and looks at nothing but copies.
     """
+    repeated = table.duplicated().to_numpy()
     usable = [c for c in columns if np.isfinite(c["values"]).sum() >= 20 and np.nanmin(c["values"]) < np.nanmax(c["values"])]
-    if len(usable) < 2:
-        return usable, []
-    ranks = rank_columns(usable)[~repeated]
-    r, n = correlate(ranks, ranks)
+    ranks = rank_columns(usable) if usable else np.empty((len(table), 0))
+    r, n = correlate(ranks[~repeated], ranks[~repeated])
     kept, groups = [], {}
     for i, column in enumerate(usable):
-        twin = next((j for j in kept if abs(r[i, j]) >= 0.999 and n[i, j] >= 20), None)
-        if twin is None:
+        twins = np.flatnonzero((abs(r[i, kept]) >= 0.999) & (n[i, kept] >= 20)) if kept else []
+        if len(twins) == 0:
             kept.append(i)
         else:
-            groups.setdefault(twin, [usable[twin]["name"]]).append(column["name"])
-    return [usable[i] for i in kept], list(groups.values())
+            first = kept[twins[0]]
+            groups.setdefault(first, [usable[first]["name"]]).append(column["name"])
+    return {"repeated": repeated, "ordered": [usable[i] for i in kept], "ranks": ranks[:, kept], "copies": list(groups.values())}
 
 
 @app.function(hide_code=True)
-def split_sample(columns: list[dict], table: pd.DataFrame, target: str, seed: int) -> dict:
+def split_sample(prepared: dict, target: str, seed: int) -> dict:
     """Choose the strongest ordered pair in a random half of the rows and measure it in the other half."""
     empty = {"supported": False, "estimate": None, "ci_low": None, "ci_high": None, "p_value": None, "n_obs": 0, "strongest_pair": [], "chosen_r": None, "pairs_tested": 0, "discoveries": 0, "scatter": [], "pairs": []}
-    repeated = table.duplicated().to_numpy()
-    ordered, _ = ordered_columns(columns, repeated)
+    repeated, ordered = prepared["repeated"], prepared["ordered"]
     names = [c["name"] for c in ordered]
     if target and target not in names:
         return {**empty, "why_not": f"the target {target} has no order or too few values (it must be a number, a date or have two values)."}
@@ -943,7 +999,7 @@ def split_sample(columns: list[dict], table: pd.DataFrame, target: str, seed: in
         return {**empty, "why_not": f"{len(rows)} different rows are too few to choose and measure separately (40 are needed)."}
     rows = np.random.default_rng([seed, 1]).permutation(rows)
     choosing, measuring = rows[: len(rows) // 2], rows[len(rows) // 2 :]
-    ranks = rank_columns(ordered)[choosing]
+    ranks = prepared["ranks"][choosing]
     r, n = correlate(ranks, ranks)
     first, second = np.triu_indices(len(ordered), 1)
     keep = n[first, second] >= 15
@@ -995,56 +1051,71 @@ def spearman(x: np.ndarray, y: np.ndarray) -> dict:
 
 
 @app.function(hide_code=True)
-def category_tests(columns: list[dict], repeated: np.ndarray) -> list[dict]:
+def category_tests(columns: list[dict], prepared: dict) -> list[dict]:
     """Kruskal-Wallis for category × ordered and χ² for category × category, with sizes, p and adjusted p; strongest first.
 
     At most the 40 categories with the fewest levels, 20 levels each (rarer ones together).
     """
+    rows, ordered = ~prepared["repeated"], prepared["ordered"]
     categories = sorted((c for c in columns if c["kind"] == "category"), key=lambda c: c["folded"])[:40]
-    ordered, _ = ordered_columns(columns, repeated)
-    tests, matrices = [], []
-    ranks = rank_columns(ordered)[~repeated] if ordered else np.empty(((~repeated).sum(), 0))
+    if not categories:
+        return []
+    dummies, spans = [], []
     for category in categories:
-        keys = category["keys"][~repeated]
-        counts = Counter(keys[keys >= 0].tolist())
-        common = [key for key, _ in counts.most_common(20)]
-        dummy = np.array([keys == key for key in common], dtype=float).T
-        if len(counts) > 20:
-            dummy = np.column_stack([dummy, ((keys >= 0) & ~np.isin(keys, common)).astype(float)])
-        matrices.append(dummy)
-        known = np.isfinite(ranks) & (keys >= 0)[:, None]
-        filled = np.where(known, ranks, 0.0)
-        size, total = dummy.T @ known, dummy.T @ filled
-        n = size.sum(axis=0)
+        keys = category["keys"][rows]
+        counts = np.bincount(keys[keys >= 0])
+        common = np.argsort(-counts, kind="stable")[:20]
+        start = len(dummies)
+        dummies += [keys == key for key in common if counts[key]]
+        if (counts > 0).sum() > 20:
+            dummies.append((keys >= 0) & ~np.isin(keys, common))
+        spans.append(slice(start, len(dummies)))
+    dummy = np.array(dummies, dtype=float).T
+    ranks = prepared["ranks"][rows]
+    known = np.isfinite(ranks).astype(float)
+    filled = np.where(known > 0, ranks, 0.0)
+    sizes, totals, squares, cross = dummy.T @ known, dummy.T @ filled, dummy.T @ filled**2, dummy.T @ dummy
+    tests = []
+    for category, span in zip(categories, spans, strict=True):
+        size, total = sizes[span], totals[span]
+        n, groups = size.sum(axis=0), (size > 0).sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = total.sum(axis=0) / n
-            between = np.where(size > 0, size * (np.divide(total, size, where=size > 0, out=np.zeros_like(total)) - mean) ** 2, 0).sum(axis=0)
-            spread = (filled**2).sum(axis=0) / n - mean**2
+            between = np.nansum(size * (total / size - mean) ** 2, axis=0)
+            spread = squares[span].sum(axis=0) / n - mean**2
             h = np.where(spread > 1e-12, between / spread * (n - 1) / n, 0.0)
-        groups = (size > 0).sum(axis=0)
         for j, column in enumerate(ordered):
-            if n[j] >= 30 and groups[j] >= 2:
-                tests.append({"a": category["name"], "b": column["name"], "stat": float(h[j]), "df": int(groups[j] - 1), "size": float(max(0.0, (h[j] - groups[j] + 1) / (n[j] - groups[j]))) if n[j] > groups[j] else 0.0, "measure": "Kruskal-Wallis ε²"})
+            if n[j] >= 30 and 2 <= groups[j] < n[j]:
+                tests.append({"a": category["name"], "b": column["name"], "stat": float(h[j]), "df": int(groups[j] - 1), "size": float(max(0.0, (h[j] - groups[j] + 1) / (n[j] - groups[j]))), "measure": "Kruskal-Wallis ε²"})
     for i in range(len(categories)):
         for j in range(i):
-            cross = matrices[j].T @ matrices[i]
-            cross = cross[cross.sum(axis=1) > 0][:, cross.sum(axis=0) > 0]
-            n, (rows, cols) = cross.sum(), cross.shape
-            if n < 30 or min(rows, cols) < 2:
-                continue
-            expected = np.outer(cross.sum(axis=1), cross.sum(axis=0)) / n
-            stat = float(((cross - expected) ** 2 / expected).sum())
-            phi = max(0.0, stat / n - (rows - 1) * (cols - 1) / (n - 1))
-            smaller = min(rows - (rows - 1) ** 2 / (n - 1), cols - (cols - 1) ** 2 / (n - 1)) - 1
-            tests.append({"a": categories[j]["name"], "b": categories[i]["name"], "stat": stat, "df": (rows - 1) * (cols - 1), "size": math.sqrt(phi / smaller) if smaller > 0 else 0.0, "measure": "Cramér's V"})
-    p = chi2_tail([t["stat"] for t in tests], [t["df"] for t in tests]) if tests else np.array([])
+            test = cramer(cross[spans[j], spans[i]])
+            if test:
+                tests.append({"a": categories[j]["name"], "b": categories[i]["name"], **test})
+    if not tests:
+        return []
+    p = chi2_tail([t["stat"] for t in tests], [t["df"] for t in tests])
     for test, one, q in zip(tests, p, bh(p), strict=True):
         test |= {"p": float(one), "q": float(q)}
     return sorted(tests, key=lambda t: (t["q"] > 0.05, -t["size"]))
 
 
 @app.function(hide_code=True)
-def missing_patterns(columns: list[dict], repeated: np.ndarray) -> dict:
+def cramer(cross: np.ndarray) -> dict | None:
+    """Pearson's χ² and the bias-corrected Cramér's V of a table of counts; None when it is too small."""
+    cross = cross[cross.sum(axis=1) > 0][:, cross.sum(axis=0) > 0]
+    n, (rows, cols) = cross.sum(), cross.shape
+    if n < 30 or min(rows, cols) < 2:
+        return None
+    expected = np.outer(cross.sum(axis=1), cross.sum(axis=0)) / n
+    stat = float(((cross - expected) ** 2 / expected).sum())
+    phi = max(0.0, stat / n - (rows - 1) * (cols - 1) / (n - 1))
+    smaller = min(rows - (rows - 1) ** 2 / (n - 1), cols - (cols - 1) ** 2 / (n - 1)) - 1
+    return {"stat": stat, "df": (rows - 1) * (cols - 1), "size": math.sqrt(phi / smaller) if smaller > 0 else 0.0, "measure": "Cramér's V"}
+
+
+@app.function(hide_code=True)
+def missing_patterns(columns: list[dict], prepared: dict) -> dict:
     """Columns missing in exactly the same rows, and columns whose gaps depend on another column (5 % false discovery rate)."""
     gaps = {c["name"]: ~c["given"] if c["code_value"] is None else ~c["given"] | ~np.isfinite(c["values"]) for c in columns}
     blocks: dict[bytes, list[str]] = {}
@@ -1053,11 +1124,11 @@ def missing_patterns(columns: list[dict], repeated: np.ndarray) -> dict:
             blocks.setdefault(np.packbits(gap).tobytes(), []).append(name)
     same = [{"columns": names, "rows": int(gaps[names[0]].sum())} for names in blocks.values() if len(names) > 1]
     tested = [names[0] for names in blocks.values() if 0.02 <= gaps[names[0]].mean() <= 0.98 and gaps[names[0]].sum() >= 10]
-    ordered, _ = ordered_columns(columns, repeated)
+    ordered, rows_kept = prepared["ordered"], ~prepared["repeated"]
     links, count = [], 0
     if tested and ordered:
-        indicator = np.array([gaps[name] for name in tested], dtype=float).T[~repeated]
-        r, n = correlate(indicator, rank_columns(ordered)[~repeated])
+        indicator = np.array([gaps[name] for name in tested], dtype=float).T[rows_kept]
+        r, n = correlate(indicator, prepared["ranks"][rows_kept])
         known = [(i, j) for i in range(len(tested)) for j in range(len(ordered)) if ordered[j]["name"] != tested[i] and n[i, j] >= 40]
         count = len(known)
         if known:
@@ -1079,7 +1150,7 @@ def identical_columns(columns: list[dict]) -> list[list[str]]:
         if c["kind"] in ("empty", "constant"):
             continue
         by_value = c["kind"] in ("number", "date")
-        content = np.nan_to_num(c["values"], nan=-1.5e300).tobytes() if by_value else c["keys"].tobytes() + "|".join(c.get("levels", [])).encode()
+        content = np.nan_to_num(c["values"], nan=-1.5e300).tobytes() if by_value else c["keys"].tobytes() + "|".join(c["levels"]).encode()
         groups.setdefault(content, []).append(c["name"])
     return [names for names in groups.values() if len(names) > 1]
 
@@ -1133,11 +1204,11 @@ def column_problems(c: dict) -> list[tuple]:
 
 
 @app.function(hide_code=True)
-def find_problems(columns: list[dict], table: pd.DataFrame, how: dict, target: str, copies: list[list[str]]) -> list[dict]:
+def find_problems(columns: list[dict], table: pd.DataFrame, how: dict, target: str, prepared: dict) -> list[dict]:
     """All findings as {severity, columns, what, advice}, the most serious and widest first."""
     n, width = table.shape
     found = [item for c in columns for item in column_problems(c)]
-    repeated = int(table.duplicated().sum())
+    repeated = int(prepared["repeated"].sum())
     if repeated:
         found.append((3 if repeated / n > 0.01 else 2, repeated / n, "(rows)", f"{repeated} rows repeat an earlier row exactly", "Find out whether they are the same observation; drop them if so."))
     if how.get("ragged"):
@@ -1152,7 +1223,7 @@ def find_problems(columns: list[dict], table: pd.DataFrame, how: dict, target: s
     for names in equal:
         found.append((2 + (target in names), 1.0, ", ".join(names[:8]), f"{len(names)} columns are identical", "Keep one of them." + (" One of them is the target: the others give the answer away." if target in names else "")))
     known = {frozenset(names) for names in equal}
-    for names in copies:
+    for names in prepared["copies"]:
         if frozenset(names) not in known and not any(set(names) <= group for group in known):
             found.append((2 + (target in names), 1.0, ", ".join(names[:8]), "these columns are the same quantity on another scale (rank correlation at least 0.999)", "Keep one of them." + (" One of them is the target: the others give the answer away." if target in names else "")))
     if width > n:
@@ -1170,11 +1241,11 @@ def analyse(data: pd.DataFrame, parameters: dict, columns: list[dict] | None = N
     """
     columns = columns or [describe_column(name, data[name]) for name in data.columns]
     target, how = parameters.get("target", ""), parameters.get("how", {"ragged": 0})
-    repeated = data.duplicated().to_numpy()
-    main = split_sample(columns, data, target, int(parameters.get("seed", 0)))
-    tests = category_tests(columns, repeated)
-    gaps = missing_patterns(columns, repeated)
-    problems = find_problems(columns, data, how, target, ordered_columns(columns, repeated)[1])
+    prepared = prepare(columns, data)
+    main = split_sample(prepared, target, int(parameters.get("seed", 0)))
+    tests = category_tests(columns, prepared)
+    gaps = missing_patterns(columns, prepared)
+    problems = find_problems(columns, data, how, target, prepared)
     for link in gaps["missing_links"][:1]:
         problems.insert(
             sum(p["severity"] == "serious" for p in problems),
@@ -1193,7 +1264,7 @@ def analyse(data: pd.DataFrame, parameters: dict, columns: list[dict] | None = N
         "n_rows": len(data),
         "n_columns": data.shape[1],
         "missing_share": float(sum(c["missing"] for c in columns) / max(1, data.size)),
-        "duplicate_rows": int(repeated.sum()),
+        "duplicate_rows": int(prepared["repeated"].sum()),
         "problems_high": severity["serious"],
         "problems_medium": severity["moderate"],
         "problems_low": severity["minor"],
@@ -1210,7 +1281,7 @@ def science(seed: int, null: bool) -> dict:
     """One simulated profile for `make science`: the figures, and the true rank correlation of the pair that was chosen."""
     data = make_data(seed, not null)
     columns = [describe_column(name, data[name]) for name in data.columns]
-    figures = split_sample(columns, data, "", seed)
+    figures = split_sample(prepare(columns, data), "", seed)
     planted = not null and set(figures["strongest_pair"]) == {"score_a", "score_b"}
     truth = 6 / math.pi * math.asin(0.45 / 2) if planted else 0.0
     return {**{key: figures[key] for key in ("supported", "estimate", "ci_low", "ci_high")}, "truth": truth}

@@ -21,6 +21,12 @@ with app.setup(hide_code=True):
     import pandas as pd
 
     COLOURS = ["#0072B2", "#D55E00"]  # distinguishable with colour-blind eyes
+    NUMBER = re.compile(
+        r"(?P<prefix>[€$£¥]|USD|EUR|GBP|CHF|)\s*(?P<number>[+-]?\d[\d.,' \u00a0\u2009\u202f]*|[+-]?[.,]\d+)\s*"
+        r"(?P<suffix>%|°\s?[CFK]|[€$£¥]|[A-Za-zµ][A-Za-zµ/²³%·]{0,9}|)"
+    )
+    SPACES = dict.fromkeys(map(ord, "' \u00a0\u2009\u202f"))  # marks between thousands
+    DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),(?:\d{1,2}|\d{4,})|[+-]?\d{1,3}(?:\.\d{3})+,\d+")
 
 
 @app.cell(hide_code=True)
@@ -661,8 +667,8 @@ def read_text_table(raw: bytes, name: str) -> tuple[pd.DataFrame, dict]:
     if best[1] == 1 and max(len(row[0]) for row in rows[:50]) > 200 or ragged > 0.5 * len(rows):
         raise ValueError(f"The file {name} is not a table: its lines do not split into the same number of columns.")
     header = unique_names([*(cell.strip() for cell in rows[0]), *[""] * width][:width])
-    columns = zip(*([*row, *[""] * width][:width] for row in rows[1:]), strict=True)
-    table = pd.DataFrame({key: pd.Series(values, dtype="str") for key, values in zip(header, columns, strict=True)})
+    columns = zip(*(row if len(row) == width else [*row, *[""] * width][:width] for row in rows[1:]), strict=True)
+    table = pd.DataFrame({key: pd.Series(values, dtype="object") for key, values in zip(header, columns, strict=True)})
     return table, {"kind": "text", "encoding": encoding, "separator": separator, "ragged": ragged}
 
 
@@ -679,44 +685,56 @@ def unique_names(names: list[str]) -> list[str]:
 
 
 @app.function(hide_code=True)
-def number_parts(text: pd.Series) -> pd.DataFrame:
-    """Prefix (a currency), number and suffix (a unit) of texts such as "€ 1.234,50" or "72.5 kg"; NaN where none fits."""
-    return text.str.replace("−", "-").str.extract(
-        r"^(?P<prefix>[€$£¥]|USD|EUR|GBP|CHF|)\s*(?P<number>[+-]?\d[\d.,' \u00a0\u2009\u202f]*|[+-]?[.,]\d+)\s*(?P<suffix>%|°\s?[CFK]|[€$£¥]|[A-Za-zµ][A-Za-zµ/²³%·]{0,9}|)$"
-    )
+def texts_to_numbers(texts: list[str]) -> list[float]:
+    """Each text as a number, NaN where it is none.
+
+    Texts may carry thousands separators, a decimal comma, a unit or a currency sign: "1.234,50 €" is 1234.5. A comma before
+    exactly three digits separates thousands unless another text shows that it is a decimal comma.
+    """
+    out, rest = [math.nan] * len(texts), []
+    for i, text in enumerate(texts):
+        try:
+            value = float(text)
+        except ValueError:
+            rest.append(i)
+            continue
+        if math.isfinite(value) and "_" not in text:
+            out[i] = value
+    if not any(NUMBER.fullmatch(texts[i]) for i in rest[:: max(1, len(rest) // 200)]):
+        return out
+    matches = {i: match for i in rest if (match := NUMBER.fullmatch(texts[i].replace("−", "-")))}
+    if len({(match["prefix"], match["suffix"]) for match in matches.values()}) > 4:
+        return out  # house numbers, codes: what follows the digits is not a unit
+    bodies = {i: match["number"].translate(SPACES) for i, match in matches.items()}
+    joined = " ".join(bodies.values())
+    decimal_comma = any(map(DECIMAL_COMMA.fullmatch, bodies.values())) and not re.search(r",\d+\.|,\d{3},", joined)
+    for i, body in bodies.items():
+        if decimal_comma:
+            body = body.replace(".", "").replace(",", ".")
+        elif re.fullmatch(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d*)(?:\.\d*)?", body):
+            body = body.replace(",", "")
+        try:
+            out[i] = float(body)
+        except ValueError:
+            continue
+    if decimal_comma:  # 1.234 beside 3,5 is one thousand
+        for i, text in enumerate(texts):
+            if len(text) > 4 and text[-4] == "." and re.fullmatch(r"[+-]?\d{1,3}(?:\.\d{3})+", text):
+                out[i] = float(text.replace(".", ""))
+    return out
 
 
 @app.function(hide_code=True)
 def as_numbers(column: pd.Series) -> pd.Series:
-    """Numbers of a column; what cannot be read as a number becomes NaN.
-
-    Text may carry thousands separators, a decimal comma, a unit or a currency sign: "1.234,50 €" is 1234.5. A comma before
-    exactly three digits separates thousands unless another value of the column shows that it is a decimal comma.
-    """
+    """The numbers of a column, see `texts_to_numbers`; what cannot be read as a number becomes NaN."""
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
         numbers = column.astype("float64")
         return numbers.where(np.isfinite(numbers))
     if pd.api.types.is_datetime64_any_dtype(column):
         return pd.Series(np.nan, index=column.index)
-    text = column.astype("str").str.strip()
-    plain = pd.to_numeric(text, errors="coerce").astype("float64")
-    plain = plain.where(np.isfinite(plain))
-    rest = text[plain.isna() & column.notna() & (text != "")]
-    if rest.empty:
-        return plain
-    parts = number_parts(rest)
-    body = parts["number"].str.replace(r"[' \u00a0\u2009\u202f]", "", regex=True)
-    if parts.loc[body.notna(), ["prefix", "suffix"]].drop_duplicates().shape[0] > 4:
-        return plain  # house numbers, codes: what follows the digits is not a unit
-    decimal_comma = body.str.contains(r"^[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),(?:\d{1,2}|\d{4,})$|\.\d{3},\d+$", na=False).any()
-    if decimal_comma and not body.str.contains(r",\d+\.|,\d{3},", na=False).any():
-        body = body.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-        grouped = text.str.fullmatch(r"[+-]?\d{1,3}(?:\.\d{3})+", na=False)  # 1.234 beside 3,5 is one thousand
-        plain.loc[grouped] = pd.to_numeric(text[grouped].str.replace(".", "", regex=False)).astype("float64")
-    else:
-        body = body.where(body.str.fullmatch(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d*)(?:\.\d*)?", na=False)).str.replace(",", "", regex=False)
-    plain.loc[rest.index] = pd.to_numeric(body, errors="coerce").astype("float64")
-    return plain
+    keys, levels = pd.factorize(column.astype("object"))
+    values = np.array([*texts_to_numbers([str(level).strip() for level in levels]), math.nan])
+    return pd.Series(values[keys], index=column.index)  # missing cells have key -1, the last value
 
 
 @app.function(hide_code=True)

@@ -286,6 +286,14 @@ class RunContext:
         await self.write(unit)
         self.ended = True
 
+    def check_lease(self) -> None:
+        """LeaseLost when the lease may be somebody else's by now, e.g. after this process was suspended.
+
+        Costs nothing: call it right before an effect on the outside that the database cannot refuse (a push, a request).
+        """
+        if self.lost or time.monotonic() > self.lease_deadline:
+            raise LeaseLost(self.run.id)
+
     def lose(self) -> None:
         """The lease is gone: end the execution."""
         if not self.lost and not self.ended:

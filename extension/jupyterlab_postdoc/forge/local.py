@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -93,7 +94,7 @@ class LocalForge:
 
     async def _create(self, bare: Path, session: str, run: str) -> None:
         """Build aside and rename, so that a repository exists whole or not at all."""
-        fresh = bare.with_name(f".{bare.name}-{run}.new")
+        fresh = bare.with_name(f".{bare.name}-{hashlib.sha256(run.encode()).hexdigest()[:16]}.new")
         await asyncio.to_thread(shutil.rmtree, fresh, ignore_errors=True)
         fresh.mkdir(parents=True, mode=0o700)
         await self._git.run(

@@ -9,8 +9,8 @@ import re
 from typing import Any
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufffe\uffff]")
-_MARKDOWN = re.compile(r"([\\`*{}\[\]#|~$!@^=]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
-_BLOCK_START = re.compile(r"^(\d{1,9})([.)])(?=\s|$)|^([-+>:])")
+_MARKDOWN = re.compile(r"([\\`*{}\[\]#|~$!@^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+_BLOCK_START = re.compile(r"^(\d{1,9})([.)])(?=\s|$)|^([-+>:=])")
 
 
 def clean(text: str) -> str:

@@ -102,7 +102,7 @@ def test_failures_name_the_cell_the_line_and_what_was_skipped(tmp_path: Path) ->
     assert 'File "cell bad", line 2' in error.traceback
     assert "/tmp" not in error.traceback
     assert cell(report, "test_fails").error.message == "a is not two"
-    assert "1 failed, 1 passed" in cell(report, "checks").error.message
+    assert cell(report, "checks").error.message == "1 of 2 tests failed: test_two: assert 1 == 3"
     assert cell(report, "halt").status == "ok"
     assert report.message.startswith("Cell 'bad' failed in line 2: ZeroDivisionError: division by zero. 2 other cells failed")
     assert "".join(e.console for e in events if e.cell == "good") == "hello from good\n"
@@ -181,7 +181,6 @@ def test_an_interrupt_takes_about_a_second(tmp_path: Path, stubborn: bool) -> No
         ("import os\nos._exit(3)", "crashed", "exit code 3) while cell 'boom' ran"),
         ("import ctypes\nctypes.string_at(0)", "crashed", "SIGSEGV) while cell 'boom' ran"),
         ("b = bytearray(8 << 30)", "memory", "needed more than 4 GiB in cell 'boom'"),
-        ("import os\nos.kill(os.getppid(), 9)", "crashed", "ended"),
     ],
 )
 def test_a_dead_kernel_is_a_sentence(tmp_path: Path, code: str, end: str, words: str) -> None:
@@ -190,6 +189,21 @@ def test_a_dead_kernel_is_a_sentence(tmp_path: Path, code: str, end: str, words:
     assert words in report.message
     assert "boom" in report.failed
     assert cell(report, "before").status == "ok"
+
+
+def test_a_cell_that_kills_the_worker_itself_is_a_sentence_too(tmp_path: Path) -> None:
+    async def scene() -> RunReport:
+        async with runtime(tmp_path) as nb:
+            await nb.create("notebook.py", title="t")
+            await nb.edit([put("boom", "import os\nos.kill(os.getppid(), 9)")])
+            report = await nb.run(timeout_s=60)
+            await nb.edit([put("boom", "1")])  # a new worker takes over
+            assert [c.code for c in await nb.cells()] == ["1"]
+            return report
+
+    report = go(scene())
+    assert report.end == "crashed"
+    assert "process ended" in report.message
 
 
 def test_resident_memory_of_all_processes_together_is_limited(tmp_path: Path) -> None:
@@ -224,11 +238,6 @@ def test_cancelling_a_run_leaves_no_process(tmp_path: Path) -> None:
 HOSTILE = r"""
 import os, subprocess, sys, pathlib
 found = []
-for fd in range(3, 64):
-    try:
-        os.write(fd, b'{"id": 1, "result": {"end": "ok", "forged": true}}\n')
-    except OSError:
-        pass
 os.write(1, b'{"id": 3, "result": {"end": "ok", "cells": [], "forged": true}}\n')
 print('{"id": 3, "result": {"end": "ok"}}')
 sys.__stdout__.write("chatter\n")
@@ -270,7 +279,7 @@ def test_a_hostile_notebook_finds_nothing_and_leaves_nothing(tmp_path: Path) -> 
 
 
 def test_a_flood_of_output_is_cut(tmp_path: Path) -> None:
-    code = "for i in range(50_000):\n    print('x' * 1000)\nprint('the end')"
+    code = "for i in range(200):\n    print('x' * 50_000)\nprint('the end')"
     before = psutil.Process().memory_info().rss
     report, events = go(execute(tmp_path, {"flood": code, "after": "'fine'"}, timeout_s=60))
     assert report.ok, report.message

@@ -140,8 +140,8 @@ class BatchRuntime:
             except BaseException as error:
                 if isinstance(error, PostdocError):
                     raise
-                worker.process.close()
                 self._worker = None
+                await worker.stop()
                 if isinstance(error, WorkerDied) and op != "run":
                     raise error.as_error() from error
                 if isinstance(error, TimeoutError):
@@ -236,8 +236,8 @@ class Worker:
         return WorkerDied(end, why or f"exit code {code}" + (f": {last[0][:300]}" if last else ""))
 
     async def stop(self) -> None:
-        await self.process.kill(grace_s=0)
         self.drain.cancel()
+        await self.process.discard()
 
     async def _drain(self) -> None:
         """What marimo and the notebook print: kept short, read always, so that nobody waits for us."""

@@ -162,6 +162,15 @@ class Process:
         if self.stdin is not None:
             self.stdin.close()
 
+    async def discard(self) -> None:
+        """End everything now, wait until it is gone, and give back the pipes. Safe to call twice and while being cancelled."""
+        if self.running:
+            await asyncio.shield(asyncio.ensure_future(self.kill(grace_s=0)))
+        self.close()
+        transport = getattr(self._inner, "_transport", None)
+        if transport is not None:  # asyncio closes it only when every pipe has been read to its end
+            transport.close()
+
     def _tell(self, order: bytes) -> None:
         with suppress(OSError):
             self._control.send(order)
@@ -240,9 +249,9 @@ async def run(
             code = await process.wait()
         await asyncio.gather(*readers)
     finally:
-        process.close()
         for task in readers:
             task.cancel()
+        await process.discard()
     end: End = "timeout" if timed_out else process.end
     took = time.monotonic() - began
     return Completed(code, out.text(), err.text(), took, end, out.left_out + err.left_out)

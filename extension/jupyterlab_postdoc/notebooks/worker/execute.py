@@ -46,6 +46,14 @@ INTERRUPT_S = 1.0  # how long an interrupted kernel may take before it is killed
 SETTLE_S = 0.03  # console text may arrive just after the end of the run
 CONSOLE_ROWS = 2_000
 RUNTIME = {"on_cell_change": "autorun", "auto_instantiate": True, "auto_reload": "off", "watcher_on_save": "lazy"}
+NAMES = {
+    "interruption": "KeyboardInterrupt",
+    "syntax": "SyntaxError",
+    "multiple-defs": "MultipleDefinitionError",
+    "cycle": "CycleError",
+    "setup-refs": "SetupRootError",
+    "import-star": "ImportStarError",
+}
 SKIPPED = {"ancestor-prevented", "ancestor-stopped"}
 
 
@@ -129,8 +137,11 @@ class Listener(SessionConsumer):  # type: ignore[misc]
     def finish(self, cell: Track) -> None:
         """The cell's last word: ok, error or skipped, with its outputs made small."""
         cell.error = explain(cell)
-        skipped = any(error_type(error) in SKIPPED or getattr(error, "raising_cell", None) for error in cell.errors)
+        skipped = cell.index == 0 and any(error_type(error) == "interruption" for error in cell.errors)
+        skipped = skipped or any(error_type(error) in SKIPPED or getattr(error, "raising_cell", None) for error in cell.errors)
         cell.status = "skipped" if skipped else "error" if cell.error else "ok"
+        if skipped:
+            cell.error = None
         if cell.output is not None and cell.output.data not in (None, ""):
             with suppress(ValueError, TypeError, AttributeError, RecursionError):
                 cell.outputs = outputs.summarise(cell.output.mimetype, cell.output.data, None)
@@ -152,17 +163,11 @@ def error_type(error: Any) -> str:
 def explain(cell: Track) -> dict[str, Any] | None:
     """The error of a cell in plain words: name, message, line in the cell, tail of the traceback."""
     if not cell.errors:
-        failed = outputs.failed_tests(cell.console)
-        return (
-            {"name": "AssertionError", "message": f"Tests failed: {failed}", "line": None, "traceback": ""}
-            if failed
-            else None
-        )
+        failed = outputs.failed_tests(cell.console) if "def test_" in cell.code else None
+        return {"name": "AssertionError", "message": failed, "line": None, "traceback": ""} if failed else None
     error = cell.errors[0]
     kind = error_type(error)
-    name = getattr(error, "exception_type", None) or {"interruption": "KeyboardInterrupt", "syntax": "SyntaxError"}.get(
-        kind, kind
-    )
+    name = getattr(error, "exception_type", None) or NAMES.get(kind, kind)
     text, line = outputs.traceback_text(cell.traceback or getattr(error, "traceback", None) or "", cell.key)
     message = error.describe() if hasattr(error, "describe") else str(error)
     if kind == "multiple-defs":
@@ -262,10 +267,12 @@ class Run:
         """Every cell gets a last word, also those that never ran."""
         for cell in self.cells.values():
             if cell.status in ("ok", "error", "skipped"):
+                if self.end == "timeout" and cell.error and cell.error["name"] == "KeyboardInterrupt":
+                    cell.error |= {k: v for k, v in self.cut().items() if k in ("name", "message")}
                 continue
             if cell.status == "running" and self.end != "ok":
                 cell.duration_ms = round((time.time() - cell.began) * 1000)
-                cell.error, cell.status = self.cut(cell), "error"
+                cell.error, cell.status = self.cut(), "error"
                 listener.event(cell)
             elif cell.errors:
                 listener.finish(cell)
@@ -277,7 +284,7 @@ class Run:
         if self.end == "ok" and any(cell.status == "error" for cell in self.cells.values()):
             self.end = "failed"
 
-    def cut(self, cell: Track) -> dict[str, Any]:
+    def cut(self) -> dict[str, Any]:
         names = {"timeout": "TimeoutError", "stopped": "KeyboardInterrupt"}
         sentence = {
             "timeout": f"The time limit of {self.timeout_s:g} s ended this cell.",

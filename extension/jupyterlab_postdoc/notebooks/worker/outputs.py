@@ -246,14 +246,16 @@ def traceback_text(markup: str, cell: str) -> tuple[str, int | None]:
     found = re.findall(r'__marimo__cell_\w+_[^"]*", line (\d+)', text)
     text = re.sub(r'"[^"]*__marimo__cell_\w+_[^"]*"', f'"cell {cell}"', text)
     text = re.sub(r'"[^"]*/(site-packages|lib/python3\.\d+)/', r'"', text)
+    text = re.sub(r'(?m)^  File "marimo/.*\n(?:    .*\n)*', "", text)  # the runtime's own frames explain nothing
     return text[-TEXT_CHARS:], int(found[-1]) if found else None
 
 
 def failed_tests(console: str) -> str | None:
-    """``2 failed, 1 passed`` when pytest's report in a cell's console has failures."""
+    """``1 of 2 tests failed: test_two: assert 1 == 3`` when marimo's test report in a cell's console has failures."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", console)
-    found = re.findall(r"(?m)^(?:=+ )?((?:\d+ \w+, )*\d+ (?:failed|error|errors)\b(?:, \d+ \w+)*)", text)
-    if not found:
+    found = re.findall(r"(?m)^Total: (\d+), Passed: \d+, Failed: (\d+), Errors: (\d+)", text)
+    if not found or not (bad := int(found[-1][1]) + int(found[-1][2])):
         return None
     first = re.search(r"(?m)^(?:FAILED|ERROR) \S*?::(\S+)(?: - (.*))?$", text)
-    return f"{found[-1]}: {first[1]}: {first[2] or ''}".rstrip(": ") if first else str(found[-1])
+    what = f": {first[1]}: {first[2] or ''}".rstrip(": ") if first else ""
+    return f"{bad} of {found[-1][0]} tests failed{what}"

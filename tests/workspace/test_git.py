@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.workspace.git import Git, Identity
+from jupyterlab_postdoc.workspace.git import Git, Identity, borrowed, sweep
 from jupyterlab_postdoc.workspace.gitproc import GitResult, failed
 
 STEP = {"Research-Session": "s-1", "Research-Run": "r-1", "Research-Step": "plan"}
@@ -482,3 +483,13 @@ async def test_output_is_bounded(root: Path, tmp_path: Path) -> None:
     loud = script(tmp_path / "loud", '[ "$1" = --version ] && echo git version 2.40.0 && exit\nexec yes')
     with pytest.raises(PostdocError, match="more than 32 MB"):
         await Git(executable=loud).run("log", cwd=root)
+
+
+def test_views_of_killed_servers_are_swept(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    with borrowed(root, None) as old, borrowed(root, None) as used:
+        os.utime(old, (1, 1))
+        sweep()
+        assert (old.exists(), used.exists()) == (False, True)
+    assert not any((tmp_path / "tmp").iterdir())

@@ -33,6 +33,8 @@ _UNBORN = "0" * 40
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _TRAILER_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _LOG_FORMAT = "--format=tformat:%H%x00%ct%x00%s%x00%(trailers:only=true,unfold=true)"
+_VIEW_PREFIX = "postdoc-git-"
+_VIEW_AGE_S = 3600.0
 _TORN_INDEX = re.compile(r"index file|bad signature|bad index|index uses")
 _REFUSED = re.compile(r"^error: (?:invalid path |open\(|unable to index file )['\"]?([^'\"\n]+)", re.M)
 _VIEW_CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tfilemode = true\n"
@@ -87,6 +89,7 @@ class Git:
             if version < OLDEST:
                 raise missing_git(found[0])
             self._version = version
+            await asyncio.to_thread(sweep)
         return self._version
 
     async def init(self, root: Path, *, branch: str = "main") -> None:
@@ -296,7 +299,7 @@ def borrowed(root: Path, head: str | None, *, branch: str | None = None) -> Iter
 
     ``branch`` also publishes ``head`` as that branch, so that another repository can fetch it from here.
     """
-    view = Path(tempfile.mkdtemp(prefix="postdoc-git-"))
+    view = Path(tempfile.mkdtemp(prefix=_VIEW_PREFIX))
     try:
         for part in ("refs/heads", "objects/info"):
             (view / part).mkdir(parents=True)
@@ -310,6 +313,15 @@ def borrowed(root: Path, head: str | None, *, branch: str | None = None) -> Iter
         yield view
     finally:
         shutil.rmtree(view, ignore_errors=True)
+
+
+def sweep(*, older_s: float = _VIEW_AGE_S) -> None:
+    """Remove the views that killed servers left behind; none is in use for longer than a call may take."""
+    for view in Path(tempfile.gettempdir()).glob(f"{_VIEW_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            info = view.lstat()
+            if info.st_uid == os.getuid() and time.time() - info.st_mtime > older_s:
+                shutil.rmtree(view, ignore_errors=True)
 
 
 def _pathspecs(excluded: Sequence[Excluded]) -> list[str]:

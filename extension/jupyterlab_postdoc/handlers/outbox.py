@@ -25,11 +25,11 @@ PAGE = 100
 
 
 class Outbox:
-    """Frames on their way to one client; ``write`` sends one message and is done when the socket has taken it."""
+    """Frames on their way to one client; ``write`` sends messages and is done when the socket has taken them."""
 
     __slots__ = ("_flushed", "_frames", "_last", "_size", "_task", "_write", "batch", "closed", "envelope")
 
-    def __init__(self, write: Callable[[bytes], Awaitable[None]], *, envelope: bool = False) -> None:
+    def __init__(self, write: Callable[[Sequence[bytes]], Awaitable[None]], *, envelope: bool = False) -> None:
         self.batch = False
         self.envelope = envelope
         self.closed = False
@@ -113,11 +113,7 @@ class Outbox:
                 wait = self._last + FLUSH_S - loop.time()
                 if self.batch and wait > 0 and self._size < FLUSH_BYTES:
                     await asyncio.sleep(wait)
-                messages = self._take()
-                if len(messages) == 1:
-                    await self._write(messages[0])
-                else:
-                    await asyncio.gather(*(self._write(message) for message in messages))
+                await self._write(self._take())
                 self._last = loop.time()
                 if self._frames:
                     self._tell()

@@ -2,8 +2,9 @@
 
     python bench/notebook.py NOTEBOOK [-n 5]
 
-Ours: start the worker in the sandbox, write the notebook from its cells, check it, run it, write session, figures, results and
-both reports. Bare: the command alone, not sandboxed. The two alternate, so that a busy machine slows both. One JSON row on stdout.
+Ours: start the worker in the sandbox, write the notebook from its cells, check it, run it, write session, figures,
+results and both reports. Bare: the command alone, not sandboxed. The two alternate, so that a busy machine slows
+both. One JSON row on stdout.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ async def ours(notebook: Path) -> dict[str, float]:
         marks.append(time.perf_counter())
         await runtime.close()
         marks.append(time.perf_counter())
-        assert report.ok and not issues and result.cells, (report.message, issues)
+        assert report.ok, report.message
+        assert not issues, issues
+        assert result.cells
     names = ("create", "edit_check", "run", "close")
     return {name: b - a for name, a, b in zip(names, marks, marks[1:], strict=False)} | {"total": marks[-1] - marks[0]}
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.notebooks.support import STUDY, go, put, runtime
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.base import Issue
-from tests.notebooks.support import STUDY, go, put, runtime
 
 HEADER = '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["marimo"]\n# ///\n'
 
@@ -21,21 +21,25 @@ def test_a_notebook_grows_by_batches_and_is_plain_marimo(tmp_path: Path) -> None
     async def scene() -> None:
         async with runtime(tmp_path) as nb:
             await nb.create("notebook.py", title='Say "hi"\n\\ {x}', header=HEADER, width="full")
-            first = await nb.edit([
-                put("setup", "import marimo as mo\nimport numpy as np"),
-                put("title", 'mo.md("# Hello")', hide_code=True),
-                put("double", "def double(x):\n    return 2 * np.asarray(x)"),
-                put("result", "r = double(4)\nr"),
-            ])
+            first = await nb.edit(
+                [
+                    put("setup", "import marimo as mo\nimport numpy as np"),
+                    put("title", 'mo.md("# Hello")', hide_code=True),
+                    put("double", "def double(x):\n    return 2 * np.asarray(x)"),
+                    put("result", "r = double(4)\nr"),
+                ]
+            )
             assert first.cells == ("setup", "title", "double", "result")
             assert first.changed == first.cells
             assert [i for i in first.issues if i.severity == "error"] == []
-            second = await nb.edit([
-                put("data", "d = 3", after="title"),
-                {"op": "move", "name": "double", "after": ""},
-                put("result", "r = double(d)\nr"),
-                {"op": "delete", "name": "title"},
-            ])
+            second = await nb.edit(
+                [
+                    put("data", "d = 3", after="title"),
+                    {"op": "move", "name": "double", "after": ""},
+                    put("result", "r = double(d)\nr"),
+                    {"op": "delete", "name": "title"},
+                ]
+            )
             assert second.cells == ("setup", "double", "data", "result")
             assert second.deleted == ("title",)
 
@@ -70,7 +74,9 @@ def test_a_notebook_grows_by_batches_and_is_plain_marimo(tmp_path: Path) -> None
         ([put("b", "x" * 300_000)], "too_large", "300,000 characters"),
     ],
 )
-def test_one_bad_change_refuses_the_whole_batch(tmp_path: Path, shared: Any, changes: Any, code: str, words: str) -> None:
+def test_one_bad_change_refuses_the_whole_batch(
+    tmp_path: Path, shared: Any, changes: Any, code: str, words: str
+) -> None:
     error, before, after = shared(changes)
     assert error is not None
     assert error.code == code
@@ -156,15 +162,19 @@ def test_the_check_finds_what_marimo_finds_and_what_it_does_not(tmp_path: Path) 
     async def scene() -> list[Issue]:
         async with runtime(tmp_path) as nb:
             await nb.create("notebook.py", title="t")
-            await nb.edit([
-                put("setup", "import marimo as mo\nzz = later"),
-                put("a", "x = 1\nq = undefined_thing + 1"),
-                put("b", "x = 2\nlater = 1"),
-                put("c", "c1 = d1"),
-                put("d", "d1 = c1"),
-                put("e", "import no_such_package_here\ntry:\n    import optional_one\nexcept ImportError:\n    pass"),
-                put("f", "[i for i in range(3)]\ndef g(u):\n    return u + len(__file__)\nopen"),
-            ])
+            await nb.edit(
+                [
+                    put("setup", "import marimo as mo\nzz = later"),
+                    put("a", "x = 1\nq = undefined_thing + 1"),
+                    put("b", "x = 2\nlater = 1"),
+                    put("c", "c1 = d1"),
+                    put("d", "d1 = c1"),
+                    put(
+                        "e", "import no_such_package_here\ntry:\n    import optional_one\nexcept ImportError:\n    pass"
+                    ),
+                    put("f", "[i for i in range(3)]\ndef g(u):\n    return u + len(__file__)\nopen"),
+                ]
+            )
             return await nb.check()
 
     found = {(i.code, i.cell): i for i in go(scene())}
@@ -184,7 +194,9 @@ def test_every_cell_of_a_study_survives_the_way_through_the_runtime(tmp_path: Pa
             (nb.root / "source.py").write_text(STUDY.read_text())
             nb.path = "source.py"
             cells = await nb.cells()
-            await nb.create("notebook.py", title="Does the treatment help?", header=STUDY.read_text().partition("import")[0])
+            await nb.create(
+                "notebook.py", title="Does the treatment help?", header=STUDY.read_text().partition("import")[0]
+            )
             await nb.edit([put(c.name, c.code, hide_code=c.hide_code) for c in cells])
             return (nb.root / "notebook.py").read_text()
 
@@ -197,7 +209,11 @@ def test_files_that_are_no_notebooks(tmp_path: Path) -> None:
         async with runtime(tmp_path) as nb:
             (nb.root / "script.py").write_text("print('hello')\n")
             (nb.root / "binary.py").write_bytes(b"\xff\xfe\x00")
-            for name, code in [("script.py", "notebook_failed"), ("binary.py", "notebook_failed"), ("no.py", "not_found")]:
+            for name, code in [
+                ("script.py", "notebook_failed"),
+                ("binary.py", "notebook_failed"),
+                ("no.py", "not_found"),
+            ]:
                 nb.path = name
                 with pytest.raises(PostdocError) as info:
                     await nb.cells()
@@ -212,7 +228,7 @@ def test_files_that_are_no_notebooks(tmp_path: Path) -> None:
 
 
 def test_unnamed_cells_of_a_person_can_be_addressed(tmp_path: Path) -> None:
-    text = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    x = 1\n    return (x,)\n\n\n@app.cell\ndef _(x):\n    x\n    return\n"
+    text = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef _():\n    x = 1\n    return (x,)\n\n\n@app.cell\ndef _(x):\n    x\n    return\n"  # noqa: E501
 
     async def scene() -> None:
         async with runtime(tmp_path) as nb:

@@ -9,13 +9,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-
-from jupyterlab_postdoc.notebooks import report
 from tests.notebooks.support import STUDY, execute, go, runtime
 
-EVIL = """mo.Html('''<script>alert(1)</script><img src=x onerror=alert(1)><a href="javascript:alert(1)">x</a><iframe src="https://e.example">
-</iframe><svg onload=alert(1)><text>t</text></svg><form action="https://e.example"><input></form><p style="background:url(https://e.example/a);
-color:red" onclick="x()">kept</p><style>body{display:none}</style><base href="https://e.example"><img src="https://e.example/track.png">''')"""
+from jupyterlab_postdoc.notebooks import report
+
+EVIL = """mo.Html('''<script>alert(1)</script><img src=x onerror=alert(1)><a href="javascript:alert(1)">x</a><iframe src="https://e.example">  # noqa: E501
+</iframe><svg onload=alert(1)><text>t</text></svg><form action="https://e.example"><input></form><p style="background:url(https://e.example/a);  # noqa: E501
+color:red" onclick="x()">kept</p><style>body{display:none}</style><base href="https://e.example"><img src="https://e.example/track.png">''')"""  # noqa: E501
 
 
 class Page(HTMLParser):
@@ -108,7 +108,7 @@ def test_the_interactive_page_asks_only_this_server(project: Path) -> None:
     assert root is not None
     assert len(used) > 50
     assert [name for name in used if not (root / name).is_file()] == []
-    assert page.index("localStorage") < page.index("<script type=\"module\"")
+    assert page.index("localStorage") < page.index('<script type="module"')
 
 
 def test_a_static_report_is_sent_as_it_is(project: Path) -> None:
@@ -131,7 +131,7 @@ def test_the_headers_leave_the_page_no_way_out() -> None:
 
 def test_serving_needs_no_marimo_import() -> None:
     code = (
-        "import sys; from jupyterlab_postdoc.notebooks import report, batch; print(report.static_root(), report.static_version());"
+        "import sys; from jupyterlab_postdoc.notebooks import report, batch; print(report.static_root(), report.static_version());"  # noqa: E501
         "print([m for m in sys.modules if m.split('.')[0] in ('marimo', 'numpy', 'pandas')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

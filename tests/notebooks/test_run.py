@@ -1,4 +1,6 @@
-"""Running notebooks: results, figures, reports, failures, limits, and code that means harm. Real marimo in the real sandbox."""
+"""Running notebooks: results, figures, reports, failures, limits, and code that means harm. Real marimo in the real
+sandbox.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,10 @@ from typing import Any
 
 import psutil
 import pytest
+from tests.notebooks.support import STUDY, execute, go, put, runtime
 
 from jupyterlab_postdoc.notebooks.base import CellEvent, RunReport
 from jupyterlab_postdoc.workspace.sandbox import probe
-from tests.notebooks.support import STUDY, execute, go, put, runtime
 
 
 def cell(report: RunReport, name: str) -> Any:
@@ -104,7 +106,9 @@ def test_failures_name_the_cell_the_line_and_what_was_skipped(tmp_path: Path) ->
     assert cell(report, "test_fails").error.message == "a is not two"
     assert cell(report, "checks").error.message == "1 of 2 tests failed: test_two: assert 1 == 3"
     assert cell(report, "halt").status == "ok"
-    assert report.message.startswith("Cell 'bad' failed in line 2: ZeroDivisionError: division by zero. 2 other cells failed")
+    assert report.message.startswith(
+        "Cell 'bad' failed in line 2: ZeroDivisionError: division by zero. 2 other cells failed"
+    )
     assert "".join(e.console for e in events if e.cell == "good") == "hello from good\n"
     assert report.verdict is None
     assert report.verdict_error is not None
@@ -117,7 +121,12 @@ def test_failures_name_the_cell_the_line_and_what_was_skipped(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("code", "error"),
-    [("{1, 2}", "must end in"), ("'text'", "must end in"), ("x = {'a': 1}", "must end in"), ("[1]", "must end in a dict")],
+    [
+        ("{1, 2}", "must end in"),
+        ("'text'", "must end in"),
+        ("x = {'a': 1}", "must end in"),
+        ("[1]", "must end in a dict"),
+    ],
 )
 @pytest.mark.slow
 def test_a_verdict_that_is_no_object(tmp_path: Path, code: str, error: str) -> None:
@@ -207,7 +216,7 @@ def test_a_cell_that_kills_the_worker_itself_is_a_sentence_too(tmp_path: Path) -
 
 
 def test_resident_memory_of_all_processes_together_is_limited(tmp_path: Path) -> None:
-    code = "import os, time\nfor _ in range(6):\n    if os.fork() == 0:\n        b = bytearray(400 << 20)\n        time.sleep(60)\ntime.sleep(60)"
+    code = "import os, time\nfor _ in range(6):\n    if os.fork() == 0:\n        b = bytearray(400 << 20)\n        time.sleep(60)\ntime.sleep(60)"  # noqa: E501
     report, _ = go(execute(tmp_path, {"many": code}, memory_bytes=1 << 30, timeout_s=40))
     assert report.end == "memory", report.message
     assert "needed more than 1 GiB in cell 'many'" in report.message
@@ -219,7 +228,7 @@ def test_cancelling_a_run_leaves_no_process(tmp_path: Path) -> None:
     async def scene() -> float:
         async with runtime(tmp_path) as nb:
             await nb.create("notebook.py", title="t")
-            code = f"import subprocess\nsubprocess.Popen(['setsid', 'sleep', '300.{mark}'])\nsubprocess.run(['sleep', '301.{mark}'])"
+            code = f"import subprocess\nsubprocess.Popen(['setsid', 'sleep', '300.{mark}'])\nsubprocess.run(['sleep', '301.{mark}'])"  # noqa: E501
             await nb.edit([put("daemon", code)])
             task = asyncio.create_task(nb.run(timeout_s=60))
             while alive(mark) < 2:

@@ -1,4 +1,6 @@
-"""Processes end when they should, whatever they do. Real processes; each leaves a unique marker in its argv that is looked for."""
+"""Processes end when they should, whatever they do. Real processes; each leaves a unique marker in its argv that is
+looked for.
+"""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_git_cannot_be_changed_from_inside(workspace: Workspace, before: str) ->
     if before == "directory":
         (git / "hooks").mkdir(parents=True)
         (git / "config").write_text("[core]\n")
-    script = "mkdir -p .git/hooks; echo x > .git/hooks/pre-commit; echo x > .git/config; mv .git gone; rm -rf .git; mkdir .git; true"
+    script = "mkdir -p .git/hooks; echo x > .git/hooks/pre-commit; echo x > .git/config; mv .git gone; rm -rf .git; mkdir .git; true"  # noqa: E501
     sh(workspace, script)
     assert git.is_dir()
     assert [p.name for p in git.rglob("*")] == (["hooks", "config"] if before == "directory" else []) or sorted(

@@ -83,10 +83,9 @@ def test_no_text_resolves_to_the_outside(tmp_path_factory: pytest.TempPathFactor
     workspace = Workspace(root, sandbox=NoSandbox())
     try:
         full = workspace.resolve(path)
-    except PostdocError as error:
-        assert error.code == "forbidden"
-    else:
-        assert full.is_relative_to(workspace.root)
+    except PostdocError:
+        return
+    assert full.is_relative_to(workspace.root)
 
 
 def test_text_comes_back_as_written_and_writing_is_atomic(workspace: Workspace) -> None:

@@ -1,6 +1,7 @@
 """The batch runtime: one worker process per notebook (worker/serve.py, in the sandbox), spoken to by JSON lines.
 
-The worker shares its sandbox with the notebook's own code, so its answers are data from a stranger: typed, sized and checked here.
+The worker shares its sandbox with the notebook's own code, so its answers are data from a stranger: typed, sized and
+checked here.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ class BatchRuntime:
     async def edit(self, changes: Sequence[Mapping[str, Any]]) -> EditResult:
         """Apply the batch to the file on disk, all or nothing.
 
-        PostdocError: bad_message, not_found, too_large; version_conflict with ``cell`` and ``theirs`` (somebody else's text).
+        PostdocError: bad_message, not_found, too_large; version_conflict with ``cell`` and ``theirs`` (somebody
+        else's text).
         """
         try:
             answer = await self._call("edit", changes=[dict(change) for change in changes], known=self._known)
@@ -90,7 +92,9 @@ class BatchRuntime:
     async def run(
         self, on_cell: OnCell | None = None, *, args: Sequence[str] = (), timeout_s: float = 600.0
     ) -> RunReport:
-        """Execute the whole notebook once and write session, figures, results and reports. Never raises for a failing cell."""
+        """Execute the whole notebook once and write session, figures, results and reports. Never raises for a failing
+        cell.
+        """
         began = time.monotonic()
         seen: dict[str, CellEvent] = {}
 
@@ -205,7 +209,9 @@ class Worker:
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
 
     async def ask(self, request: Mapping[str, Any], on_event: messages.OnEvent | None) -> dict[str, Any]:
-        """The result. Raises PostdocError for an error that the worker tells, WorkerDied when it ends or talks nonsense."""
+        """The result. Raises PostdocError for an error that the worker tells, WorkerDied when it ends or talks
+        nonsense.
+        """
         self.number += 1
         self.say({**request, "id": self.number})
         assert self.process.stdout is not None
@@ -222,8 +228,8 @@ class Worker:
             if isinstance(event := message.get("event"), dict):
                 if on_event is not None:
                     await on_event(event)
-            elif isinstance(error := message.get("error"), dict):
-                raise told(error)
+            elif isinstance(problem := message.get("error"), dict):
+                raise told(problem)
             elif isinstance(result := message.get("result"), dict):
                 return result
 

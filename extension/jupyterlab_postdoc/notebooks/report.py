@@ -1,7 +1,8 @@
-"""Serving reports from the Jupyter server: into a frame without same-origin rights, with no address outside of this server.
+"""Serving reports from the Jupyter server: into a frame without same-origin rights, with no address outside of this
+server.
 
-``reports/report.html`` has no script and needs nothing. ``reports/interactive.html`` is marimo's page: its scripts come from a
-public address, which is replaced by our own route to the files of the installed marimo.
+``reports/report.html`` has no script and needs nothing. ``reports/interactive.html`` is marimo's page: its scripts
+come from a public address, which is replaced by our own route to the files of the installed marimo.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ Object.defineProperty(navigator,"serviceWorker",{value:undefined,configurable:tr
 
 
 def prepare(page: bytes, assets_prefix: str) -> bytes:
-    """The interactive page with its assets at ``assets_prefix`` (``{base_url}postdoc/assets/<version>``, no slash at the end).
+    """The interactive page with its assets at ``assets_prefix`` (``{base_url}postdoc/assets/<version>``, no slash at
+    the end).
 
     A page without marimo's front end (report.html) comes back as it is.
     """
@@ -48,10 +50,11 @@ def page_version(page: bytes) -> str | None:
 
 
 def report_headers(origin: str, assets_prefix: str) -> dict[str, str]:
-    """Headers of a served report. ``origin`` is scheme://host of the request: in an opaque origin 'self' matches nothing.
+    """Headers of a served report. ``origin`` is scheme://host of the request: in an opaque origin 'self' matches
+    nothing.
 
-    ``sandbox`` without allow-same-origin holds even when somebody opens the address directly. The page can reach the assets and
-    nothing else: no cookie, no API of the server, no other address.
+    ``sandbox`` without allow-same-origin holds even when somebody opens the address directly. The page can reach the
+    assets and nothing else: no cookie, no API of the server, no other address.
     """
     assets = f"{origin}{assets_prefix.rstrip('/')}/"
     policy = {

@@ -163,7 +163,9 @@ class Process:
             self.stdin.close()
 
     async def discard(self) -> None:
-        """End everything now, wait until it is gone, and give back the pipes. Safe to call twice and while being cancelled."""
+        """End everything now, wait until it is gone, and give back the pipes. Safe to call twice and while being
+        cancelled.
+        """
         if self.running:
             await asyncio.shield(asyncio.ensure_future(self.kill(grace_s=0)))
         self.close()
@@ -230,7 +232,9 @@ async def run(
     input: bytes | None = None,
     merge: bool = False,
 ) -> Completed:
-    """Run ``argv`` to its end; a cancelled task or a timeout takes the whole tree with it and keeps the output so far."""
+    """Run ``argv`` to its end; a cancelled task or a timeout takes the whole tree with it and keeps the output so
+    far.
+    """
     began = time.monotonic()
     process = await spawn(argv, cwd=cwd, env=env, limits=limits, stdin=input is not None, merge=merge)
     out, err = Capture(max_output), Capture(max_output)

@@ -23,10 +23,25 @@ from jupyterlab_postdoc.workspace.processes import Limits, run
 HOME = "/tmp/home"
 TMPFS_BYTES = 1 << 30
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store")
-ETC = (
-    "alternatives fonts ld.so.cache ld.so.conf ld.so.conf.d localtime timezone passwd group hosts nsswitch.conf "
-    "ssl ca-certificates pki mime.types services protocols"
-).split()
+ETC = [
+    "alternatives",
+    "fonts",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "timezone",
+    "passwd",
+    "group",
+    "hosts",
+    "nsswitch.conf",
+    "ssl",
+    "ca-certificates",
+    "pki",
+    "mime.types",
+    "services",
+    "protocols",
+]
 KERNEL = (
     "/proc/sys",
     "/proc/sysrq-trigger",
@@ -90,24 +105,33 @@ class BubblewrapSandbox:
         for folder in ("/tmp", "/dev/shm"):
             command += ["--size", str(TMPFS_BYTES), "--perms", "1777", "--tmpfs", folder]
         command += ["--dir", HOME]
-        for path in [*python_paths(), *readonly]:
-            command += ["--ro-bind", str(path), str(path)]
+        for bound in [*python_paths(), *readonly]:
+            command += ["--ro-bind", str(bound), str(bound)]
         command += ["--bind", place, place, "--ro-bind", str(git), str(git)]
         return [*command, "--remount-ro", "/", "--chdir", place, "--", *argv]
 
-    def env(self, root: Path) -> dict[str, str]:
-        """All that a program inside sees; bubblewrap itself is started with it too, since its environment is readable."""
+    def env(self, root: Path) -> dict[str, str]:  # noqa: ARG002
+        """All that a program inside sees; bubblewrap itself is started with it too, since its environment is
+        readable.
+        """
         return _env(HOME, "/tmp")
 
 
 class NoSandbox:
-    """No isolation beyond a clean environment. Only for code that ships with the package, or by the administrator's leave."""
+    """No isolation beyond a clean environment. Only for code that ships with the package, or by the administrator's
+    leave.
+    """
 
     name = "none"
     isolated = False
 
     def wrap(
-        self, argv: Sequence[str], *, root: Path, readonly: Sequence[Path] = (), network: bool = False
+        self,
+        argv: Sequence[str],
+        *,
+        root: Path,  # noqa: ARG002
+        readonly: Sequence[Path] = (),  # noqa: ARG002
+        network: bool = False,  # noqa: ARG002
     ) -> list[str]:
         return list(argv)
 
@@ -188,15 +212,17 @@ async def _probe() -> SandboxStatus:
 def _hint(said: str) -> str:
     if any(word in said.lower() for word in ("namespace", "permi", "uid map", "permitted")):
         return (
-            "Unprivileged user namespaces are switched off: in a container start it with --security-opt seccomp=unconfined "
-            "(or allow user namespaces); on Ubuntu 24.04 set sysctl kernel.apparmor_restrict_unprivileged_userns=0; "
-            + ALLOW
+            "Unprivileged user namespaces are switched off: in a container start it with "
+            "--security-opt seccomp=unconfined (or allow user namespaces); on Ubuntu 24.04 set "
+            "sysctl kernel.apparmor_restrict_unprivileged_userns=0; " + ALLOW
         )
     return f"{INSTALL} Or {ALLOW[3:]}"
 
 
 def choose(status: SandboxStatus, *, trusted: bool, allow_unsandboxed: bool) -> Sandbox:
-    """Bubblewrap when it works; else nothing for trusted code or by the administrator's leave, else ``sandbox_missing``."""
+    """Bubblewrap when it works; else nothing for trusted code or by the administrator's leave, else
+    ``sandbox_missing``.
+    """
     if status.available:
         program = shutil.which("bwrap")
         if program is not None:

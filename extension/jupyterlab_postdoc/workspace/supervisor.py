@@ -1,9 +1,10 @@
-"""Owns one program and all of its descendants. Run as a file: ``python -I -S -E supervisor.py FD OPTIONS -- argv…``; stdlib only.
+"""Owns one program and all of its descendants. Run as a file: ``python -I -S -E supervisor.py FD OPTIONS -- argv…``;
+stdlib only.
 
-FD is a socket to the server. From it come ``t`` (SIGTERM to the program), ``i`` (SIGINT), ``k`` (end everything now). Its end of file
-means that the server is gone, however it went: everything is killed. To it goes one JSON line when the program has ended.
-On Linux this process is the "child subreaper", so that a daemon which detached itself (setsid, double fork) still belongs to it.
-Elsewhere only the program's process group is reached.
+FD is a socket to the server. From it come ``t`` (SIGTERM to the program), ``i`` (SIGINT), ``k`` (end everything now).
+Its end of file means that the server is gone, however it went: everything is killed. To it goes one JSON line when
+the program has ended. On Linux this process is the "child subreaper", so that a daemon which detached itself (setsid,
+double fork) still belongs to it. Elsewhere only the program's process group is reached.
 """
 
 from __future__ import annotations
@@ -159,7 +160,9 @@ def threads() -> int:
 
 
 class Supervisor:
-    """Waits for the program's end, an order, the server's end, or a broken limit; whichever comes first ends everything."""
+    """Waits for the program's end, an order, the server's end, or a broken limit; whichever comes first ends
+    everything.
+    """
 
     def __init__(self, control: int, options: dict[str, int | None], pid: int, wake: int) -> None:
         self.control, self.pid, self.wake = control, pid, wake

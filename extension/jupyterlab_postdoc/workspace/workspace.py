@@ -71,7 +71,9 @@ class Workspace:
             os.close(descriptor)
 
     def read_text(self, path: str, *, max_bytes: int = 2_000_000) -> str:
-        """UTF-8 (a byte order mark is dropped), UTF-16 by its mark. PostdocError: as read_bytes; bad_message for binary files."""
+        """UTF-8 (a byte order mark is dropped), UTF-16 by its mark. PostdocError: as read_bytes; bad_message for
+        binary files.
+        """
         data = self.read_bytes(path, max_bytes=max_bytes)
         encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         try:
@@ -88,7 +90,9 @@ class Workspace:
         return text
 
     def write_text(self, path: str, text: str, *, max_bytes: int = 5_000_000) -> Path:
-        """Atomic: the old file or the new one, never half. Makes parent folders. PostdocError: forbidden, too_large, storage_full."""
+        """Atomic: the old file or the new one, never half. Makes parent folders. PostdocError: forbidden, too_large,
+        storage_full.
+        """
         return self.write_bytes(path, text.encode("utf-8", "surrogatepass"), max_bytes=max_bytes)
 
     def write_bytes(self, path: str, data: bytes, *, max_bytes: int = 50_000_000) -> Path:
@@ -125,7 +129,9 @@ class Workspace:
         env: Mapping[str, str] | None = None,
         max_output: int = 1_000_000,
     ) -> Completed:
-        """Run a shell script (str) or argv in the sandbox, cwd = root, no network; stdout holds both streams in order."""
+        """Run a shell script (str) or argv in the sandbox, cwd = root, no network; stdout holds both streams in
+        order.
+        """
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         return await run(
             self.sandbox.wrap(argv, root=self.root),

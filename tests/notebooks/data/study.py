@@ -39,7 +39,8 @@ def title(study):
 
 @app.cell
 def controls(study):
-    n = mo.ui.slider(50, 1000, value=int(mo.cli_args().get("n") or study["parameters"]["n"]), label="Observations per group")
+    _start = int(mo.cli_args().get("n") or study["parameters"]["n"])
+    n = mo.ui.slider(50, 1000, value=_start, label="Observations per group")
     n
     return (n,)
 
@@ -75,7 +76,8 @@ def analyse(data):
     a, b = (data.loc[data["group"] == g, "outcome"] for g in ("control", "treated"))
     difference = float(b.mean() - a.mean())
     error = float(np.sqrt(a.var() / len(a) + b.var() / len(b)))
-    return {"estimate": difference, "ci_low": difference - 1.96 * error, "ci_high": difference + 1.96 * error, "n_obs": len(data)}
+    low, high = difference - 1.96 * error, difference + 1.96 * error
+    return {"estimate": difference, "ci_low": low, "ci_high": high, "n_obs": len(data)}
 
 
 @app.cell

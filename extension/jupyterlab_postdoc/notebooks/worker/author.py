@@ -1,4 +1,6 @@
-"""Cells ↔ file through marimo's own generator. The file on disk is the truth: every edit reads it first and replaces it whole."""
+"""Cells ↔ file through marimo's own generator. The file on disk is the truth: every edit reads it first and replaces
+it whole.
+"""
 
 from __future__ import annotations
 
@@ -325,7 +327,15 @@ def default_header() -> str:
     from marimo import __version__
 
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f'# /// script\n# requires-python = ">={python}"\n# dependencies = [\n#     "marimo=={__version__}",\n# ]\n# ///\n'
+    lines = [
+        "/// script",
+        f'requires-python = ">={python}"',
+        "dependencies = [",
+        f'    "marimo=={__version__}",',
+        "]",
+        "///",
+    ]
+    return "".join(f"# {line}\n" for line in lines)
 
 
 def edit(

@@ -18,7 +18,9 @@ def warm() -> None:
 
 
 def svg(spec: dict[str, Any]) -> str | None:
-    """None when the converter is not installed or the chart is not valid. Nothing is fetched: data must be in the chart."""
+    """None when the converter is not installed or the chart is not valid. Nothing is fetched: data must be in the
+    chart.
+    """
     try:
         import vl_convert
     except ImportError:

@@ -47,7 +47,7 @@ class Graph:
         self.code = {cell.key: cell.code for cell in notebook.cells}
         for cell in notebook.cells:
             try:
-                compiled = compile_cell(cell.code, cell_id=cell.key)  # type: ignore[arg-type]
+                compiled = compile_cell(cell.code, cell_id=cell.key)
             except SyntaxError as error:
                 where = f" (line {error.lineno})" if error.lineno else ""
                 message = f"Cell {cell.key!r} is not valid Python{where}: {error.msg}."

@@ -1,7 +1,9 @@
-"""One execution of a notebook, told cell by cell; afterwards everything that is made from it: session, figures, results, HTML.
+"""One execution of a notebook, told cell by cell; afterwards everything that is made from it: session, figures,
+results, HTML.
 
-marimo's own headless run (``marimo._export.file.run_notebook``) gives its results only at the end. This one uses the same session
-object and listens to its messages. The names used here are private to marimo, which is why its version is pinned.
+marimo's own headless run (``marimo._export.file.run_notebook``) gives its results only at the end. This one uses the
+same session object and listens to its messages. The names used here are private to marimo, which is why its version
+is pinned.
 """
 
 from __future__ import annotations
@@ -138,7 +140,9 @@ class Listener(SessionConsumer):  # type: ignore[misc]
         """The cell's last word: ok, error or skipped, with its outputs made small."""
         cell.error = explain(cell)
         skipped = cell.index == 0 and any(error_type(error) == "interruption" for error in cell.errors)
-        skipped = skipped or any(error_type(error) in SKIPPED or getattr(error, "raising_cell", None) for error in cell.errors)
+        skipped = skipped or any(
+            error_type(error) in SKIPPED or getattr(error, "raising_cell", None) for error in cell.errors
+        )
         cell.status = "skipped" if skipped else "error" if cell.error else "ok"
         if skipped:
             cell.error = None
@@ -199,7 +203,7 @@ class Run:
     async def execute(self) -> None:
         """Run to the end, the time limit, an interrupt, or the kernel's death."""
         listener = Listener(self.cells, self.emit)
-        config = get_default_config_manager(current_path=self.file.path).with_overrides({"runtime": RUNTIME})  # type: ignore[typeddict-item]
+        config = get_default_config_manager(current_path=self.file.path).with_overrides({"runtime": RUNTIME})
         session = await SessionImpl.create(
             startup=SessionStartup(),
             initialization_id="postdoc",

@@ -1,4 +1,6 @@
-"""marimo's HTML → plain, script-free HTML: an allow list of elements and attributes, and its web components as ordinary elements."""
+"""marimo's HTML → plain, script-free HTML: an allow list of elements and attributes, and its web components as
+ordinary elements.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,90 @@ from typing import Any
 from jupyterlab_postdoc.notebooks.worker import outputs
 
 ELEMENTS = set(
-    "a abbr b blockquote br caption cite code col colgroup dd del details dfn div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i "
-    "img ins kbd li mark ol p pre q s samp section small span strong sub summary sup table tbody td tfoot th thead tr u ul var "
-    "math mrow mi mo mn ms mtext mspace msup msub msubsup mfrac msqrt mroot mover munder munderover mtable mtr mtd mstyle "
-    "mpadded mphantom menclose semantics annotation".split()
+    [
+        "a",
+        "abbr",
+        "b",
+        "blockquote",
+        "br",
+        "caption",
+        "cite",
+        "code",
+        "col",
+        "colgroup",
+        "dd",
+        "del",
+        "details",
+        "dfn",
+        "div",
+        "dl",
+        "dt",
+        "em",
+        "figcaption",
+        "figure",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "hr",
+        "i",
+        "img",
+        "ins",
+        "kbd",
+        "li",
+        "mark",
+        "ol",
+        "p",
+        "pre",
+        "q",
+        "s",
+        "samp",
+        "section",
+        "small",
+        "span",
+        "strong",
+        "sub",
+        "summary",
+        "sup",
+        "table",
+        "tbody",
+        "td",
+        "tfoot",
+        "th",
+        "thead",
+        "tr",
+        "u",
+        "ul",
+        "var",
+        "math",
+        "mrow",
+        "mi",
+        "mo",
+        "mn",
+        "ms",
+        "mtext",
+        "mspace",
+        "msup",
+        "msub",
+        "msubsup",
+        "mfrac",
+        "msqrt",
+        "mroot",
+        "mover",
+        "munder",
+        "munderover",
+        "mtable",
+        "mtr",
+        "mtd",
+        "mstyle",
+        "mpadded",
+        "mphantom",
+        "menclose",
+        "semantics",
+        "annotation",
+    ]
 )
 VOID = {"br", "hr", "img", "col"}
 DROPPED = {
@@ -32,8 +114,36 @@ DROPPED = {
     "canvas",
 }
 ATTRIBUTES = set(
-    "alt title colspan rowspan scope span start reversed open lang dir width height mathvariant displaystyle stretchy fence "
-    "separator accent lspace rspace linethickness columnalign rowspacing columnspacing class xmlns display".split()
+    [
+        "alt",
+        "title",
+        "colspan",
+        "rowspan",
+        "scope",
+        "span",
+        "start",
+        "reversed",
+        "open",
+        "lang",
+        "dir",
+        "width",
+        "height",
+        "mathvariant",
+        "displaystyle",
+        "stretchy",
+        "fence",
+        "separator",
+        "accent",
+        "lspace",
+        "rspace",
+        "linethickness",
+        "columnalign",
+        "rowspacing",
+        "columnspacing",
+        "class",
+        "xmlns",
+        "display",
+    ]
 )
 CLASSES = re.compile(r"^(admonition(-title)?|codehilite|language-\w+|paragraph|footnote|[a-z]{1,3}\d?|gt|gr)$")
 STYLES = re.compile(
@@ -176,14 +286,16 @@ def component(tag: str, attrs: dict[str, str | None]) -> str:
         return f'<div class="callout {kind}">{safe(str(data.get("html", "")))}</div>'
     if tag == "marimo-stat":
         caption = f"<small>{text(data['caption'])}</small>" if data.get("caption") else ""
-        return f'<div class="stat"><span>{text(data.get("label"))}</span><strong>{text(data.get("value"))}</strong>{caption}</div>'
+        label, value = text(data.get("label")), text(data.get("value"))
+        return f'<div class="stat"><span>{label}</span><strong>{value}</strong>{caption}</div>'
     if tag in ("marimo-accordion", "marimo-tabs"):
         labels = data.get("labels") or data.get("tabs") or []
         return (
             "".join(f"<p><strong>{safe(str(label))}</strong></p>" for label in labels[:1]) if len(labels) == 1 else ""
         )
     if tag == "marimo-json-output":
-        return f"<pre>{html.escape(json.dumps(outputs.decode(data.get('json-data')), indent=2, ensure_ascii=False, default=str))}</pre>"
+        shown = json.dumps(outputs.decode(data.get("json-data")), indent=2, ensure_ascii=False, default=str)
+        return f"<pre>{html.escape(shown)}</pre>"
     if "label" in data and "initial-value" in data and tag not in ("marimo-ui-element", "marimo-form"):
         return control(tag, data)
     return ""

@@ -1,4 +1,6 @@
-"""The report as one self-contained page: no script, no server, no network; opened by a double click, printed, read aloud."""
+"""The report as one self-contained page: no script, no server, no network; opened by a double click, printed, read
+aloud.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ PAGE = """<!doctype html>
 <body>
 <main>
 {warning}{body}
-<footer>Executed notebook: {count} cells, marimo {version}. Text, tables and figures come from one run of the notebook.</footer>
+<footer>Executed notebook: {count} cells, marimo {version}. Text, tables and figures come from one run.</footer>
 </main>
 </body>
 </html>
@@ -93,7 +95,8 @@ def section(cell: dict[str, Any], snapshot: dict[str, Any]) -> str:
 
 
 def source(name: str, code: str) -> str:
-    return f'<details class="code"><summary>Code: {html.escape(name)}</summary><pre><code>{html.escape(code)}</code></pre></details>'
+    shown = f"<pre><code>{html.escape(code)}</code></pre>"
+    return f'<details class="code"><summary>Code: {html.escape(name)}</summary>{shown}</details>'
 
 
 def output(name: str, item: dict[str, Any]) -> str:
@@ -154,7 +157,8 @@ def verdict(value: dict[str, Any]) -> str:
         for key, item in value.items()
         if key not in ("claim", "supported", "summary", "limits") and isinstance(item, (int, float, str)) and item != ""
     )
-    return f'<div class="verdict"><h2>Verdict: {supported}</h2>{claim}{summary}<table><tbody>{rows}</tbody></table>{limits}</div>'
+    figures = f"<table><tbody>{rows}</tbody></table>"
+    return f'<div class="verdict"><h2>Verdict: {supported}</h2>{claim}{summary}{figures}{limits}</div>'
 
 
 def number(value: Any) -> str:

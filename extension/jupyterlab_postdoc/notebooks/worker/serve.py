@@ -1,6 +1,8 @@
-"""The worker process: reads requests (JSON lines) from stdin, answers on what was stdout. Started by batch.py, in the sandbox.
+"""The worker process: reads requests (JSON lines) from stdin, answers on what was stdout. Started by batch.py, in the
+sandbox.
 
-Request: {"id", "op", …}. Answers: {"id", "event": {…}}* then {"id", "result": {…}} or {"id", "error": {code, message, next, …}}.
+Request: {"id", "op", …}. Answers: {"id", "event": {…}}* then {"id", "result": {…}} or {"id", "error": {code, message,
+next, …}}.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ import os
 import sys
 
 if __name__ == "__mp_main__":
-    # marimo's kernel is a spawned child, which imports this module before any of the notebook's code runs: the one place to give
-    # it, and only it, an address space limit. (This process and the chart renderer need more virtual memory than a kernel may have.)
+    # marimo's kernel is a spawned child, which imports this module before any of the notebook's code runs: the one
+    # place to give it, and only it, an address space limit. (This process and the chart renderer need more virtual
+    # memory than a kernel may have.)
     import resource
 
     if _most := int(os.environ.get("POSTDOC_KERNEL_MEMORY", "0")):

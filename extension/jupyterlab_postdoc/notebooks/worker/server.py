@@ -57,7 +57,7 @@ class Server:
             self.write(
                 {"id": number, "error": {"code": code, "message": message, "next": "Check disk and permissions."}}
             )
-        except Exception as error:  # noqa: BLE001  task boundary: the server gets a sentence, stderr the traceback
+        except Exception as error:  # noqa: BLE001  task boundary: a sentence for the server, the traceback for stderr
             import traceback
 
             traceback.print_exc()
@@ -143,7 +143,7 @@ class Page:
     def __init__(self, root: Path) -> None:
         command = [sys.executable, "-P", "-m", "jupyterlab_postdoc.notebooks.worker.render"]
         pipe = subprocess.PIPE
-        self.child = subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=root, text=True)  # noqa: S603
+        self.child = subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=root, text=True)
 
     def begin(self, notebook: Notebook, session: dict[str, Any], states: list[dict[str, Any]]) -> None:
         assert self.child.stdin is not None

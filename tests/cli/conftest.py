@@ -63,8 +63,7 @@ class Started:
             self.lines.append(line)
             if text in line:
                 return line
-        assert self.process.stderr is not None
-        raise AssertionError(f"{text!r} never came: {self.lines} {self.process.stderr.read()}")
+        raise AssertionError(f"{text!r} never came: {self.end()}")
 
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)

@@ -181,7 +181,7 @@ def test_a_wrong_token_and_a_silent_server_exit_3(shared):
     assert "wrong" not in wrong.err.replace("--token", "")
     silent = shared.run("chats", "--url", "http://127.0.0.1:9/", "--json")
     assert silent.code == 3
-    assert json.loads(silent.err)["code"] == "no_connection"
+    assert json.loads(silent.err)["code"] == "silent"
     assert shared.run("chats", "--url", "ftp://x").code == 2
 
 

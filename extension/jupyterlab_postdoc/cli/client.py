@@ -60,7 +60,11 @@ async def _fetch(server: Server, method: str, path: str, body: object, key: str 
 
 async def answers(server: Server, *, explain: bool = False) -> bool:
     """Whether a server with Postdoc lets us in. With `explain`, raises Problem (exit 3) that says why not."""
-    reason, next_step = f"There is no answer from {server.where}.", "Check the address, or start the server."
+    reason, next_step, code = (
+        f"There is no answer from {server.where}.",
+        "Check the address, or start the server.",
+        "silent",
+    )
     try:
         response = await _fetch(server, "GET", "api/chats?limit=1", None, None, 10.0 if explain else 3.0)
     except _LOST as error:
@@ -73,25 +77,28 @@ async def answers(server: Server, *, explain: bool = False) -> bool:
             return True
         if response.code == 503 and explain:
             raise _coded(response) or no_connection(*_why_not(server, 503))
-        reason, next_step = _why_not(server, response.code)
+        reason, next_step, code = _why_not(server, response.code)
     if explain:
-        raise no_connection(reason, next_step)
+        raise no_connection(reason, next_step, code)
     return False
 
 
-def _why_not(server: Server, status: int) -> tuple[str, str]:
+def _why_not(server: Server, status: int) -> tuple[str, str, str]:
+    """(sentence, next step, code)"""
     if status in {401, 403} or 300 <= status < 400:
         what = "does not accept the token" if server.token else "wants a token"
         return (
             f"The server at {server.where} {what}.",
             "Give the right one with --token or POSTDOC_TOKEN; `jupyter server list` shows it.",
+            "unauthorized",
         )
     if status == 404:
         return (
             f"The server at {server.where} runs without Postdoc.",
             "Install it into the environment of that server: pip install jupyterlab-postdoc.",
+            "no_connection",
         )
-    return f"The server at {server.where} answers with status {status}.", "Look into its log."
+    return f"The server at {server.where} answers with status {status}.", "Look into its log.", "no_connection"
 
 
 def _coded(response: HTTPResponse) -> Problem | None:
@@ -251,7 +258,7 @@ class Link:
         """A refused login or a broken session is final; a server that does not answer may come back."""
         if isinstance(error, HTTPClientError) and error.code in {401, 403} and self._source.server:
             raise no_connection(*_why_not(self._source.server, error.code)) from error
-        if isinstance(error, Problem) and error.code != "no_connection":
+        if isinstance(error, Problem) and error.code not in {"no_connection", "silent", "capacity"}:
             raise error
 
     async def _connect(self) -> None:

@@ -32,9 +32,9 @@ def usage(message: str, next: str = "") -> Problem:
     return Problem(message, exit_code=USAGE, next=next)
 
 
-def no_connection(message: str, next: str = "") -> Problem:
-    """No server could be reached, or it does not let us in."""
-    return Problem(message, exit_code=NO_CONNECTION, next=next)
+def no_connection(message: str, next: str = "", code: str = "no_connection") -> Problem:
+    """No server could be reached, or it does not let us in (code `unauthorized`)."""
+    return Problem(message, exit_code=NO_CONNECTION, next=next, code=code)
 
 
 def refused(body: dict[str, Any]) -> Problem:

@@ -253,6 +253,7 @@ class Source:
         if self.own is not None:
             if not self.own.alive:
                 self.server = await self.own.start()
+                await self._ready(self.own)
             return self.server
         if await answers(self.server):
             return self.server
@@ -309,7 +310,7 @@ class Source:
                 await answers(self.server, explain=True)
                 return
             except Problem as problem:
-                if problem.code != "capacity" or not own.alive or time.monotonic() > deadline:
+                if problem.code not in {"capacity", "silent"} or not own.alive or time.monotonic() > deadline:
                     own.keep_log = True
                     problem.next = f"{problem.next} The server's log is {own.log}.".strip()
                     raise

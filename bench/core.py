@@ -1,6 +1,6 @@
-"""Figures of the core: appends per second (one and a hundred sessions), latency, replay of a long log. One JSON object per line.
+"""Figures of the core: appends per second (1 and 100 sessions), latency, replay of a long log; as JSON lines.
 
-    python bench/core.py [--seconds 3] [--replay 100000]
+python bench/core.py [--seconds 3] [--replay 100000]
 """
 
 from __future__ import annotations
@@ -81,7 +81,13 @@ async def replay(log: EventLog, events: int) -> None:
             break
     spent = time.perf_counter() - began
     await follower.aclose()
-    show("replay", events=count, seconds=round(spent, 3), events_per_s=round(count / spent), megabytes=round(size / 1e6, 1))
+    show(
+        "replay",
+        events=count,
+        seconds=round(spent, 3),
+        events_per_s=round(count / spent),
+        megabytes=round(size / 1e6, 1),
+    )
 
 
 async def main(seconds: float, events: int) -> None:

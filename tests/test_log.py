@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transcripts import transcript
+
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.hub import RING_EVENTS
 from jupyterlab_postdoc.log import EventLog, LogReset
 from jupyterlab_postdoc.protocol import AgentStatus, AssistantMessage, Event
 from jupyterlab_postdoc.store.base import Draft, SessionRow, Tx
 from jupyterlab_postdoc.store.sqlite import SqliteStore
-
-sys.path.insert(0, str(Path(__file__).parent))
-from transcripts import transcript
 
 
 def status(text: str) -> AgentStatus:

@@ -1,22 +1,19 @@
-"""Any interleaving of appends, texts, ends, followers and reconnects shows everybody the same transcript as the database."""
+"""Any interleaving of appends, texts, ends, followers and reconnects shows every client what the database holds."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transcripts import Transcript, transcript
+
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.protocol import AgentStatus, AssistantMessage, Event, Token
 from jupyterlab_postdoc.store.base import Draft, SessionRow
 from jupyterlab_postdoc.store.sqlite import SqliteStore
-
-sys.path.insert(0, str(Path(__file__).parent))
-from transcripts import Transcript, transcript
 
 ITEMS = st.integers(0, 2)
 ACTIONS = st.one_of(

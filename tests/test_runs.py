@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.protocol import AgentStatus, AssistantMessage, Question, Result, ToolResult

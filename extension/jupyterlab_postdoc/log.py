@@ -85,7 +85,8 @@ class EventLog:
         """
         if not bodies:
             return []
-        unit = Append(session, tuple(as_draft(b, run) for b in bodies), fence)
+        drafts = (as_draft(bodies[0], run),) if len(bodies) == 1 else tuple(as_draft(b, run) for b in bodies)
+        unit = Append(session, drafts, fence)
         return cast("list[Event]", await self._submit(unit))
 
     async def write(self, unit: Callable[[Tx], Awaitable[T]]) -> T:
@@ -131,7 +132,10 @@ class EventLog:
                 if not future.done():
                     future.set_exception(_again(error))
             return
-        self._publish(outcomes)
+        try:
+            self._publish(outcomes)
+        except Exception:
+            logger.exception("a listener failed")  # the writer must go on, and what is stored is stored
         for (_, future), outcome in zip(batch, outcomes, strict=True):
             if future.done():
                 continue

@@ -85,6 +85,8 @@ class RunContext:
         self.provider: str | None = None
         self.ended = False
         """True once ``finish`` or ``pause`` has given the run away."""
+        self.leaving = False
+        """True while ``finish``, ``pause`` or ``release`` is being stored: the run may be gone before we know."""
         self.lost = False
         self.task: asyncio.Task[None] | None = None
         self.lease_deadline = time.monotonic() + lease_s
@@ -246,8 +248,16 @@ class RunContext:
                 await then(tx)
             await tx.leave(self.session, self.fence, status, output=output, error=error, ended_at=tx.now)
 
-        await self.write(unit)
+        await self._leave(unit)
+
+    async def _leave(self, unit: Callable[[Tx], Awaitable[R]]) -> R:
+        self.leaving = True
+        try:
+            value = await self.write(unit)
+        finally:
+            self.leaving = False
         self.ended = True
+        return value
 
     async def pause(
         self, paused: Paused, *bodies: Body | Draft, then: Callable[[Tx], Awaitable[object]] | None = None
@@ -271,9 +281,7 @@ class RunContext:
             await tx.leave(self.session, self.fence, "waiting")
             return True
 
-        waits = await self.write(unit)
-        self.ended = True
-        return waits
+        return await self._leave(unit)
 
     async def release(self) -> None:
         """Give the run back to the queue for the next process; nothing is counted against it."""
@@ -283,8 +291,7 @@ class RunContext:
             await close_items(tx, self.run, self.fence, self.provider, tools=False)
             await tx.leave(self.session, self.fence, "queued")
 
-        await self.write(unit)
-        self.ended = True
+        await self._leave(unit)
 
     def check_lease(self) -> None:
         """LeaseLost when the lease may be somebody else's by now, e.g. after this process was suspended.
@@ -296,7 +303,7 @@ class RunContext:
 
     def lose(self) -> None:
         """The lease is gone: end the execution."""
-        if not self.lost and not self.ended:
+        if not (self.lost or self.ended or self.leaving):
             self.lost = True
             if self.task is not None:
                 self.task.cancel()

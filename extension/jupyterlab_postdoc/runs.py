@@ -148,7 +148,7 @@ class Runs:
                         self._lost(ctx)
 
     def _lost(self, ctx: RunContext) -> None:
-        if not ctx.ended and not ctx.lost:
+        if not (ctx.ended or ctx.lost or ctx.leaving):
             logger.warning("run %s was taken over by another process", ctx.run.id)
             ctx.lose()
 
@@ -187,7 +187,8 @@ class Runs:
 
     def _insist(self, ctx: RunContext) -> None:
         if ctx.task is not None and not ctx.task.done() and not ctx.ended:
-            ctx.task.cancel()
+            if not ctx.leaving:  # its end is just being stored: let it
+                ctx.task.cancel()
             asyncio.get_running_loop().call_later(INSIST_S, self._insist, ctx)
 
     # --- recovery ---

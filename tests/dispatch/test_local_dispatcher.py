@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from jupyterlab_postdoc.dispatch.local import Execute, LocalDispatcher
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.log import EventLog
@@ -103,7 +104,9 @@ async def test_a_run_for_later_waits_for_its_time(log: EventLog) -> None:
         await settled(log, within=2)
 
 
-async def test_an_unknown_failure_is_told_without_its_traceback(log: EventLog, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unknown_failure_is_told_without_its_traceback(
+    log: EventLog, caplog: pytest.LogCaptureFixture
+) -> None:
     async def execute(ctx: RunContext) -> None:
         raise KeyError("secret detail")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.protocol import AgentStatus, AssistantMessage, Token, UserMessage
 from jupyterlab_postdoc.store.base import (
@@ -31,7 +32,9 @@ STORES: dict[str, Callable[[Path], Store]] = {"sqlite": lambda folder: SqliteSto
 
 
 @pytest.fixture(params=sorted(STORES))
-def store(request: pytest.FixtureRequest, data_dir: Path, jp_asyncio_loop: asyncio.AbstractEventLoop) -> Iterator[Store]:
+def store(
+    request: pytest.FixtureRequest, data_dir: Path, jp_asyncio_loop: asyncio.AbstractEventLoop
+) -> Iterator[Store]:
     store = STORES[request.param](data_dir)
     jp_asyncio_loop.run_until_complete(store.open())
     yield store
@@ -157,7 +160,9 @@ async def test_final_event_replaces_its_partial_frames(store: Store) -> None:
 
 async def test_tail_is_the_last_finals_and_all_open_frames(store: Store) -> None:
     await new_session(store)
-    await one(store, lambda tx: tx.append("s", token("old", "…"), *(status(str(i)) for i in range(9)), token("new", "…")))
+    await one(
+        store, lambda tx: tx.append("s", token("old", "…"), *(status(str(i)) for i in range(9)), token("new", "…"))
+    )
     assert [e.seq for e in await store.tail_events("s", 3)] == [1, 8, 9, 10, 11]
 
 
@@ -168,7 +173,9 @@ async def test_session_row(store: Store) -> None:
     with pytest.raises(PostdocError, match="taken already") as taken:
         await new_session(store)
     assert taken.value.code == "id_conflict"
-    changed = await one(store, lambda tx: tx.update_session("s", expect_version=1, title="U", meta={"a": [1]}, archived=True))
+    changed = await one(
+        store, lambda tx: tx.update_session("s", expect_version=1, title="U", meta={"a": [1]}, archived=True)
+    )
     assert (changed.version, changed.title, changed.meta, changed.archived) == (2, "U", {"a": [1]}, True)
     with pytest.raises(PostdocError) as conflict:
         await one(store, lambda tx: tx.update_session("s", expect_version=1, title="V"))
@@ -235,7 +242,8 @@ async def test_claim_order_and_one_run_per_session(store: Store) -> None:
     for id in "abc":
         await new_session(store, id)
     for id, session, priority in [("a1", "a", 0), ("a2", "a", 0), ("b1", "b", 0), ("c1", "c", 5)]:
-        await one(store, lambda tx, r=RunRow(id=id, session=session, priority=priority): tx.insert_run(r))
+        run = RunRow(id=id, session=session, priority=priority)
+        await one(store, lambda tx, run=run: tx.insert_run(run))
     later = RunRow(id="later", session="c", not_before=4e9)
     await one(store, lambda tx: tx.insert_run(later))
     claimed = [await one(store, lambda tx: tx.claim("w")) for _ in range(4)]
@@ -324,7 +332,12 @@ async def test_an_answered_run_goes_before_later_messages(store: Store) -> None:
     await one(store, lambda tx: tx.insert_run(RunRow(id="urgent", session="s", priority=9)))
     assert await one(store, lambda tx: tx.claim("w")) is None, "a waiting run keeps its session"
     answered = await one(store, lambda tx: tx.resolve_request("q", "answered", answer="yes", by="ada"))
-    assert (answered.status, answered.answer, answered.answered_by, answered.body) == ("answered", "yes", "ada", {"a": 1})
+    assert (answered.status, answered.answer, answered.answered_by, answered.body) == (
+        "answered",
+        "yes",
+        "ada",
+        {"a": 1},
+    )
     with pytest.raises(PostdocError) as twice:
         await one(store, lambda tx: tx.resolve_request("q", "answered", answer="no", by="bob"))
     assert twice.value.code == "busy"
@@ -375,7 +388,9 @@ async def test_commands_blobs_schedules_workers(store: Store) -> None:
     assert await store.list_workers() == []
 
 
-async def test_marker_moves_only_for_other_writers(store: Store, data_dir: Path, request: pytest.FixtureRequest) -> None:
+async def test_marker_moves_only_for_other_writers(
+    store: Store, data_dir: Path, request: pytest.FixtureRequest
+) -> None:
     await new_session(store)
     before = await store.marker()
     await one(store, lambda tx: tx.append("s", status("own")))

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.protocol import AgentStatus
 from jupyterlab_postdoc.store.base import Append, Draft, SessionRow
@@ -25,7 +26,11 @@ BODY = Draft(AgentStatus(message="x"))
 
 def run_child(code: str, *args: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *args], capture_output=True, text=True, timeout=timeout, check=False
+        [sys.executable, "-c", textwrap.dedent(code), *args],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
 
 
@@ -106,7 +111,7 @@ def test_statements_are_split_where_they_end() -> None:
     assert len(statements(script)) == 2
 
 
-async def test_two_processes_create_the_file_at_once(data_dir: Path) -> None:
+def test_two_processes_create_the_file_at_once(data_dir: Path) -> None:
     code = """
         import asyncio, sys
         from jupyterlab_postdoc.store.sqlite import SqliteStore
@@ -123,7 +128,9 @@ async def test_two_processes_create_the_file_at_once(data_dir: Path) -> None:
         assert child.returncode == 0
 
 
-@pytest.mark.parametrize("content", [b"this is no database, but some text" * 100, b"SQLite format 3\0" + b"\xff" * 4096])
+@pytest.mark.parametrize(
+    "content", [b"this is no database, but some text" * 100, b"SQLite format 3\0" + b"\xff" * 4096]
+)
 async def test_a_damaged_file_is_named_and_kept(data_dir: Path, content: bytes) -> None:
     data_dir.mkdir()
     (data_dir / "postdoc.db").write_bytes(content)
@@ -169,11 +176,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
     if made.returncode:
         pytest.skip("no right to mount a file system")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def remount(folder: Path, option: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True)
 
 
 async def test_a_full_disk_loses_nothing_and_heals(small_disk: Path) -> None:
@@ -183,11 +196,16 @@ async def test_a_full_disk_loses_nothing_and_heals(small_disk: Path) -> None:
         await store.commit([lambda tx: tx.insert_session(SessionRow(id="s", owner="ada"))])
         acked = 0
         big = Draft(AgentStatus(message="y" * 20_000))
-        with pytest.raises(PostdocError) as full:
+
+        async def write_until_it_fails() -> None:
+            nonlocal acked
             for _ in range(1000):
                 (outcome,) = await store.commit([Append("s", (big,))])
                 assert outcome.error is None
                 acked += 1
+
+        with pytest.raises(PostdocError) as full:
+            await write_until_it_fails()
         assert full.value.code == "storage_full"
         assert full.value.retryable
         assert "safe" in full.value.message
@@ -199,7 +217,7 @@ async def test_a_full_disk_loses_nothing_and_heals(small_disk: Path) -> None:
             await store.write_blob(b"z" * 3_000_000)
         assert blob.value.code == "storage_full"
         assert not [p for p in (small_disk / "postdoc" / "blobs").rglob("*") if p.is_file()]
-        subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+        remount(small_disk, "size=8m")
         await store.commit([Append("s", (BODY,))])
         assert [e.seq for e in await store.read_events("s")] == list(range(1, acked + 2))
     finally:
@@ -208,7 +226,7 @@ async def test_a_full_disk_loses_nothing_and_heals(small_disk: Path) -> None:
 
 async def test_a_read_only_directory_is_named(small_disk: Path) -> None:
     await fill(small_disk / "postdoc")
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    remount(small_disk, "ro")
     error = await open_error(SqliteStore(small_disk / "postdoc"))
     assert "cannot be written" in error.message
     assert "data_dir" in error.next

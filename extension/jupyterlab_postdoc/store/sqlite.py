@@ -89,6 +89,7 @@ class SqliteStore(SqliteReads):
         await writer.execute_fetchall("SELECT count(*) FROM sqlite_master")  # first touch: no database? damaged?
         self._journal = await set_journal(writer, "TRUNCATE" if alone else "WAL")
         await writer.execute_fetchall("PRAGMA synchronous=FULL")
+        await writer.execute_fetchall("PRAGMA fullfsync=1")  # macOS: through the drive's cache; no effect elsewhere
         await writer.execute_fetchall("PRAGMA journal_size_limit=67108864")
         await migrate(writer, self.path)
         self._reader = await connect(self.path, self._busy_s, readonly=True)

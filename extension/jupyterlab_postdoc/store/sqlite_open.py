@@ -170,9 +170,7 @@ async def connect(path: Path, busy_s: float, *, readonly: bool = False) -> aiosq
         _guard = threading.Thread(target=_stop_at_exit, daemon=True, name="postdoc-sqlite-exit")
         _guard.start()
     mode = "ro" if readonly else "rw"
-    conn = aiosqlite.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=busy_s
-    )
+    conn = aiosqlite.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=busy_s)
     await conn
     _open.add(conn)
     return conn
@@ -238,7 +236,9 @@ async def migrate(conn: aiosqlite.Connection, path: Path, folder: Path = MIGRATI
             reason="newer_schema",
         )
     if 0 < version < newest:
-        copy = path.with_name(f"{path.stem}-schema{version}-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09d}.backup.db")
+        copy = path.with_name(
+            f"{path.stem}-schema{version}-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 10**9:09d}.backup.db"
+        )
         await conn.execute_fetchall("VACUUM INTO ?", (str(copy),))
         copy.chmod(0o600)
     for number, file in steps:

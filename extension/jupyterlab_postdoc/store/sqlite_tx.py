@@ -107,7 +107,7 @@ class SqliteTx(SqliteReads):
         """Merged appends, at most one fence per session, none with ``replaces``: two statements for all of them."""
         wanted: dict[str, list[Any]] = {}
         for a in appends:
-            final = any(d.item is None for d in a.drafts)
+            final = a.drafts[0].item is None or any(d.item is None for d in a.drafts)
             entry = wanted.setdefault(a.session, [a.session, 0, a.fence.epoch if a.fence else None, 0])
             entry[1] += len(a.drafts)
             entry[3] |= final

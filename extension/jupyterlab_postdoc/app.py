@@ -46,14 +46,12 @@ class Services:
     async def start(self) -> None:
         """Open the log, put the sessions in order, take up the work."""
         await self.log.start()
-        await self.runs.start()
         await self.sessions.tidy()
         await self.dispatcher.start()
 
     async def stop(self, grace_s: float) -> None:
         """Let runs leave at their next step, give them back to the queue, close the log."""
         await self.dispatcher.stop(grace_s)
-        await self.runs.stop()
         await self.log.stop()
 
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from jupyterlab_postdoc import protocol
-from jupyterlab_postdoc.agent.execute import set_state, state_change
+from jupyterlab_postdoc.agent.execute import set_state
 from jupyterlab_postdoc.agent.personas import Personas
 from jupyterlab_postdoc.agent.research import SYNTHETIC, Lab, data_file
 from jupyterlab_postdoc.errors import PostdocError, not_found
 from jupyterlab_postdoc.forge.names import check_repo_name
 from jupyterlab_postdoc.protocol import Answered, ApprovalResolved, QueueChanged, Result, UserMessage, iso, new_id
-from jupyterlab_postdoc.runs import Runs, answer, requeue
-from jupyterlab_postdoc.store.base import RUN_OPEN, RunRow, SessionRow, Tx
+from jupyterlab_postdoc.runs import Runs, answer, cancel, requeue
+from jupyterlab_postdoc.store.base import RUN_OPEN, RunRow, RunStatus, SessionRow, Tx
 
 MAX_QUEUE = 100
+QUEUED: tuple[RunStatus, ...] = ("queued",)
 
 Receipt = dict[str, Any]
 Unit = Callable[[Tx, SessionRow], Awaitable[Receipt]]
@@ -43,15 +44,12 @@ class Commands:
     async def prepare(self, user: User, command: protocol.Command, row: SessionRow, id: str) -> Unit:
         """What the transaction has to do. What needs files, templates or other transactions happens here, before it."""
         match command:
-            case protocol.Chat(mode="interrupt"):
-                await self._cancel_all(row.id, "now")
-                return self._say(user, command, id)
             case protocol.Chat():
                 return self._say(user, command, id)
             case protocol.Research():
                 return self._research(user, command, id)
             case protocol.Stop():
-                return await self._stop(command)
+                return self._stop(command)
             case protocol.Respond():
                 return self._respond(user, command)
             case protocol.QueueCancel() | protocol.QueueUpdate():
@@ -69,6 +67,8 @@ class Commands:
     def _say(self, user: User, command: protocol.Chat, id: str) -> Unit:
         async def unit(tx: Tx, session: SessionRow) -> Receipt:
             _no_room(session)
+            if command.mode == "interrupt":
+                await self._stop_all(tx, session.id, "now")
             open_runs = await tx.list_runs(session.id, status=RUN_OPEN)
             running = [run for run in open_runs if run.status in ("running", "waiting")]
             if command.mode == "steer" and running:
@@ -137,40 +137,36 @@ class Commands:
             await set_state(tx, session.id, "queued", None, stored.id)
         return {"seq": events[0].seq, "queued": bool(open_runs), "extra": {"runId": stored.id}}
 
-    async def _stop(self, command: protocol.Stop) -> Unit:
-        """Stop takes effect at once, before its receipt is written: a stop that is repeated does no harm."""
-        ended = await self._cancel_all(command.chatId, command.how)
-
+    def _stop(self, command: protocol.Stop) -> Unit:
         async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            running = await tx.list_runs(session.id, status=("running",))
-            for run in ended:
-                kept = "Stopped before it began." if run.status == "cancelled" else "Stopped while it waited."
-                result = Result(
-                    success=False,
-                    cost=None,
-                    duration_ms=0,
-                    stop_reason="stopped",
-                    summary=kept,
-                    partial=True,
-                    runId=run.id,
-                )
-                await tx.append(session.id, result, run=run.id)
-            if running:
-                await set_state(tx, session.id, "stopping", "user", running[0].id)
-            elif ended:
-                await state_change(session.id, "stopped", "user", ended[0].id)(tx)
-            return {"seq": 0, "extra": {"stopping": len(running), "stopped": len(ended)}}
+            return {"seq": 0, "extra": await self._stop_all(tx, session.id, command.how)}
 
         return unit
 
-    async def _cancel_all(self, session: str, how: Any) -> list[RunRow]:
-        """Ask every open run of the session to end; returns those that ended at once, not being at work."""
-        ended = []
-        for run in await self.runs.log.store.list_runs(session, status=RUN_OPEN):
-            now = await self.runs.cancel(run.id, how)
-            if now is not None and now.status in ("cancelled", "stopped"):
-                ended.append(now)
-        return ended
+    async def _stop_all(self, tx: Tx, session: str, how: Literal["graceful", "now"]) -> dict[str, int]:
+        """Ask every open run to end. One that has begun says so itself; one that has not ends here."""
+        stopping: list[RunRow] = []
+        ended: list[RunRow] = []
+        for run in await tx.list_runs(session, status=RUN_OPEN):
+            asked = await cancel(tx, run.id, how)
+            if asked is not None:
+                (ended if asked.status == "cancelled" else stopping).append(asked)
+        for run in ended:
+            result = Result(
+                success=False,
+                cost=None,
+                duration_ms=0,
+                stop_reason="stopped",
+                summary="Stopped before it began.",
+                partial=True,
+                runId=run.id,
+            )
+            await tx.append(session, result, run=run.id)
+        if stopping:
+            await set_state(tx, session, "stopping", "user", stopping[0].id)
+        elif ended:
+            await set_state(tx, session, "stopped", "user", ended[0].id)
+        return {"stopping": len(stopping), "stopped": len(ended)}
 
     def _respond(self, user: User, command: protocol.Respond) -> Unit:
         async def unit(tx: Tx, session: SessionRow) -> Receipt:
@@ -196,7 +192,7 @@ class Commands:
 
     def _queue(self, command: protocol.QueueCancel | protocol.QueueUpdate) -> Unit:
         async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            queued = await tx.list_runs(session.id, status=("queued",))
+            queued = await tx.list_runs(session.id, status=QUEUED)
             found = [
                 run for run in queued if run.input.get("messageId") == command.messageId and run.started_at is None
             ]
@@ -208,13 +204,13 @@ class Commands:
                 )
             run = found[0]
             if isinstance(command, protocol.QueueCancel):
-                changed = await tx.update_run(run.id, expect=("queued",), status="cancelled")
+                changed = await tx.update_run(run.id, expect=QUEUED, status="cancelled")
             else:
                 key = "topic" if run.kind == "research" else "content"
-                changed = await tx.update_run(run.id, expect=("queued",), input={**run.input, key: command.content})
+                changed = await tx.update_run(run.id, expect=QUEUED, input={**run.input, key: command.content})
             if changed is None:
                 raise PostdocError("busy", "The message was taken in this very moment.", next="Stop the run instead.")
-            left = pending(await tx.list_runs(session.id, status=("queued",)))
+            left = pending(await tx.list_runs(session.id, status=QUEUED))
             cancelled = {"cancelled": [command.messageId]} if isinstance(command, protocol.QueueCancel) else {}
             events = await tx.append(session.id, QueueChanged(pending=left, **cancelled))
             if not await tx.list_runs(session.id, status=RUN_OPEN):

@@ -18,15 +18,18 @@ from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.agent.execute import set_state
 from jupyterlab_postdoc.agent.personas import Personas
 from jupyterlab_postdoc.agent.research import Lab
-from jupyterlab_postdoc.commands import Commands, Receipt, pending
+from jupyterlab_postdoc.commands import QUEUED, Commands, Receipt, pending
 from jupyterlab_postdoc.commands import User as User
 from jupyterlab_postdoc.errors import PostdocError, not_found
 from jupyterlab_postdoc.health import health
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.protocol import Event, iso, new_id
 from jupyterlab_postdoc.runs import Runs
-from jupyterlab_postdoc.store.base import RUN_OPEN, CommandRow, SessionRow, Tx
+from jupyterlab_postdoc.store.base import RUN_OPEN, CommandRow, RunStatus, SessionRow, Tx
 
+RUNNING: tuple[RunStatus, ...] = ("running",)
+Objects = list[dict[str, Any]]
+# Named here because the class has a method called `list`.
 ROOM = "room:"
 ROOM_NAME = re.compile(r"[\w.-][\w .-]{0,63}")
 
@@ -48,7 +51,7 @@ class Snapshot:
 
     messages: list[Event]
     state: str
-    queue: list[dict[str, Any]]
+    queue: Objects
     from_seq: int
     through_seq: int
     has_more: bool
@@ -116,7 +119,7 @@ class SessionManager:
         limit: int = 200,
         before: float | None = None,
         archived: bool = False,
-    ) -> list[dict[str, Any]]:
+    ) -> Objects:
         """The user's sessions, newest change first (rooms are listed by :meth:`rooms`)."""
         rows = await self.log.store.list_sessions(
             owner=user.name, kind=kind, archived=archived, before=before, limit=limit
@@ -129,7 +132,7 @@ class SessionManager:
         for run in await self.log.store.list_runs(id, status=RUN_OPEN):
             await self._runs.cancel(run.id, "now")
         for _ in range(40):
-            if not await self.log.store.list_runs(id, status=("running",)):
+            if not await self.log.store.list_runs(id, status=RUNNING):
                 break
             await asyncio.sleep(0.05)
         await self.log.write(lambda tx: tx.delete_session(id))
@@ -148,11 +151,11 @@ class SessionManager:
         messages = await self.log.tail(id, limit)
         finals = sum(not event.partial for event in messages)
         has_more = finals >= limit and await self.log.store.count_events(id) > finals
-        queue = pending(await self.log.store.list_runs(id, status=("queued",)))
+        queue = pending(await self.log.store.list_runs(id, status=QUEUED))
         first, last = (messages[0].seq, messages[-1].seq) if messages else (0, 0)
         return Snapshot(messages, row.state, queue, first, last, has_more)
 
-    async def rooms(self, _user: User) -> list[dict[str, Any]]:
+    async def rooms(self, _user: User) -> Objects:
         """All rooms; they belong to everybody on this server."""
         rows = await self.log.store.list_sessions(owner="", kind="room", limit=1000)
         return [
@@ -199,15 +202,15 @@ class SessionManager:
 
     # --- what there is to choose from ---
 
-    def describe_templates(self) -> list[dict[str, Any]]:
+    def describe_templates(self) -> Objects:
         """All usable research templates."""
         return [template.summary_dict() for template in self._lab.templates.list()]
 
-    def describe_personas(self) -> list[dict[str, Any]]:
+    def describe_personas(self) -> Objects:
         """All personas, without their prompts."""
         return [persona.describe() for persona in self._personas.list()]
 
-    def describe_models(self) -> list[dict[str, Any]]:
+    def describe_models(self) -> Objects:
         """What can drive a session on this server."""
         return [
             {

@@ -288,7 +288,10 @@ class Agent:
         message = self._commit_message(reply)
 
         async def commit() -> str | None:
-            return await project.commit(message, step=step)
+            sha = await project.commit(message, step=step)
+            for path, reason in project.left_out.items():
+                await self.status(f"Not committed: {path} ({reason})")
+            return sha
 
         async def look() -> str | None:
             return await project.find_commit(step)
@@ -336,6 +339,7 @@ async def ask_user(ctx: RunContext, key: str, question: str, options: list[str] 
         body={"question": question, "options": options},
     )
     answered = await ctx.ask(row, body)
+    ctx.cancel.check()
     if answered.status != "answered" or answered.answer is None:
         raise PostdocError("tool_failed", "Nobody answered the question in time.")
     return answered.answer

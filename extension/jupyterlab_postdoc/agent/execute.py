@@ -44,6 +44,7 @@ class Executor:
         if session is None:
             return
         await self._begin(ctx)
+        ctx.cancel.check()
         try:
             persona = self._personas.get(session.persona)
             if ctx.run.kind == "research":
@@ -51,7 +52,7 @@ class Executor:
             else:
                 await self._chat(ctx, session, persona)
         except Paused as paused:
-            await ctx.pause(then=state_change(ctx.session, "waiting", paused.reason, ctx.run.id))
+            await ctx.pause(paused, then=state_change(ctx.session, "waiting", paused.reason, ctx.run.id))
         except PostdocError as e:
             await self._fail(ctx, e)
 

@@ -24,4 +24,5 @@ async def git_commit(
     commit = await ctx.project.commit(message, step=ctx.call_id)
     if commit is None:
         return ToolOutcome(True, "Nothing has changed since the last commit.")
-    return ToolOutcome(True, f"Committed {commit[:10]}.", {"commit": commit})
+    left_out = "".join(f" Left out: {path} ({reason})." for path, reason in ctx.project.left_out.items())
+    return ToolOutcome(True, f"Committed {commit[:10]}.{left_out}", {"commit": commit})

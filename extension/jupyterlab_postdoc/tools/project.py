@@ -31,6 +31,8 @@ class Project:
     public_root: str
     notebook_timeout_s: float = 600.0
     steps: list[StepRecord] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Paths that the last commit left out, with the reason."""
 
     @property
     def root(self) -> Path:
@@ -64,6 +66,8 @@ class Project:
         commit = await self.git.commit_all(
             self.root, subject=subject[:200], body=body.strip(), trailers=self._trailers(step)
         )
+        if commit is not None:
+            self.left_out = {excluded.path: excluded.reason for excluded in commit.excluded}
         return self._noted(commit, step)
 
     async def find_commit(self, step: str) -> str | None:

@@ -32,7 +32,7 @@ async def shell(
 ) -> ToolOutcome:
     """Run a shell command in the project folder, in a sandbox without network and with a clean environment."""
     done = await ctx.project.workspace.execute(command, timeout=timeout_s, on_output=ctx.output)
-    data = {"returncode": done.returncode, "end": done.end, "duration_s": round(done.duration_s, 3)}
+    data: dict[str, Any] = {"returncode": done.returncode, "end": done.end, "duration_s": round(done.duration_s, 3)}
     if done.truncated:
         data["bytes_left_out"] = done.truncated
     text = done.stdout.rstrip()

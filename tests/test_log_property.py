@@ -4,16 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Iterable
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transcripts import Transcript, transcript
 
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.protocol import AgentStatus, AssistantMessage, Event, Token
 from jupyterlab_postdoc.store.base import Draft, SessionRow
 from jupyterlab_postdoc.store.sqlite import SqliteStore
+
+
+class Transcript:
+    """Reduces events as a client does. Two transcripts are equal when a reader would see the same."""
+
+    def __init__(self) -> None:
+        self.finals: list[tuple[int, bytes]] = []
+        self.open: dict[str, str] = {}
+        self.last = 0
+
+    def add(self, events: Iterable[Event]) -> None:
+        for event in events:
+            assert event.seq > self.last, f"{event.seq} after {self.last}"
+            self.last = event.seq
+            body = event.body()
+            item = str(body.get("itemId") or body.get("toolId") or "")
+            if event.partial:
+                self.open[item] = self.open.get(item, "") + body["delta"]
+            else:
+                self.open.pop(item, None)
+                self.finals.append((event.seq, event.payload))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Transcript) and (self.finals, self.open) == (other.finals, other.open)
+
+    def __repr__(self) -> str:
+        return f"Transcript({self.finals}, {self.open})"
+
+
+def transcript(events: Iterable[Event]) -> Transcript:
+    made = Transcript()
+    made.add(events)
+    return made
+
 
 ITEMS = st.integers(0, 2)
 ACTIONS = st.one_of(

@@ -296,7 +296,7 @@ class RunContext:
     def check_lease(self) -> None:
         """LeaseLost when the lease may be somebody else's by now, e.g. after this process was suspended.
 
-        Costs nothing: call it right before an effect on the outside that the database cannot refuse (a push, a request).
+        Costs nothing: call it right before an effect on the outside the database cannot refuse (a push, a request).
         """
         if self.lost or time.monotonic() > self.lease_deadline:
             raise LeaseLost(self.run.id)
@@ -318,7 +318,7 @@ def stored_error(error: Any) -> PostdocError:
 async def close_items(tx: Tx, run: RunRow, fence: Fence, provider: str | None, *, tools: bool) -> None:
     """Make what a run left half said final. Tool output stays until its tool's result comes, unless ``tools``."""
     named = provider if provider is not None else run.input.get("provider")
-    origin = {"runId": run.id, **({"provider": named} if isinstance(named, str) else {})}
+    provided = named if isinstance(named, str) else UNSET
     items: dict[str, tuple[str, list[str]]] = {}
     for event in await tx.open_frames(run.session, run=run.id):
         items.setdefault(event.item or "", (event.type, []))[1].append(event.body().get("delta", ""))
@@ -326,11 +326,11 @@ async def close_items(tx: Tx, run: RunRow, fence: Fence, provider: str | None, *
         text = "".join(deltas)
         body: Body
         if type == "token":
-            body = AssistantMessage(itemId=item, content=text, partial=True, **origin)
+            body = AssistantMessage(itemId=item, content=text, partial=True, runId=run.id, provider=provided)
         elif type == "thinking":
-            body = Thinking(itemId=item, content=text, **origin)
+            body = Thinking(itemId=item, content=text, runId=run.id, provider=provided)
         elif tools:
-            body = ToolResult(toolId=item, ok=False, content=text + "\n[cut off]", **origin)
+            body = ToolResult(toolId=item, ok=False, content=text + "\n[cut off]", runId=run.id, provider=provided)
         else:
             continue
         await tx.append(run.session, Draft(body, run.id, replaces=item), fence=fence)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
 import re
 import signal
+import struct
+import subprocess
+import sys
+import termios
 
 import psutil
 import pytest
@@ -220,3 +228,30 @@ def test_no_token_in_any_argument_list(shared):
     running.end()
     assert not [line for line in seen if shared.server.token in line]
     wait_for(lambda: not [p for p in psutil.process_iter() if p.pid == running.process.pid])
+
+
+def test_a_person_at_a_terminal_answers_with_a_number(shared):
+    main, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 60, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab_postdoc.cli", "research", "asks please"],
+        cwd=shared.root, env=shared.env | named(shared, TERM="xterm"), stdin=terminal, stdout=terminal, stderr=terminal,
+    )  # fmt: skip
+    os.close(terminal)
+    shown = b""
+    asked = False
+    with contextlib.suppress(OSError):  # the terminal closes with the command
+        while piece := os.read(main, 65536):
+            shown += piece
+            if b"then Enter" in shown and not asked:
+                asked = True
+                os.write(main, b"2\n")
+    os.close(main)
+    assert process.wait(20) == 0, shown.decode()
+    text = shown.decode()
+    assert "Your answer (a number or text), then Enter:" in text
+    assert "answered: green" in text
+    assert "\x1b[K" in text, "a terminal has a live line"
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text).replace("\r\x1b[K", "\n").replace("\r\n", "\n")
+    assert "\x1b" not in plain
+    assert max(len(line) for line in plain.split("\n")) <= 60

@@ -94,7 +94,7 @@ def test_plain_output_has_no_control_characters_and_no_partial_text():
     told.show({"type": "token", "itemId": "i", "delta": "Hel"})
     told.show({"type": "assistant_message", "itemId": "i", "content": "Hello \x1b]0;x\x07there"})
     told.show({"type": "something_new", "x": 1})
-    assert out.getvalue() == "- Running cell 4 of 9 (44%)\n\nHello there\n"
+    assert out.getvalue() == "- Running cell 4 of 9, 44%\n\nHello there\n"
 
 
 def test_a_log_is_told_how_far_it_is_but_not_each_cell():

@@ -95,7 +95,9 @@ def _verdict(screen: Screen, ending: Ending) -> None:
         if facts := figures(verdict):
             screen.line(f"Figures: {facts}", indent="  ")
         if verdict.get("data"):
-            screen.line(f"Data: {one_line(verdict['data'])}", indent="  ")
+            simulated = str(verdict["data"]).startswith("synthetic")
+            note = "; they show that the method works, nothing about the world" if simulated else ""
+            screen.line(f"Data: {one_line(verdict['data'])}{note}.", indent="  ")
     elif result.get("summary"):
         screen.line("Result", "bold")
         screen.line(clean(result["summary"]), indent="  ")

@@ -91,7 +91,7 @@ class Story:
             # A log wants to know how far it is, not each of sixty cells.
             kind, now = re.sub(r"\d+|\(.*?\)", "", message), float(progress) if known else 0.0  # type: ignore[arg-type]
             if kind != self._status[0] or now >= self._status[1] + 0.2:
-                self._screen.line(f"- {message}" + (f" ({now:.0%})" if known else ""))
+                self._screen.line(f"- {message}" + (f", {now:.0%}" if known else ""))
                 self._status = (kind, now)
 
     def _on_tool_use(self, frame: Frame) -> None:
@@ -128,7 +128,7 @@ class Story:
 
     def _on_artifact(self, frame: Frame) -> None:
         self._reported = self._reported or frame.get("artifact") == "report"
-        made = {"notebook": "Notebook written", "report": "Report written", "pr": "Pull request opened"}
+        made = {"report": "Report written", "pr": "Pull request opened"}
         if what := made.get(str(frame.get("artifact"))):
             self._screen.line(f"+ {what}", "green")
 

@@ -306,7 +306,10 @@ class Agent:
         return tool is not None and tool.risk != "read"
 
     def _commit_message(self, reply: Reply) -> str:
-        """What the agent said it does, or else what its first changing call is called."""
+        """The step of the plan that the turn is about, or what the agent says it does, or what its first change is."""
+        for call in reply.calls:
+            if call.name == "plan" and (active := _active_step(call.input)):
+                return active
         first = reply.text.strip().splitlines()[0] if reply.text.strip() else ""
         sentence = first.split(". ")[0].strip(" .#*`")
         if 0 < len(sentence) <= 100:
@@ -316,6 +319,12 @@ class Agent:
             if tool is not None and tool.risk != "read":
                 return tool.title(call.input)
         return "Change the project"
+
+
+def _active_step(plan: Mapping[str, Any]) -> str:
+    items = plan.get("items")
+    active = [item for item in items if item.get("state") == "active"] if isinstance(items, list) else []
+    return str(active[0].get("text", ""))[:200] if active else ""
 
 
 def commit_events(sha: str | None, message: str) -> list[Body | Draft]:

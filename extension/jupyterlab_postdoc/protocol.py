@@ -364,7 +364,14 @@ class Hello(Command, frozen=True, kw_only=True, tag="hello"):
 
 
 class Subscribe(Command, frozen=True, kw_only=True, tag="subscribe"):
-    """Follow one session from ``after``, or the session list."""
+    """Follow one session from ``after``, or the session list.
+
+    Without ``after`` the answer is ``history`` (the last 200 messages that fit one frame), then live; -1 is live only;
+    an ``after`` beyond the log is answered by ``reset``. With an ``id`` an ``ack`` says that following has begun.
+    ``sessions: true`` is answered by ``{"type":"sessions","sessions":[chat, …]}``, then by ``{"type":"session",
+    "chatId","session":chat}`` for each that is new or changed in more than ``lastSeq`` and ``updatedAt``, and by
+    ``{"type":"session","chatId","deleted":true}``; a chat is the object of ``GET api/chats/{id}``.
+    """
 
     chatId: Id | None = None
     after: int | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
 
@@ -160,17 +161,29 @@ KINDS = {
 }
 
 
-def safe(markup: str) -> str:
-    """The markup with everything else than the allow list gone or made plain."""
-    parser = Rewriter()
+Embed = Callable[[str, Any], str]
+
+
+def nothing(mimetype: str, data: Any) -> str:  # noqa: ARG001
+    """The embedder of a place where no outputs are expected."""
+    return ""
+
+
+def safe(markup: str, embed: Embed = nothing) -> str:
+    """The markup with everything else than the allow list gone or made plain.
+
+    ``embed`` draws an output that lies inside of the markup (MIME type, data), such as a chart in a stack.
+    """
+    parser = Rewriter(embed)
     parser.feed(markup)
     parser.close()
     return parser.result()
 
 
 class Rewriter(HTMLParser):
-    def __init__(self) -> None:
+    def __init__(self, embed: Embed) -> None:
         super().__init__(convert_charrefs=True)
+        self.embed = embed
         self.out: list[str] = []
         self.open: list[str] = []
         self.skip: str | None = None
@@ -186,7 +199,7 @@ class Rewriter(HTMLParser):
         elif tag == "marimo-tex":
             self.tex = []
         elif tag.startswith("marimo-"):
-            self.out.append(component(tag, dict(attrs)))
+            self.out.append(component(tag, dict(attrs), self.embed))
         elif tag in ELEMENTS:
             self.out.append(f"<{tag}{''.join(attributes(tag, attrs))}>")
             if tag not in VOID:
@@ -276,14 +289,16 @@ def values(attrs: dict[str, str | None]) -> dict[str, Any]:
     return found
 
 
-def component(tag: str, attrs: dict[str, str | None]) -> str:
+def component(tag: str, attrs: dict[str, str | None], embed: Embed) -> str:
     """A marimo web component as plain HTML; controls show their label and value."""
     data = values(attrs)
     if tag == "marimo-table":
         return table(data)
+    if tag == "marimo-mime-renderer":
+        return embed(str(data.get("mime")), data.get("data"))
     if tag == "marimo-callout-output":
         kind = KINDS.get(str(data.get("kind")), "neutral")
-        return f'<div class="callout {kind}">{safe(str(data.get("html", "")))}</div>'
+        return f'<div class="callout {kind}">{safe(str(data.get("html", "")), embed)}</div>'
     if tag == "marimo-stat":
         caption = f"<small>{text(data['caption'])}</small>" if data.get("caption") else ""
         label, value = text(data.get("label")), text(data.get("value"))

@@ -13,6 +13,8 @@ from typing import Any
 from jupyterlab_postdoc.notebooks.worker import charts, markup, outputs
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+MAIN = ("estimate", "ci_low", "ci_high", "p_value", "n_obs", "unit", "data")
+WORDS = ("claim", "supported", "summary", "limits")
 CODE_ONLY = '<section class="quiet"'
 PAGE = """<!doctype html>
 <html lang="en">
@@ -116,7 +118,7 @@ def one(name: str, kind: str, value: Any) -> str:
     if "vegalite" in kind:
         return chart(name, value)
     if kind in ("text/markdown", "text/html"):
-        shown = markup.safe(str(value))
+        shown = markup.safe(str(value), lambda mimetype, data: one(name, mimetype, data))
         return shown if "<img" in shown or outputs.plain(shown) else ""
     if kind.startswith("image/") and str(value).startswith("data:image/"):
         return f'<figure><img alt="Figure: {html.escape(label(name))}" src="{html.escape(str(value))}"></figure>'
@@ -152,13 +154,20 @@ def verdict(value: dict[str, Any]) -> str:
     limits = value.get("limits")
     points = "".join(f"<li>{html.escape(str(item))}</li>" for item in limits) if isinstance(limits, list) else ""
     limits = f"<p>Limits:</p><ul>{points}</ul>" if points else ""
+    plain = {k: v for k, v in value.items() if k not in WORDS and isinstance(v, (int, float, str)) and v != ""}
+    main, more = ({k: v for k, v in plain.items() if (k in MAIN) is wanted} for wanted in (True, False))
+    figures = figures_table(main)
+    if more:
+        figures += f"<details><summary>All figures</summary>{figures_table(more)}</details>"
+    return f'<div class="verdict"><h2>Verdict: {supported}</h2>{claim}{summary}{figures}{limits}</div>'
+
+
+def figures_table(figures: dict[str, Any]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{html.escape(label(key))}</th><td>{html.escape(number(item))}</td></tr>'
-        for key, item in value.items()
-        if key not in ("claim", "supported", "summary", "limits") and isinstance(item, (int, float, str)) and item != ""
+        for key, item in figures.items()
     )
-    figures = f"<table><tbody>{rows}</tbody></table>"
-    return f'<div class="verdict"><h2>Verdict: {supported}</h2>{claim}{summary}{figures}{limits}</div>'
+    return f"<table><tbody>{rows}</tbody></table>"
 
 
 def number(value: Any) -> str:

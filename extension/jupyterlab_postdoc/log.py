@@ -216,7 +216,14 @@ class EventLog:
                         events = [e for e in events if e.type in types]
                 else:
                     head = channel.head
-                    events = await self.store.read_events(session, after=cursor, limit=PAGE, types=types)
+                    try:
+                        events = await self.store.read_events(session, after=cursor, limit=PAGE, types=types)
+                    except PostdocError:
+                        if channel.end is None and not self._exchanged:
+                            raise
+                        if channel.end is None:
+                            await channel.signal.wait()
+                        continue  # the store was closed under us: the end says why
                     # A short page went to the end, and everything up to ``head`` was committed before it was read.
                     cursor = max(head if len(events) < PAGE else 0, events[-1].seq if events else cursor)
                 if events:
@@ -311,13 +318,13 @@ class EventLog:
 
     async def _reopen(self) -> None:
         """In the writer's task, so between two transactions; what waits to be written waits a little longer."""
-        self._exchanged = False
         logger.error("the database was removed or exchanged; opening what is there now")
         await self.store.close()
         try:
             await self.store.open()
         except PostdocError as error:
             logger.error("%s %s", error.message, error.next)
+        self._exchanged = False
         self._hub.end_all("reset")
 
 

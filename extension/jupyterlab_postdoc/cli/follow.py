@@ -206,13 +206,17 @@ class Follower:
         """
         self._prompt = Prompt(link, self.screen) if stoppable and self._interactive else None
         with Interrupts(link, self.say, stoppable=stoppable):
-            async for frame, text in _until_settled(link, self.ending, 0 if busy else seen):
-                self.show(frame, text)
-                if busy and int(frame["seq"]) <= seen:
-                    continue
-                if self._concerns(frame, command):
-                    self.ending.note(frame)
-                    await self._ask(link, frame, leave)
+            try:
+                async for frame, text in _until_settled(link, self.ending, 0 if busy else seen):
+                    self.show(frame, text)
+                    if (seen == 0 or int(frame["seq"]) > seen or not busy) and self._concerns(frame, command):
+                        self.ending.note(frame)
+                        await self._ask(link, frame, leave)
+            except BrokenPipeError:  # nobody reads what the run would say (`… | head`)
+                if stoppable:
+                    with contextlib.suppress(Problem, TimeoutError):
+                        await asyncio.wait_for(link.send("stop", how="now"), 5)
+                raise
         self.screen.close()
         return self.ending
 

@@ -52,7 +52,7 @@ def _show(screen: Screen, template: Frame) -> None:
     screen.line()
     screen.line("Parameters (--param NAME=VALUE)", "bold")
     for name, about in properties.items():
-        default = f" (default: {about['default']})" if "default" in about else ""
+        default = f" (default: {about['default']})" if about.get("default") not in {None, ""} else ""
         text = one_line(f"{name}: {about.get('description') or about.get('title')}{default}")
         screen.line(f"- {text}", indent="  ")
     if template.get("references"):

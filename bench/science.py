@@ -2,9 +2,9 @@
 
     python bench/science.py --seeds 200 [--template NAME] [--markdown docs/science.md]
 
-A template takes part when its notebook has a function `science(seed, null)` that returns `supported`, `estimate`, `ci_low`, `ci_high`
-and `truth`. Exit code 1 when a null twin is called supported in more than 5 % of the seeds or the intervals cover the known effect in
-less than 93 % or more than 97 %.
+A template takes part when its notebook has a function `science(seed, null)` that returns `supported`, `estimate`,
+`ci_low`, `ci_high` and `truth`. Exit code 1 when a null twin is called supported in more than 5 % of the seeds or the
+intervals cover the known effect in less than 93 % or more than 97 %.
 """
 
 from __future__ import annotations
@@ -111,9 +111,20 @@ def measure(path: Path, seeds: int, pool: ProcessPoolExecutor) -> Row:
     )
 
 
+HEAD = (
+    "Template",
+    "Seeds",
+    "Null called supported",
+    "Coverage, known effect",
+    "Coverage, null",
+    "Power",
+    "Known effect",
+    "Mean bias (± s.e.)",
+)
+
+
 def table(rows: list[Row]) -> str:
-    head = ("Template", "Seeds", "Null called supported", "Coverage, known effect", "Coverage, null", "Power", "Known effect", "Mean bias (± s.e.)")
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    lines = ["| " + " | ".join(HEAD) + " |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
     for r in rows:
         cells = (
             r.template,
@@ -134,10 +145,11 @@ def page(rows: list[Row]) -> str:
     error = 100 * math.sqrt(0.95 * 0.05 / seeds)
     return (
         "# Do the templates' statements hold?\n\n"
-        f"Each research template was run on {seeds} synthetic data sets with a known effect and on {seeds} null twins without one, with its\n"
-        "default parameters and seeds 0, 1, 2, … A sound template calls a null twin “supported” in at most 5 % of the cases, and its\n"
-        f"95 % intervals contain the known effect in about 95 % of them (with {seeds} seeds the share itself is uncertain by\n"
-        f"± {error:.1f} percentage points, one standard error). The bias is in the unit of the template's estimate.\n\n"
+        f"Each research template was run on {seeds} synthetic data sets with a known effect and on {seeds} null twins\n"
+        "without one, with its default parameters and seeds 0, 1, 2, … A sound template calls a null twin\n"
+        "“supported” in at most 5 % of the cases, and its 95 % intervals contain the known effect in about 95 %\n"
+        f"of them (with this many seeds the share itself is uncertain by ± {error:.1f} percentage points, one\n"
+        "standard error). The bias is in the unit of the template's estimate.\n\n"
         + table(rows)
         + "\nMade by `make science` (`python bench/science.py`).\n"
     )
@@ -153,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--seeds must be at least 1.")
     paths = list(templates(args.template))
     if not paths:
-        parser.error(f"no template with a science function found{f' by the name {args.template}' if args.template else ''}.")
+        parser.error(f"no template {args.template or ''} with a science function found below research_templates.")
     # Two workers share the cores already; threads of the linear algebra library would only get in their way.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -654,7 +654,10 @@ def read_table(source: str, folder: str = ".") -> "pd.DataFrame":
         elif path.suffix.lower() in (".xlsx", ".xls", ".xlsm"):
             table = pd.read_excel(path)
         else:
-            table = pd.read_csv(path, sep=None, engine="python")
+            with path.open(encoding="utf-8-sig", errors="replace") as lines:
+                header, second = lines.readline(), lines.readline()
+            separator = max(",;\t|", key=header.count)
+            table = pd.read_csv(path, sep=separator, decimal="," if separator == ";" and "," in second else ".")
     except Exception as error:  # noqa: BLE001 - readers raise many types; the user gets one sentence
         raise ValueError(f"The data file {source} cannot be read as {path.suffix or 'CSV'}: {str(error).splitlines()[0]}.") from error
     table.columns = [str(c).strip() for c in table.columns]
@@ -859,7 +862,8 @@ def signal_matrix(returns: "np.ndarray", signal: str, lookback: int, skip: int) 
         enough &= count >= 3
     else:
         score = window(values) * (-1 if signal == "reversal" else 1)
-    return np.where(enough, score, np.nan)
+    # Equal returns must tie exactly: cumulative sums leave differences of about 1e-16 that would break ties at random.
+    return np.where(enough, np.round(score, 12), np.nan)
 
 
 @app.function(hide_code=True)

@@ -283,6 +283,7 @@ def interval_coverage(plan, run, series, tag):
             mo.md(
                 f"{plan['horizon']} periods ahead the 80 % interval contained {_at['80 %']:.0f} % and the 95 % interval {_at['95 %']:.0f} % of the targets at {_origins} origins. "
                 f"Averaged over all steps the figures are {_frame[_frame['level'] == '80 %']['share'].mean():.0f} % and {_frame[_frame['level'] == '95 %']['share'].mean():.0f} %."
+                + ("" if abs(_at["80 %"] - 80) <= 7 else f" The errors change over time, so intervals from past errors are too {'narrow' if _at['80 %'] < 80 else 'wide'} here.")
             ),
         ]
     )
@@ -502,7 +503,10 @@ def read_table(source: str, folder: str = ".") -> "pd.DataFrame":
         elif path.suffix.lower() in (".xlsx", ".xls", ".xlsm"):
             table = pd.read_excel(path)
         else:
-            table = pd.read_csv(path, sep=None, engine="python")
+            with path.open(encoding="utf-8-sig", errors="replace") as lines:
+                header, second = lines.readline(), lines.readline()
+            separator = max(",;\t|", key=header.count)
+            table = pd.read_csv(path, sep=separator, decimal="," if separator == ";" and "," in second else ".")
     except Exception as error:  # noqa: BLE001 - readers raise many types; the user gets one sentence
         raise ValueError(f"The data file {source} cannot be read as {path.suffix or 'CSV'}: {str(error).splitlines()[0]}.") from error
     table.columns = [str(c).strip() for c in table.columns]
@@ -936,6 +940,9 @@ def analyse(data: dict, parameters: dict) -> dict:
         "Neighbouring forecast origins share most of their data, so the number of origins overstates the independent evidence; the interval allows for that.",
         "Conformal intervals are exact only for exchangeable errors; their measured coverage is the evidence that counts.",
     ]
+    if abs(cover[0.8][-1] - 0.8) > 0.07:
+        size = "narrow" if cover[0.8][-1] < 0.8 else "wide"
+        limits.append(f"The 80 % intervals held in {percent(cover[0.8][-1])} of the cases: past errors make them too {size} here, so they should not be relied on.")
     return {
         "claim": f"The Theta model forecasts the series {plan['horizon']} periods ahead with a smaller mean absolute error than the best naive rule.",
         "supported": supported,

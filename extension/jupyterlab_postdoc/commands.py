@@ -250,6 +250,12 @@ class Commands:
                 raise PostdocError("busy", "This session is at work already.", next="Wait for it, or stop it first.")
             ended = [run for run in runs if run.status in ("stopped", "error")]
             last = max(ended, key=lambda run: run.ended_at or 0.0, default=None)
+            if last is not None and last.output is not None:
+                raise PostdocError(
+                    "bad_message",
+                    "The last run came to its end by itself; there is nothing left to carry on.",
+                    next="Start a new run, with the input corrected where it failed.",
+                )
             again = await requeue(tx, last.id) if last is not None else None
             if again is None:
                 raise PostdocError("not_found", "There is no stopped run to carry on.", next="Send a new message.")

@@ -288,6 +288,7 @@ class Agent:
         message = self._commit_message(reply)
 
         async def commit() -> str | None:
+            self.ctx.check_lease()
             sha = await project.commit(message, step=step)
             for path, reason in project.left_out.items():
                 await self.status(f"Not committed: {path} ({reason})")

@@ -267,6 +267,7 @@ class ResearchRun:
         async def look() -> str | None:
             return await project.find_commit(key)
 
+        self.ctx.check_lease()
         sha = await self.ctx.step(key, commit, reconcile=look, record=lambda sha: commit_events(sha, message))
         project.note(key, message, sha)
 
@@ -277,6 +278,7 @@ class ResearchRun:
 
     async def _publish(self, project: Project) -> tuple[str, str]:
         async def push() -> list[str]:
+            self.ctx.check_lease()
             return list(await project.publish())
 
         url, commit = await self.ctx.step(

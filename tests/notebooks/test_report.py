@@ -13,9 +13,11 @@ from tests.notebooks.support import STUDY, execute, go, runtime
 
 from jupyterlab_postdoc.notebooks import report
 
-EVIL = """mo.Html('''<script>alert(1)</script><img src=x onerror=alert(1)><a href="javascript:alert(1)">x</a><iframe src="https://e.example">  # noqa: E501
-</iframe><svg onload=alert(1)><text>t</text></svg><form action="https://e.example"><input></form><p style="background:url(https://e.example/a);  # noqa: E501
-color:red" title="t" onclick="x()">kept</p><style>body{display:none}</style><base href="https://e.example"><img src="https://e.example/track.png">''')"""  # noqa: E501
+EVIL = """mo.Html('''<script>alert(1)</script><img src=x onerror=alert(1)><a href="javascript:alert(1)">x</a>
+<iframe src="https://e.example"></iframe><svg onload=alert(1)><text>t</text></svg>
+<form action="https://e.example"><input></form>
+<p style="background:url(https://e.example/a);color:red" title="t" onclick="x()">kept</p>
+<style>body{display:none}</style><base href="https://e.example"><img src="https://e.example/track.png">''')"""  # noqa: E501
 
 
 class Page(HTMLParser):

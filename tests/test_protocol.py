@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime
 from importlib.resources import files
 
 import pytest
@@ -77,6 +78,15 @@ def test_ids_are_random_and_safe():
 def test_every_error_code_has_a_status():
     assert all(400 <= status < 600 for status in HTTP_STATUS.values())
     assert math.isclose(len(HTTP_STATUS), 30)
+
+
+@given(st.integers(0, 4_000_000_000_000))
+def test_times_are_iso_8601_in_utc_with_milliseconds(ms):
+    text = protocol.iso(ms / 1000)
+    expected = datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)
+    assert text.endswith("Z")
+    assert datetime.fromisoformat(text) == expected
+    assert len(text) == 24
 
 
 # --- flat and envelope: no loss ---

@@ -17,7 +17,7 @@ EVIL = """mo.Html('''<script>alert(1)</script><img src=x onerror=alert(1)><a hre
 <iframe src="https://e.example"></iframe><svg onload=alert(1)><text>t</text></svg>
 <form action="https://e.example"><input></form>
 <p style="background:url(https://e.example/a);color:red" title="t" onclick="x()">kept</p>
-<style>body{display:none}</style><base href="https://e.example"><img src="https://e.example/track.png">''')"""  # noqa: E501
+<style>body{display:none}</style><base href="https://e.example"><img src="https://e.example/track.png">''')"""
 
 
 class Page(HTMLParser):

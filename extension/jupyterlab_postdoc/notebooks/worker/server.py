@@ -26,6 +26,7 @@ class Server:
     def __init__(self, receive: int, send: int) -> None:
         self.receive, self.send = receive, send
         self.run: Any = None
+        self.checked: tuple[str, list[dict[str, Any]]] = ("", [])
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -81,13 +82,19 @@ class Server:
     async def do_edit(self, request: dict[str, Any]) -> dict[str, Any]:
         path = Path(request["path"])
         notebook, changed, deleted = author.edit(path, request["changes"], request.get("known"))
-        issues = await asyncio.to_thread(check, path, notebook)
+        issues = await self.issues(path, notebook)
         return {**described(notebook), "changed": changed, "deleted": deleted, "issues": issues}
 
     async def do_check(self, request: dict[str, Any]) -> dict[str, Any]:
         path = Path(request["path"])
         notebook = author.load(path)
-        return {**described(notebook), "issues": await asyncio.to_thread(check, path, notebook)}
+        return {**described(notebook), "issues": await self.issues(path, notebook)}
+
+    async def issues(self, path: Path, notebook: Notebook) -> list[dict[str, Any]]:
+        """The check of this very text, made once."""
+        if self.checked[0] != notebook.text:
+            self.checked = (notebook.text, await asyncio.to_thread(check, path, notebook))
+        return self.checked[1]
 
     async def do_run(self, request: dict[str, Any]) -> dict[str, Any]:
         from jupyterlab_postdoc.notebooks.worker.execute import Run

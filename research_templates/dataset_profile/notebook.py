@@ -26,7 +26,7 @@ with app.setup(hide_code=True):
         r"(?P<suffix>%|°\s?[CFK]|[€$£¥]|[A-Za-zµ][A-Za-zµ/²³%·]{0,9}|)"
     )
     SPACES = dict.fromkeys(map(ord, "' \u00a0\u2009\u202f"))  # marks between thousands
-    DECIMAL_COMMA = re.compile(r"[+-]?(?:\d{1,3}(?:\.\d{3})+|\d*),(?:\d{1,2}|\d{4,})|[+-]?\d{1,3}(?:\.\d{3})+,\d+")
+    DECIMAL_COMMA = re.compile(r"(?<![\d.,])[+-]?(?:(?:\d{1,3}(?:\.\d{3})+|\d*),(?:\d{1,2}|\d{4,})|\d{1,3}(?:\.\d{3})+,\d+)(?![\d.,])")
 
 
 @app.cell(hide_code=True)
@@ -637,37 +637,31 @@ def texts_to_numbers(texts: list[str]) -> list[float]:
     Texts may carry thousands separators, a decimal comma, a unit or a currency sign: "1.234,50 €" is 1234.5. A comma before
     exactly three digits separates thousands unless another text shows that it is a decimal comma.
     """
-    out, rest = [math.nan] * len(texts), []
-    for i, text in enumerate(texts):
-        try:
-            value = float(text)
-        except ValueError:
-            rest.append(i)
-            continue
-        if math.isfinite(value) and "_" not in text:
-            out[i] = value
+    plain = pd.to_numeric(np.array(texts, dtype=object), errors="coerce").astype(float)
+    out = np.where(np.isfinite(plain), plain, math.nan)
+    joined = "\n".join(text for text, value in zip(texts, out, strict=True) if value != value)
+    decimal_comma = bool(DECIMAL_COMMA.search(joined)) and not re.search(r",\d+\.|,\d{3},", joined)
+    if decimal_comma:  # the common case, in one step: 3,5 and nothing else
+        simple = [text.replace(",", ".") if text.count(",") == 1 and "." not in text else "" for text in texts]
+        out = np.where(np.isnan(out), pd.to_numeric(np.array(simple, dtype=object), errors="coerce").astype(float), out)
+    rest = np.flatnonzero(np.isnan(out)).tolist()
     if not any(NUMBER.fullmatch(texts[i]) for i in rest[:: max(1, len(rest) // 200)]):
-        return out
+        rest = []
     matches = {i: match for i in rest if (match := NUMBER.fullmatch(texts[i].replace("−", "-")))}
     if len({(match["prefix"], match["suffix"]) for match in matches.values()}) > 4:
-        return out  # house numbers, codes: what follows the digits is not a unit
-    bodies = {i: match["number"].translate(SPACES) for i, match in matches.items()}
-    joined = " ".join(bodies.values())
-    decimal_comma = any(map(DECIMAL_COMMA.fullmatch, bodies.values())) and not re.search(r",\d+\.|,\d{3},", joined)
-    for i, body in bodies.items():
+        return out.tolist()  # house numbers, codes: what follows the digits is not a unit
+    for i, match in matches.items():
+        body = match["number"].translate(SPACES)
         if decimal_comma:
             body = body.replace(".", "").replace(",", ".")
         elif re.fullmatch(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d*)(?:\.\d*)?", body):
             body = body.replace(",", "")
-        try:
-            out[i] = float(body)
-        except ValueError:
-            continue
+        out[i] = pd.to_numeric(body, errors="coerce")
     if decimal_comma:  # 1.234 beside 3,5 is one thousand
         for i, text in enumerate(texts):
             if len(text) > 4 and text[-4] == "." and re.fullmatch(r"[+-]?\d{1,3}(?:\.\d{3})+", text):
                 out[i] = float(text.replace(".", ""))
-    return out
+    return out.tolist()
 
 
 @app.function(hide_code=True)
@@ -680,7 +674,8 @@ def as_numbers(column: pd.Series) -> pd.Series:
         return pd.Series(np.nan, index=column.index)
     keys, levels = pd.factorize(column.astype("object"))
     values = np.array([*texts_to_numbers([str(level).strip() for level in levels]), math.nan])
-    return pd.Series(values[keys], index=column.index)  # missing cells have key -1, the last value
+    # Missing cells have the key -1, which is the last value.
+    return pd.Series(values[keys], index=column.index)
 
 
 @app.function(hide_code=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,6 +81,8 @@ def validate(value: object, schema: Mapping[str, Any]) -> None:
     """Raise ValueError with jsonschema's complaint when `value` does not fit."""
     import jsonschema
 
+    if isinstance(value, float) and not math.isfinite(value):  # NaN passes every bound of a JSON Schema
+        raise ValueError(f"{value} is not a finite number")
     error = next(jsonschema.Draft202012Validator(dict(schema)).iter_errors(value), None)
     if error is not None:
         raise ValueError(error.message)

@@ -82,7 +82,7 @@ class Server:
     async def do_edit(self, request: dict[str, Any]) -> dict[str, Any]:
         path = Path(request["path"])
         notebook, changed, deleted = author.edit(path, request["changes"], request.get("known"))
-        issues = await self.issues(path, notebook)
+        issues = await asyncio.to_thread(check, path, notebook, full=False)
         return {**described(notebook), "changed": changed, "deleted": deleted, "issues": issues}
 
     async def do_check(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -105,9 +105,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("message", "code"), HOSTILE, ids=[f"{code}-{i}" for i, (_, code) in enumerate(HOSTILE)])
 def test_hostile_frames_get_a_code_and_a_sentence_quickly(message, code):
-    before = time.perf_counter()
+    before = time.process_time()
     error = refused(message)
-    assert time.perf_counter() - before < 0.5
+    assert time.process_time() - before < 0.2
     assert error.code == code
     assert error.message.endswith(".")
     assert len(protocol.encode(error.as_dict())) < 12_000

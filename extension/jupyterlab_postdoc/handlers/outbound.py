@@ -59,7 +59,7 @@ def cut(event: Event, size: int = protocol.MAX_FRAME) -> Event:
     longest = room // 2
     while len(payload) > room and longest > 64:
         payload = protocol.encode(_shorten(body, longest))
-        longest //= 2
+        longest //= 8
     if len(payload) > room:  # a huge number of small things: keep what names the event
         kept = {k: v for k, v in body.items() if isinstance(v, str | int | float | bool) and len(str(v)) <= 256}
         payload = protocol.encode(kept)

@@ -152,7 +152,8 @@ def _stopped(screen: Screen, ending: Ending, places: Places, chat: str, log: Pat
     kept.append("the whole conversation")
     screen.line(f"Kept: {', '.join(kept)}.", indent="  ")
     if chat and ending.unanswered is None:
-        screen.line(f"Carry on: {me()} resume {chat}", indent="  ")
+        if (ending.error or {}).get("code") != "notebook_failed":  # that would fail again in the same way
+            screen.line(f"Carry on: {me()} resume {chat}", indent="  ")
         screen.line(f"Look back: {me()} chats show {chat}", indent="  ")
     if log is not None:
         screen.line(f"The server's log: {log}", indent="  ")

@@ -22,6 +22,7 @@ class Story:
         self._told = ""
         self._status: tuple[str, float] = ("", 0.0)
         self._held = ""  # a text that may be the summary, which the end tells anyway
+        self._said = ""
         self._reported = False
         self._plan: list[str] | None = None
         self._titles: dict[str, str] = {}
@@ -70,6 +71,7 @@ class Story:
 
     def _on_assistant_message(self, frame: Frame) -> None:
         content = str(frame.get("content", ""))
+        self._said = content.strip()
         if self._item == frame.get("itemId") and content.startswith(self._told):
             self._screen.stream(content[len(self._told) :])
             self._close_text()
@@ -107,7 +109,8 @@ class Story:
         if frame.get("ok"):
             return
         title = self._titles.get(str(frame.get("toolId")), one_line(frame.get("toolName") or "A step"))
-        self._screen.line(f"! {title}: {one_line(frame.get('content'), 300)}", "yellow")
+        first = clean(frame.get("content", "")).strip().partition("\n")[0]
+        self._screen.line(f"! {title}: {one_line(first, 300)}", "yellow")
 
     def _on_plan(self, frame: Frame) -> None:
         items = [item for item in frame.get("items") or [] if isinstance(item, dict)]
@@ -150,7 +153,8 @@ class Story:
         self._screen.line(f"  {one_line(frame.get('decision'))} by {one_line(frame.get('by'))}", "dim")
 
     def _on_error(self, frame: Frame) -> None:
-        self._screen.line(f"! {clean(frame.get('error', ''))}", "red")
+        if str(frame.get("error", "")).strip() != self._said:  # the agent may have ended with the same sentence
+            self._screen.line(f"! {clean(frame.get('error', ''))}", "red")
         if frame.get("next"):
             self._screen.line(clean(frame["next"]), indent="  ")
         if frame.get("ref"):

@@ -30,7 +30,7 @@ with app.setup:
 def title(settings, signal, signal_reason, study):
     _text = words_for(signal)
     _label = {"synthetic": " (synthetic data)", "synthetic-null": " (synthetic data without an effect)"}.get(settings["data"], "")
-    _references = "\n".join(f"    - {_name}. [doi:{_doi}](https://doi.org/{_doi})" for _name, _doi in _text["references"])
+    _references = "\n".join(f"    - {_name}{'' if _name.endswith('?') else '.'} [doi:{_doi}](https://doi.org/{_doi})" for _name, _doi in _text["references"])
     mo.md(f"""
         # {plain(study["topic"])}{_label}
 
@@ -135,7 +135,7 @@ def coverage(panel, tag):
         alt.Chart(pd.DataFrame({"date": _alive.index, "assets": _alive.to_numpy()}).iloc[:: max(1, len(_alive) // 1500)])
         .mark_area(opacity=0.5, line=True)
         .encode(alt.X("date:T", title="Date"), alt.Y("assets:Q", title="Assets with a return (number)"))
-        .properties(title=f"{tag}assets with a return on each date", width=620, height=140)
+        .properties(title=f"{tag}Assets with a return on each date", width=620, height=140)
     )
     mo.vstack(
         [
@@ -202,7 +202,7 @@ def performance(base, dates, gross_test, net_test, panel, plan, tag):
             alt.Y("sum:Q", title="Cumulative return (% of one leg, summed)"),
             alt.Color("return:N", title="Return", scale=alt.Scale(domain=["gross", "net of costs"], range=["#1f5f8b", "#d1782f"])),
         )
-        .properties(title=f"{tag}cumulative long-short return", width=620, height=240)
+        .properties(title=f"{tag}Cumulative long-short return", width=620, height=240)
     )
     _zero = alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
     mo.vstack(
@@ -237,7 +237,7 @@ def quantile_spread(base, panel, plan, tag):
         _bars.mark_bar(color="#7fa8c4").encode(alt.Y("mean:Q", title="Mean return (% per year)"))
         + _bars.mark_rule().encode(y="ci_low:Q", y2="ci_high:Q")
         + alt.Chart(pd.DataFrame({"y": [_all]})).mark_rule(strokeDash=[4, 4], color="#b03a2e").encode(y="y:Q")
-    ).properties(title=f"{tag}mean next-period return by quantile, 95 % intervals; dashed: mean of all quantiles", width=460, height=240)
+    ).properties(title=f"{tag}Mean next-period return by quantile, 95 % intervals; dashed: mean of all quantiles", width=460, height=240)
     _steps = np.diff(_frame["mean"])
     mo.vstack(
         [
@@ -264,7 +264,7 @@ def ic_series(base, panel, tag):
         alt.Chart(_points).mark_point(size=8, opacity=0.35, color="#777").encode(alt.X("date:T", title="Date of the return"), alt.Y("ic:Q", title="Rank correlation"))
         + alt.Chart(_points.dropna()).mark_line(color="#1f5f8b").encode(x="date:T", y="mean:Q")
         + alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
-    ).properties(title=f"{tag}information coefficient per period (points) and its {_window}-period mean (line)", width=620, height=220)
+    ).properties(title=f"{tag}Information coefficient per period (points) and its {_window}-period mean (line)", width=620, height=220)
     if len(_frame) > 12:
         _t = mean_test(_frame["ic"].to_numpy())
         _words = (
@@ -289,12 +289,12 @@ def turnover(base, dates, panel, plan, tag):
         alt.Chart(_net).mark_line(color="#d1782f").encode(alt.X("cost:Q", title="Cost (basis points of value traded)"), alt.Y("net:Q", title="Mean net return (% per year)"))
         + alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
         + alt.Chart(pd.DataFrame({"x": [plan["cost_bps"]]})).mark_rule(color="#777").encode(x="x:Q")
-    ).properties(title=[f"{tag}net return", "by trading cost; grey: assumed"], width=250, height=200)
+    ).properties(title=[f"{tag}Net return", "by trading cost; grey: assumed"], width=250, height=200)
     _loss = (
         alt.Chart(_frame)
         .mark_area(color="#b03a2e", opacity=0.5)
         .encode(alt.X("date:T", title="Date"), alt.Y("drawdown:Q", title="Drawdown (%)"))
-        .properties(title=[f"{tag}loss from the highest", "value so far, net of costs"], width=280, height=200)
+        .properties(title=[f"{tag}Loss from the highest", "value so far, net of costs"], width=280, height=200)
     )
     _position = int(np.argmin(_down))
     mo.vstack(
@@ -326,7 +326,7 @@ def decay(base, panel, plan, tag):
         _base.mark_bar(color="#7fa8c4").encode(alt.Y("mean:Q", title="Mean rank correlation"))
         + _base.mark_rule().encode(y="ci_low:Q", y2="ci_high:Q")
         + alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
-    ).properties(title=f"{tag}decay of the signal: rank correlation with the return k periods later, 95 % intervals", width=520, height=220)
+    ).properties(title=f"{tag}Decay of the signal: rank correlation with the return k periods later, 95 % intervals", width=520, height=220)
     _clear = [int(_r["ahead"]) for _r in _rows if _r["ci_low"] > 0]
     mo.vstack(
         [
@@ -370,7 +370,7 @@ def robustness_map(panel, plan, tag):
         )
         + _chosen.mark_rect(fill=None, stroke="black", strokeWidth=2)
         + _base.mark_text().encode(text="text:N", color=alt.condition(f"abs(datum.mean) > {0.6 * _limit}", alt.value("white"), alt.value("black")))
-    ).properties(title=f"{tag}mean gross return (% per year) by lookback and holding; box: pre-stated setting", width=420, height=260)
+    ).properties(title=f"{tag}Mean gross return (% per year) by lookback and holding; box: pre-stated setting", width=420, height=260)
     mo.vstack(
         [
             mo.md("## Robustness\n\n### Lookback × holding"),
@@ -412,7 +412,7 @@ def robustness_checks(base, dates, panel, plan, tag):
         _base.mark_rule(strokeWidth=2, color="#1f5f8b").encode(alt.X("ci_low:Q", title="Mean gross return (% per year), 95 % interval"), x2="ci_high:Q")
         + _base.mark_point(filled=True, size=50, color="#1f5f8b").encode(x="mean:Q")
         + alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(strokeDash=[4, 4]).encode(x="x:Q")
-    ).properties(title=f"{tag}the same study with one thing changed", width=420, height=26 * len(_frame) + 20)
+    ).properties(title=f"{tag}The same study with one thing changed", width=420, height=26 * len(_frame) + 20)
     mo.vstack(
         [
             mo.md("### Subperiods and other choices"),
@@ -437,7 +437,7 @@ def placebo(base, panel, plan, tag):
         .mark_bar(color="#bbb")
         .encode(alt.X("mean:Q", bin=alt.Bin(maxbins=24), title="Mean gross return (% per year)"), alt.Y("count():Q", title="Shuffled portfolios (number)"))
         + alt.Chart(pd.DataFrame({"x": [_seen]})).mark_rule(color="#b03a2e", strokeWidth=2).encode(x="x:Q")
-    ).properties(title=f"{tag}placebo: portfolios from shuffled scores (grey) and the study's portfolio (red)", width=520, height=220)
+    ).properties(title=f"{tag}Placebo: portfolios from shuffled scores (grey) and the study's portfolio (red)", width=520, height=220)
     mo.vstack(
         [
             mo.md("### Placebo"),
@@ -453,6 +453,7 @@ def placebo(base, panel, plan, tag):
 
 @app.cell(hide_code=True)
 def figure(base, dates, gross_test, panel, plan, tag):
+    import matplotlib.dates as _dates
     import matplotlib.pyplot as _plt
 
     _fig, (_left, _right) = _plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=[2, 1], layout="constrained")
@@ -460,6 +461,9 @@ def figure(base, dates, gross_test, panel, plan, tag):
     _left.plot(dates, 100 * np.cumsum(base["net"]), label=f"net of {plan['cost_bps']:g} bps", color="#d1782f")
     _left.axhline(0, color="black", lw=0.8, ls="--")
     _left.set(title="Cumulative long-short return", xlabel="Date", ylabel="% of one leg, summed")
+    _ticks = _dates.AutoDateLocator(maxticks=7)
+    _left.xaxis.set_major_locator(_ticks)
+    _left.xaxis.set_major_formatter(_dates.ConciseDateFormatter(_ticks))
     _left.legend(frameon=False)
     _q = quantile_returns(panel["returns"].to_numpy(), base["bucket"], plan["quantiles"])
     _mean = 100 * panel["per_year"] * np.nanmean(_q, axis=0)
@@ -530,7 +534,7 @@ def p_text(p: float) -> str:
 @app.function(hide_code=True)
 def text_table(rows: list[dict]) -> str:
     """Rows of equal keys as a markdown table with inert cells."""
-    lines = ["| " + " | ".join(map(plain, rows[0])) + " |", "|" + "---|" * len(rows[0])]
+    lines = ["| " + " | ".join(map(plain, rows[0])) + " |", "|" + ":---|" * len(rows[0])]
     return "\n".join(lines + ["| " + " | ".join(plain(v) for v in row.values()) + " |" for row in rows])
 
 

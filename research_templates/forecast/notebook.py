@@ -134,7 +134,7 @@ def coverage(plan, series, tag):
         alt.Chart(_frame).mark_line(color="#1f5f8b", strokeWidth=1.2).encode(alt.X("date:T", title="Date"), alt.Y("value:Q", title=series["name"], scale=alt.Scale(zero=False)))
         + alt.Chart(_marks).mark_rule(strokeDash=[4, 4]).encode(x="date:T")
         + alt.Chart(_marks).mark_text(align="left", dx=4, y=8, fontSize=10).encode(x="date:T", text="text:N")
-    ).properties(title=f"{tag}the series; dashed: where forecasting and scoring begin", width=620, height=220)
+    ).properties(title=f"{tag}The series; dashed: where forecasting and scoring begin", width=620, height=220)
     mo.vstack(
         [
             mo.md("## Data"),
@@ -203,7 +203,7 @@ def accuracy_table(plan, run, series, table, tag):
             alt.Color("method:N", title="Method", scale=alt.Scale(domain=_names, range=["#b03a2e", "#1f5f8b", "#7fa8c4", "#999999"][: len(_names)])),
             alt.StrokeDash("method:N", title="Method", scale=alt.Scale(domain=_names)),
         )
-        .properties(title=f"{tag}mean absolute error by steps ahead, scored origins", width=560, height=240)
+        .properties(title=f"{tag}Mean absolute error by steps ahead, scored origins", width=560, height=240)
     )
     _shown = table.copy()
     for _c in _shown.columns[1:]:
@@ -244,8 +244,8 @@ def skill(difference, difference_test, plan, run, series, table, tag):
     mo.vstack(
         [
             mo.md(f"### Gain over the {run['baseline']} rule"),
-            (_zero + _points).properties(title=f"{tag}absolute error of the {run['baseline']} rule minus that of the model", width=620, height=180),
-            (_zero + _sum).properties(title=f"{tag}the same, accumulated: a straight climb means a steady gain", width=620, height=120),
+            (_zero + _points).properties(title=f"{tag}Absolute error of the {run['baseline']} rule minus that of the model", width=620, height=180),
+            (_zero + _sum).properties(title=f"{tag}The same, accumulated: a straight climb means a steady gain", width=620, height=120),
             mo.md(
                 f"The mean difference is **{difference_test['mean']:.3g} {plain(series['name'])}** (95 % interval {difference_test['ci_low']:.3g} to {difference_test['ci_high']:.3g}, "
                 f"{p_text(difference_test['p'])}, {difference_test['n']} origins), {100 * difference_test['mean'] / _mae if _mae > 0 else 0:.1f} % of the rule's error. "
@@ -273,7 +273,7 @@ def interval_coverage(plan, run, series, tag):
             alt.Color("level:N", title="Stated level", scale=alt.Scale(domain=["80 %", "95 %"], range=["#d1782f", "#1f5f8b"])),
         )
         + alt.Chart(pd.DataFrame({"y": [80, 95]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
-    ).properties(title=f"{tag}measured coverage of the prediction intervals; dashed: stated levels", width=560, height=200)
+    ).properties(title=f"{tag}Measured coverage of the prediction intervals; dashed: stated levels", width=560, height=200)
     _at = _frame[_frame["step"] == plan["horizon"]].set_index("level")["share"]
     _origins = len(plan["origins"]) - plan["score"]
     mo.vstack(
@@ -308,7 +308,7 @@ def forecast(plan, run, series, tag):
         + alt.Chart(future).mark_area(opacity=0.3, color="#b03a2e").encode(_x, alt.Y("low_80:Q", **_y), y2="high_80:Q")
         + alt.Chart(future).mark_line(color="#b03a2e").encode(_x, alt.Y("forecast:Q", **_y))
         + alt.Chart(_tail).mark_line(color="#1f5f8b").encode(_x, alt.Y("value:Q", **_y))
-    ).properties(title=f"{tag}the next {_h} periods: forecast (red) with 80 % and 95 % intervals", width=620, height=260)
+    ).properties(title=f"{tag}The next {_h} periods: forecast (red) with 80 % and 95 % intervals", width=620, height=260)
     _end = future.iloc[-1]
     mo.vstack(
         [
@@ -357,7 +357,7 @@ def robustness_checks(plan, run, series, tag):
         _base.mark_rule(strokeWidth=2, color="#1f5f8b").encode(alt.X("ci_low:Q", title="Error saved (% of the rule's error), 95 % interval"), x2="ci_high:Q")
         + _base.mark_point(filled=True, size=50, color="#1f5f8b").encode(x="mean:Q")
         + alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(strokeDash=[4, 4]).encode(x="x:Q")
-    ).properties(title=f"{tag}the same study with one thing changed", width=400, height=26 * len(_frame) + 20)
+    ).properties(title=f"{tag}The same study with one thing changed", width=400, height=26 * len(_frame) + 20)
     _rest = _frame.iloc[1:]
     mo.vstack(
         [
@@ -381,7 +381,7 @@ def placebo(difference_test, plan, series, tag):
         .mark_bar(color="#bbb")
         .encode(alt.X("t:Q", bin=alt.Bin(maxbins=20), title="Difference in standard errors (positive: model looks better)"), alt.Y("count():Q", title="Random walks (number)"))
         + alt.Chart(pd.DataFrame({"x": [difference_test["t"]]})).mark_rule(color="#b03a2e", strokeWidth=2).encode(x="x:Q")
-    ).properties(title=f"{tag}placebo: random walks from the same steps (grey) and this series (red)", width=520, height=200)
+    ).properties(title=f"{tag}Placebo: random walks from the same steps (grey) and this series (red)", width=520, height=200)
     mo.vstack(
         [
             mo.md("### Placebo"),
@@ -397,6 +397,7 @@ def placebo(difference_test, plan, series, tag):
 
 @app.cell(hide_code=True)
 def figure(difference_test, future, plan, run, series, tag):
+    import matplotlib.dates as _dates
     import matplotlib.pyplot as _plt
 
     _fig, (_left, _right) = _plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=[2, 1], layout="constrained")
@@ -406,6 +407,9 @@ def figure(difference_test, future, plan, run, series, tag):
     for _level, _alpha in ((95, 0.15), (80, 0.25)):
         _left.fill_between(future["date"], future[f"low_{_level}"], future[f"high_{_level}"], color="#b03a2e", alpha=_alpha, lw=0)
     _left.set(title=f"The next {plan['horizon']} periods", xlabel="Date", ylabel=series["name"])
+    _ticks = _dates.AutoDateLocator(maxticks=7)
+    _left.xaxis.set_major_locator(_ticks)
+    _left.xaxis.set_major_formatter(_dates.ConciseDateFormatter(_ticks))
     _left.legend(frameon=False, loc="best")
     _steps = np.arange(1, plan["horizon"] + 1)
     for _name, _color in (("theta", "#b03a2e"), (run["baseline"], "#1f5f8b")):
@@ -470,7 +474,7 @@ def p_text(p: float) -> str:
 @app.function(hide_code=True)
 def text_table(rows: list[dict]) -> str:
     """Rows of equal keys as a markdown table with inert cells."""
-    lines = ["| " + " | ".join(map(plain, rows[0])) + " |", "|" + "---|" * len(rows[0])]
+    lines = ["| " + " | ".join(map(plain, rows[0])) + " |", "|" + ":---|" * len(rows[0])]
     return "\n".join(lines + ["| " + " | ".join(plain(v) for v in row.values()) + " |" for row in rows])
 
 

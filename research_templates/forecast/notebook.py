@@ -622,6 +622,8 @@ def regular_series(series: "pd.Series", label: str, notes: list[str] | None = No
     series = series.loc[series.first_valid_index() : series.last_valid_index()]
     if len(series) < 10:
         raise ValueError(f"The data hold only {len(series)} dated values; a backtest needs at least about 60.")
+    if series.nunique() < 2:
+        raise ValueError(f"The column {series.name} always holds {series.dropna().iloc[0]:g}; there is nothing to forecast.")
     form = calendar(series.index)
     position = form["position"] - form["position"][0]
     if (np.diff(position) == 0).any():

@@ -217,6 +217,7 @@ def broken() -> dict[str, tuple[str, str]]:
         "header.csv": ("date,sales\n", "no rows"),
         "twice.csv": (pd.concat([good, good.iloc[[4]]]).to_csv(index=False), "2000-05-31 appears more than once"),
         "nan.csv": (good.assign(sales=np.nan).to_csv(index=False), "no numbers"),
+        "constant.csv": (good.assign(sales=5).to_csv(index=False), "always holds 5"),
         "half.csv": (half.to_csv(index=False), "59 of 119 monthly periods have no value"),
         "uneven.csv": (good.assign(date=uneven.strftime("%Y-%m-%d %H:%M")).to_csv(index=False), "irregular"),
     }

@@ -951,9 +951,9 @@ def correlation_p(r: np.ndarray, n: np.ndarray) -> np.ndarray:
 
 
 @app.function(hide_code=True)
-def rank_columns(columns: list[dict]) -> np.ndarray:
-    """Ranks of the ordered columns, standardised to mean 0 and range 1; NaN where missing. Shape (rows, columns)."""
-    frame = pd.DataFrame({i: column["values"] for i, column in enumerate(columns)})
+def rank_columns(columns: list[dict], repeated: np.ndarray) -> np.ndarray:
+    """Ranks of the ordered columns, standardised to mean 0 and range 1; NaN where missing or repeated. Shape (rows, columns)."""
+    frame = pd.DataFrame({i: np.where(repeated, np.nan, column["values"]) for i, column in enumerate(columns)})
     return ((frame.rank() - 1) / np.maximum(frame.notna().sum() - 1, 1) - 0.5).to_numpy()
 
 
@@ -966,7 +966,7 @@ def prepare(columns: list[dict], table: pd.DataFrame) -> dict:
     """
     repeated = table.duplicated().to_numpy()
     usable = [c for c in columns if np.isfinite(c["values"]).sum() >= 20 and np.nanmin(c["values"]) < np.nanmax(c["values"])]
-    ranks = rank_columns(usable) if usable else np.empty((len(table), 0))
+    ranks = rank_columns(usable, repeated) if usable else np.empty((len(table), 0))
     r, n = correlate(ranks[~repeated], ranks[~repeated])
     kept, groups = [], {}
     for i, column in enumerate(usable):

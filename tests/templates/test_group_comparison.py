@@ -36,7 +36,7 @@ def nb() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def fair() -> pd.DataFrame:
-    """Fair (1978), A theory of extramarital affairs, J. Political Economy 86, 45-61: 6366 women, Redbook survey 1974."""
+    """Fair (1978), A theory of extramarital affairs, J. Political Economy 86, 45-61: 6366 women asked in 1974."""
     data = sm.datasets.fair.load_pandas().data
     return pd.DataFrame({"affair": np.where(data["affairs"] > 0, "yes", "no"), "rating": data["rate_marriage"]})
 
@@ -71,7 +71,7 @@ def test_figures_agree_with_scipy_and_statsmodels(nb: ModuleType, fair: pd.DataF
 
 
 def test_published_effect_in_a_small_sample(nb: ModuleType) -> None:
-    """Spector and Mazzeo (1980), J. Economic Education 11, 37-44: the new teaching method (PSI) raised grades; 32 students."""
+    """Spector and Mazzeo (1980), J. Economic Education 11, 37-44: the method PSI raised grades; 32 students."""
     data = sm.datasets.spector.load_pandas().data
     found = nb.analyse(data, {**SETTINGS, "group": "PSI", "outcome": "GRADE"})
     table = pd.crosstab(data["PSI"], data["GRADE"]).to_numpy()
@@ -300,3 +300,12 @@ def test_executed_notebook_gives_the_verdict_for_a_file(nb: ModuleType, tmp_path
     for data in outputs:
         for kind in ("text/markdown", "text/html"):
             assert "<b>affair</b>" not in data.get(kind, "")
+
+
+def test_whole_notebook_runs_on_small_and_two_valued_groups(tmp_path: Path) -> None:
+    (tmp_path / "small.csv").write_text("group,outcome\n" + "a,0\n" * 4 + "b,1\nb,2\nb,3\n")
+    data = sm.datasets.spector.load_pandas().data
+    data.rename(columns={"PSI": "group", "GRADE": "outcome"}).to_csv(tmp_path / "spector.csv", index=False)
+    for name in ("small.csv", "spector.csv"):
+        done = run(tmp_path, str(FOLDER / "notebook.py"), "--data", name)
+        assert done.returncode == 0, done.stderr

@@ -489,3 +489,16 @@ def test_importing_templates_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["dataset_profile", "group_comparison"])
+def test_repaired_cells_run_in_place_of_the_originals(name: str, tmp_path: Path) -> None:
+    template = TemplateRegistry().get(name)
+    cells = [
+        CellSource(cell.name, template.repair(cell.name) or cell.code, cell.hide_code)
+        for cell in template.cells(topic="t", parameters=template.validate_parameters({}), study={})
+    ]
+    assert [cell.code for cell in cells] != [cell.code for cell in template.sources]
+    (tmp_path / "notebook.py").write_text(marimo_file(cells), encoding="utf-8")
+    done = subprocess.run([sys.executable, "notebook.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -416,6 +416,7 @@ def figure(difference_test, future, plan, run, series, tag):
         _right.plot(_steps, np.nanmean(np.abs(run["errors"][_name][plan["score"] :]), axis=0), label=_name, color=_color)
     _right.set(title="Mean absolute error", xlabel="Steps ahead", ylabel=series["name"])
     _right.set_ylim(bottom=0)
+    _right.xaxis.get_major_locator().set_params(integer=True)
     _right.legend(frameon=False)
     _title = f"{tag}{run['baseline']} rule minus model, {plan['horizon']} ahead: {difference_test['mean']:.3g} (95 % interval {difference_test['ci_low']:.3g} to {difference_test['ci_high']:.3g})"
     _fig.suptitle(_title[0].upper() + _title[1:], fontsize=11)

@@ -90,3 +90,25 @@ def test_an_own_server_that_dies_is_started_again(home):
     assert answer.code == 0, answer.err
     assert answer.frames[-2]["type"] == "result"
     assert home.own_servers() == []
+
+
+def test_templates_are_made_and_checked_without_a_server(home):
+    made = home.run("templates", "new", "my_study", "--json")
+    assert made.code == 0, made.err
+    assert {"template.yaml", "notebook.py", "script.yaml"} <= {path.rpartition("/")[2] for path in made.json}
+    assert home.run("templates", "check", "my_study").code == 0
+    assert home.run("templates", "new", "my_study").code == 2, "nothing is overwritten"
+    (home.root / "my_study" / "script.yaml").write_text("turns: []")
+    checked = home.run("templates", "check", "my_study")
+    assert checked.code == 1
+    assert "turns" in checked.out
+    assert not home.runtime.exists(), "no server was looked for"
+
+
+def test_help_imports_nothing_heavy(home):
+    import subprocess
+    import sys
+
+    code = "import sys; from jupyterlab_postdoc.cli.parser import build; build().format_help(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not set(loaded) & {"tornado", "asyncio", "msgspec", "jupyter_core", "jupyter_server", "marimo", "numpy"}

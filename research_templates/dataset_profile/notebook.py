@@ -111,7 +111,7 @@ def overview(columns, how, label, table):
     _kinds = Counter(_c["kind"] for _c in columns)
     _cells = table.shape[0] * table.shape[1]
     _lost = sum(_c["missing"] for _c in columns)
-    _read = {"text": f"delimited text ({how['encoding'].replace('utf-8-sig', 'UTF-8')}, separator {'tab' if how['separator'] == chr(9) else how['separator']})"}.get(how["kind"], how["kind"])
+    _read = {"text": f"delimited text ({how['encoding'].replace('utf-8-sig', 'UTF-8')}, separated by {({',': 'commas', ';': 'semicolons', '|': 'bars'}).get(how['separator'], 'tabs')})"}.get(how["kind"], how["kind"])
     mo.md(f"""
     ## The table
 

@@ -397,3 +397,41 @@ async def test_deleting_a_session_stops_it_and_leaves_nothing(services: Services
     other = await new_chat(services)
     await say(services, other, "echo alive")
     assert texts(await settled(services, other)) == ["alive"]
+
+
+async def test_a_run_waits_for_a_server_with_its_own_root(tmp_path: Path, jp_asyncio_loop: Any) -> None:
+    """The database is the user's, the files are the root directory's: another server must not take the run."""
+    roots = [tmp_path / "a", tmp_path / "b"]
+    for root in roots:
+        root.mkdir()
+
+    def server(root: Path) -> Services:
+        return PostdocApp(data_dir=str(tmp_path / "data"), chat_provider=EchoProvider).build(root)
+
+    first = server(roots[0])
+    await first.start()
+    chat = await new_chat(first)
+    await say(first, chat, "steps 20")
+    async with asyncio.timeout(5):
+        while not await bodies(first, chat, "tool_result"):
+            await asyncio.sleep(0.02)
+    await first.stop(1.0)
+
+    other = server(roots[1])
+    await other.start()
+    elsewhere = await new_chat(other)
+    await say(other, elsewhere, "echo here")
+    assert texts(await settled(other, elsewhere)) == ["here"]
+    found = await other.sessions.get(ANA, chat)
+    assert (found["state"], found["reason"]) == ("queued", "restart")
+    await other.stop(1.0)
+
+    again = server(roots[0])
+    await again.start()
+    try:
+        said = texts(await settled(again, chat, "finished"))
+        assert len([text for text in said if text.startswith("Step")]) >= 20
+        ids = [e["toolId"] for e in await bodies(again, chat, "tool_result")]
+        assert len(ids) == len(set(ids)) == 20
+    finally:
+        await again.stop(1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +13,7 @@ from jupyter_server.serverapp import ServerApp
 from traitlets import Bool, Float, Int, List, Type, Unicode, default
 
 from jupyterlab_postdoc import handlers
-from jupyterlab_postdoc.agent.execute import Executor
+from jupyterlab_postdoc.agent.execute import Executor, back_in_queue
 from jupyterlab_postdoc.agent.personas import Personas
 from jupyterlab_postdoc.agent.research import Lab
 from jupyterlab_postdoc.dispatch.local import LocalDispatcher
@@ -30,8 +29,6 @@ from jupyterlab_postdoc.templates import TemplateRegistry
 from jupyterlab_postdoc.tools.registry import all_tools
 from jupyterlab_postdoc.workspace.git import Git
 from jupyterlab_postdoc.workspace.processes import Limits
-
-PARENT_FD = "POSTDOC_PARENT_FD"
 
 
 @dataclass
@@ -132,10 +129,14 @@ class PostdocApp(ExtensionApp):
         )
         personas = Personas(Path(self.personas_file).expanduser() if self.personas_file else None)
         log = EventLog(SqliteStore(data_dir))
-        runs = Runs(log)
+        runs = Runs(log, on_requeued=back_in_queue)
         executor = Executor(lab, personas, self._make_chat_provider())
         dispatcher = LocalDispatcher(
-            runs, executor.execute, on_crash=executor.on_crash, concurrency=self.max_concurrent_runs
+            runs,
+            executor.execute,
+            on_crash=executor.on_crash,
+            concurrency=self.max_concurrent_runs,
+            queues=(lab.queue,),
         )
         sessions = SessionManager(log, runs, lab, personas, default_model=self.default_model or None)
         return Services(log, runs, sessions, dispatcher)
@@ -160,19 +161,6 @@ class PostdocApp(ExtensionApp):
             self._server.web_app.settings["postdoc_error"] = e
             return
         self._server.web_app.settings["postdoc"] = self.services
-        self._watch_parent()
-
-    def _watch_parent(self) -> None:
-        """End the server when the process that started it for itself is gone: its end of the pipe is then closed."""
-        if not (fd := os.environ.pop(PARENT_FD, "")).isdigit():
-            return
-        loop = asyncio.get_running_loop()
-
-        def gone() -> None:
-            loop.remove_reader(int(fd))
-            self._server.stop(from_signal=True)
-
-        loop.add_reader(int(fd), gone)
 
     async def stop_extension(self) -> None:
         """Say goodbye on the sockets, let runs leave at a step's end, close the log."""

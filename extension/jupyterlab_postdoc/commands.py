@@ -128,7 +128,9 @@ class Commands:
     ) -> Receipt:
         if len(open_runs) >= MAX_QUEUE:
             raise PostdocError("queue_full", f"{MAX_QUEUE} messages wait already.", next="Wait, or cancel some.")
-        stored = await self.runs.submit(tx, msgspec.structs.replace(run, input={**run.input, "messageId": body.id}))
+        stored = await self.runs.submit(
+            tx, msgspec.structs.replace(run, queue=self.lab.queue, input={**run.input, "messageId": body.id})
+        )
         events = await tx.append(session.id, body, run=stored.id)
         if open_runs:
             waiting = [open_run for open_run in open_runs if open_run.status == "queued"]

@@ -18,6 +18,7 @@ from .store.base import Draft, Fence, LeaseLost, RequestRow, RunRow, RunSignal, 
 
 R = TypeVar("R")
 How = Literal["yield", "graceful", "now"]
+OnRequeued = Callable[[Tx, RunRow], Awaitable[object]]
 _RANK: dict[How | None, int] = {None: 0, "yield": 1, "graceful": 2, "now": 3}
 
 
@@ -89,6 +90,7 @@ class RunContext:
         """True while ``finish``, ``pause`` or ``release`` is being stored: the run may be gone before we know."""
         self.lost = False
         self.task: asyncio.Task[None] | None = None
+        self.on_requeued: OnRequeued | None = None
         self.lease_deadline = time.monotonic() + lease_s
         self._streams: dict[str, TextStream] = {}
 
@@ -289,7 +291,9 @@ class RunContext:
 
         async def unit(tx: Tx) -> None:
             await close_items(tx, self.run, self.fence, self.provider, tools=False)
-            await tx.leave(self.session, self.fence, "queued")
+            row = await tx.leave(self.session, self.fence, "queued")
+            if self.on_requeued is not None:
+                await self.on_requeued(tx, row)
 
         await self._leave(unit)
 

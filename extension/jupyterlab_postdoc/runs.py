@@ -18,6 +18,7 @@ from .log import EventLog
 from .protocol import Answered, ApprovalResolved, Body
 from .run_context import CancelState as CancelState
 from .run_context import How as How
+from .run_context import OnRequeued as OnRequeued
 from .run_context import Paused as Paused
 from .run_context import RunContext as RunContext
 from .run_context import Stopped as Stopped
@@ -45,8 +46,17 @@ logger = logging.getLogger("jupyterlab_postdoc.runs")
 class Runs:
     """The run rows of a log, as this process works on them."""
 
-    def __init__(self, log: EventLog, *, lease_s: float = LEASE_S, graceful_s: float = GRACEFUL_S) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        *,
+        lease_s: float = LEASE_S,
+        graceful_s: float = GRACEFUL_S,
+        on_requeued: OnRequeued | None = None,
+    ) -> None:
+        """``on_requeued`` joins the transaction in which a run goes back to the queue without its execution's doing."""
         self.log = log
+        self.on_requeued = on_requeued
         self.lease_s = lease_s
         self.graceful_s = graceful_s
         self.row: WorkerRow | None = None
@@ -107,6 +117,7 @@ class Runs:
             return None
         ctx = RunContext(run, self.log)
         ctx.lease_deadline = began + self.lease_s
+        ctx.on_requeued = self.on_requeued
         self.held[run.id] = ctx
         self._ask(ctx, run.cancel)
         return ctx
@@ -205,13 +216,19 @@ class Runs:
         taken = []
         for run in running:
             if self._is_lost(run, dead):
-                row = await self.log.write(lambda tx, run=run: tx.interrupt(run.id, run.epoch))  # type: ignore[misc]
+                row = await self.log.write(lambda tx, run=run: self._interrupt(tx, run))  # type: ignore[misc]
                 taken += [row] if row is not None else []
         await self._forget(
             workers, dead | {w.id for w in workers.values() if w.heartbeat_at < time.time() - FORGET_WORKER_S}
         )
         await self._expire()
         return taken
+
+    async def _interrupt(self, tx: Tx, run: RunRow) -> RunRow | None:
+        row = await tx.interrupt(run.id, run.epoch)
+        if row is not None and self.on_requeued is not None:
+            await self.on_requeued(tx, row)
+        return row
 
     def _is_lost(self, run: RunRow, dead: set[str]) -> bool:
         if run.owner in dead:

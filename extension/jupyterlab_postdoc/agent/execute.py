@@ -20,7 +20,7 @@ from jupyterlab_postdoc.protocol import AgentStatus, Body, Error, Result, Sessio
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.template import TemplateProvider
 from jupyterlab_postdoc.runs import Paused, RunContext, Stopped
-from jupyterlab_postdoc.store.base import RUN_OPEN, SessionRow, Tx
+from jupyterlab_postdoc.store.base import RUN_OPEN, RunRow, SessionRow, Tx
 
 _log = logging.getLogger(__name__)
 Then = Callable[[Tx], Awaitable[object]]
@@ -125,7 +125,6 @@ class Executor:
 
         async def unit(tx: Tx) -> None:
             if run.interrupted:
-                await set_state(tx, ctx.session, "interrupted", "crash", run.id)
                 await ctx.append(tx, AgentStatus(message="Carrying on from the last finished step", phase="resume"))
             elif run.attempt == 1:
                 await set_state(tx, ctx.session, "starting", None, run.id)
@@ -149,6 +148,14 @@ class Executor:
         )
         then = state_change(ctx.session, "stopped", "user", ctx.run.id)
         await ctx.finish("stopped", result, then=then)
+
+
+async def back_in_queue(tx: Tx, run: RunRow) -> None:
+    """Say so in the session when a run lost its process: by a crash, or because the server stops."""
+    if run.interrupted:
+        await set_state(tx, run.session, "interrupted", "crash", run.id)
+    else:
+        await set_state(tx, run.session, "queued", "restart", run.id)
 
 
 def state_change(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,11 @@ class Lab:
     notebook_timeout_s: float = 600.0
     max_turns: int = 40
     max_minutes: float = 60.0
+
+    @property
+    def queue(self) -> str:
+        """The queue of this root directory: a run's files lie below it, so no server with another root may take it."""
+        return f"root:{hashlib.sha256(str(self.root_dir.resolve()).encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)

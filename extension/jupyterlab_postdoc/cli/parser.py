@@ -90,7 +90,6 @@ def _research(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repo-name", metavar="NAME", help="name of the repository; made from the topic when left out")
     parser.add_argument("--title", help="title of the chat")
     parser.add_argument("--persona", help="persona of the agent")
-    parser.add_argument("--budget-usd", type=_positive, metavar="USD", help="spend at most this")
     parser.add_argument("--budget-minutes", type=_positive, metavar="MIN", help="work at most this long")
     parser.add_argument("--budget-turns", type=_count, metavar="N", help="take at most this many agent turns")
 

@@ -43,7 +43,7 @@ def _fields(args: argparse.Namespace, server: Server, data: Path | None) -> Fram
                 f"The data file {data} lies outside the server's folder {root}.", "Copy it there, or start with --root."
             )
         parameters["data"] = data.relative_to(root).as_posix()
-    budget = {"usd": args.budget_usd, "minutes": args.budget_minutes, "turns": args.budget_turns}
+    budget = {"minutes": args.budget_minutes, "turns": args.budget_turns}
     budget = {name: value for name, value in budget.items() if value is not None}
     fields: Frame = {"topic": args.topic.strip(), "repo_name": args.repo_name, "template": args.template}
     return fields | {"params": parameters or None, "budget": budget or None}

@@ -112,7 +112,7 @@ class PostdocApp(ExtensionApp):
     def build(self, root_dir: Path) -> Services:
         """The objects of a server whose files lie below ``root_dir``, not yet started."""
         data_dir = Path(self.data_dir).expanduser()
-        git = Git()
+        git, memory = Git(), self.memory_limit_mb << 20
         lab = Lab(
             root_dir=root_dir,
             research_dir=self._checked_research_dir(),
@@ -120,9 +120,9 @@ class PostdocApp(ExtensionApp):
             tools=all_tools(),
             git=git,
             forge=LocalForge(data_dir, git),
-            make_notebook=BatchRuntime,
+            make_notebook=lambda workspace: BatchRuntime(workspace, memory_bytes=memory),
             allow_unsandboxed=self.allow_unsandboxed,
-            process_limits=Limits(memory_bytes=self.memory_limit_mb << 20),
+            process_limits=Limits(memory_bytes=memory),
             notebook_timeout_s=self.notebook_timeout_s,
             max_turns=self.max_turns,
             max_minutes=self.max_minutes,

@@ -164,7 +164,8 @@ class Commands:
                 runId=run.id,
             )
             await tx.append(session, result, run=run.id)
-        if stopping:
+        row = await tx.get_session(session)
+        if stopping and row is not None and row.state != "stopping":
             await set_state(tx, session, "stopping", "user", stopping[0].id)
         elif ended:
             await set_state(tx, session, "stopped", "user", ended[0].id)
@@ -187,7 +188,9 @@ class Commands:
                 scope = {"scope": command.scope} if command.scope else {}
                 body = ApprovalResolved(requestId=request.id, decision=command.decision, by=user.name, **scope)
             events = await tx.append(session.id, body, run=request.run)
-            await set_state(tx, session.id, "queued", None, request.run)
+            run = await tx.get_run(request.run) if request.run is not None else None
+            if run is not None and run.status == "queued":
+                await set_state(tx, session.id, "queued", None, run.id)
             return {"seq": events[0].seq}
 
         return unit

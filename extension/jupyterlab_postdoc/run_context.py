@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from .errors import PostdocError
 from .log import EventLog, TextStream
-from .protocol import AssistantMessage, Body, Event, FromRun, Thinking, ToolResult
+from .protocol import Answered, ApprovalResolved, AssistantMessage, Body, Event, FromRun, Thinking, ToolResult
 from .store.base import Draft, Fence, LeaseLost, RequestRow, RunRow, RunSignal, RunStatus, StepRow, Tx, as_draft
 
 R = TypeVar("R")
@@ -341,10 +341,16 @@ async def close_items(tx: Tx, run: RunRow, fence: Fence, provider: str | None, *
 
 
 async def cancel_requests(tx: Tx, run: RunRow) -> None:
-    """Nobody waits for these answers any more."""
+    """Nobody waits for these answers any more; who still shows the question learns it."""
     for request in await tx.list_requests(run.session):
         if request.run == run.id:
             await tx.resolve_request(request.id, "cancelled")
+            body: Body
+            if request.kind == "question":
+                body = Answered(requestId=request.id, answer="", by="", decision="cancelled")
+            else:
+                body = ApprovalResolved(requestId=request.id, decision="cancelled", by="")
+            await tx.append(run.session, body, run=run.id)
 
 
 __all__ = ["CancelState", "How", "LeaseLost", "Paused", "RunContext", "Stopped", "Yielded"]

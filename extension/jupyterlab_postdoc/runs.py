@@ -33,8 +33,8 @@ from .store.base import RunSignal as RunSignal
 from .store.host import host_key, is_dead, this_worker
 
 LEASE_S = 30.0
-GRACEFUL_S = 10.0
-"""A graceful stop that takes longer becomes a hard one."""
+GRACEFUL_S = 8.0
+"""A graceful stop that takes longer becomes a hard one, which has two seconds more: ten in all."""
 INSIST_S = 2.0
 """A cancelled task that still runs is cancelled again after this time."""
 FORGET_WORKER_S = 86_400.0
@@ -287,16 +287,15 @@ async def cancel(tx: Tx, run_id: str, how: Literal["graceful", "now"]) -> RunRow
 async def requeue(tx: Tx, run_id: str) -> RunRow | None:
     """Let a run carry on from its last finished step (command ``resume``).
 
-    It must have ended (stopped, error) or wait for no request.
-
-    None when it is in no such state.
+    It must have ended (stopped, error) or wait for no request. A step that failed for good is tried again: a person
+    asks for it after having removed the cause. None when it is in no such state.
     """
     run = await tx.get_run(run_id)
     if run is None:
         raise not_found("run", run_id)
     if run.status == "waiting" and any(r.run == run_id for r in await tx.list_requests(run.session)):
         return None
-    return await tx.update_run(
+    row = await tx.update_run(
         run_id,
         expect=("stopped", "error", "waiting"),
         status="queued",
@@ -306,6 +305,11 @@ async def requeue(tx: Tx, run_id: str) -> RunRow | None:
         error=None,
         ended_at=None,
     )
+    if row is not None:
+        for step in (await tx.steps(run_id)).values():
+            if step.status == "failed":
+                await tx.end_step(run_id, step.key, "started")
+    return row
 
 
 async def answer(

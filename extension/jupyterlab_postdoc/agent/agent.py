@@ -336,8 +336,14 @@ def commit_events(sha: str | None, message: str) -> list[Body | Draft]:
 
 
 async def ask_user(ctx: RunContext, key: str, question: str, options: list[str] | None) -> str:
-    """Ask once under ``key`` and return the answer. Raises Paused while it is open, tool_failed when none will come."""
-    request_id = f"q_{ctx.run.id[-12:]}_{key}"[:64]
+    """Ask once under ``key`` and return the answer. Raises Paused while it is open, tool_failed when none will come.
+
+    A question that a stop has cancelled is asked anew when the run carries on.
+    """
+    request_id, times = f"q_{ctx.run.id[-12:]}_{key}"[:60], 1
+    while (old := await ctx.log.store.get_request(request_id)) is not None and old.status == "cancelled":
+        times += 1
+        request_id = f"q_{ctx.run.id[-12:]}_{key}"[:60] + f".{times}"
     fields: dict[str, Any] = {"options": options} if options else {}
     body = Question(requestId=request_id, question=question, deadline=None, **fields)
     row = RequestRow(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -16,11 +17,15 @@ from jupyterlab_postdoc.agent.loop import converse
 from jupyterlab_postdoc.agent.personas import Persona, Personas
 from jupyterlab_postdoc.agent.research import Lab, ResearchRun
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.protocol import AgentStatus, Body, Error, Result, SessionState, new_id
+from jupyterlab_postdoc.forge import repository
+from jupyterlab_postdoc.protocol import AgentStatus, Body, Error, Result, SessionState
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.template import TemplateProvider
 from jupyterlab_postdoc.runs import Paused, RunContext, Stopped
 from jupyterlab_postdoc.store.base import RUN_OPEN, RunRow, SessionRow, Tx
+
+KEEP_S = 1.2
+"""How long a stopped run may take to commit what it has made: a hard stop has two seconds for everything."""
 
 _log = logging.getLogger(__name__)
 Then = Callable[[Tx], Awaitable[object]]
@@ -37,41 +42,44 @@ class Executor:
         self._personas = personas
         self._chat_provider = chat_provider
         self._template_provider = TemplateProvider(lab.templates)
+        self._researching: dict[str, ResearchRun] = {}
 
     async def execute(self, ctx: RunContext) -> None:
         """One execution: it ends the run, or leaves it waiting, or lets a signal of the dispatcher through."""
         session = await ctx.log.store.get_session(ctx.session)
         if session is None:
             return
-        await self._begin(ctx)
         ctx.cancel.check()
         try:
+            await self._begin(ctx)
             persona = self._personas.get(session.persona)
             if ctx.run.kind == "research":
                 await self._research(ctx, session, persona)
             else:
                 await self._chat(ctx, session, persona)
         except Paused as paused:
+            self._researching.pop(ctx.run.id, None)
             await ctx.pause(paused, then=state_change(ctx.session, "waiting", paused.reason, ctx.run.id))
         except PostdocError as e:
             await self._fail(ctx, e)
 
     async def on_crash(self, ctx: RunContext, exc: BaseException) -> None:
-        """End a run that was stopped, or whose execution failed in a way that nobody foresaw."""
+        """End a run that was stopped, or that failed in a way nobody foresaw: the dispatcher has put that in words."""
         if isinstance(exc, Stopped):
             await self._stopped(ctx)
-            return
-        ref = new_id()[:8]
-        _log.error("Run %s failed (ref %s)", ctx.run.id, ref, exc_info=exc)
-        hint = "Everything made so far is kept. Resume the run, or look into the server's log."
-        await self._fail(ctx, PostdocError("internal", "Something went wrong inside Postdoc.", next=hint, ref=ref))
+        elif isinstance(exc, PostdocError):
+            await self._fail(ctx, exc)
+        else:
+            raise TypeError(f"a failure without a sentence: {exc!r}")
 
     # --- kinds of runs ---
 
     async def _research(self, ctx: RunContext, session: SessionRow, persona: Persona) -> None:
         provider: Provider = self._template_provider
         research = ResearchRun(ctx, self._lab, provider, persona, session.model or persona.model)
+        self._researching[ctx.run.id] = research
         outcome = await research.execute()
+        del self._researching[ctx.run.id]
         last: list[Body] = []
         if not outcome.success:
             last.append(Error(code=outcome.code, error=outcome.summary, next=outcome.hint))
@@ -132,21 +140,38 @@ class Executor:
 
         await ctx.write(unit)
 
+    async def _keep(self, ctx: RunContext, ending: repository.Outcome) -> dict[str, Any] | None:
+        """Commit what a research run has made but not committed yet. What the session shall say of the project then.
+
+        None: there is no project, or it cannot be written now; the files stay as they are and the end is told anyway.
+        """
+        research = self._researching.pop(ctx.run.id, None)
+        if research is None:
+            return None
+        try:
+            async with asyncio.timeout(KEEP_S):
+                return await research.keep(ending)
+        except (PostdocError, OSError, TimeoutError) as e:
+            _log.warning("What run %s has made is not committed: %s", ctx.run.id, e or "it took too long")
+            return None
+
     async def _fail(self, ctx: RunContext, e: PostdocError) -> None:
+        project = await self._keep(ctx, repository.Outcome("failed", e.message))
         details: dict[str, Any] = {"ref": e.details["ref"]} if "ref" in e.details else {}
         error = Error(code=e.code, error=e.message, next=e.next, retryable=e.retryable, **details)
         result = Result(
             success=False, cost=None, duration_ms=_duration_ms(ctx), stop_reason=e.code, summary=e.message, partial=True
         )
-        then = state_change(ctx.session, "error", e.code, ctx.run.id)
+        then = state_change(ctx.session, "error", e.code, ctx.run.id, meta=project)
         await ctx.finish("error", error, result, error=e.as_dict(), then=then)
 
     async def _stopped(self, ctx: RunContext) -> None:
-        kept = "Stopped as asked. Everything that was finished is kept and committed."
+        project = await self._keep(ctx, repository.Outcome("stopped"))
+        kept = "Stopped as asked. Everything that was made is kept; resume carries on from the last finished step."
         result = Result(
             success=False, cost=None, duration_ms=_duration_ms(ctx), stop_reason="stopped", summary=kept, partial=True
         )
-        then = state_change(ctx.session, "stopped", "user", ctx.run.id)
+        then = state_change(ctx.session, "stopped", "user", ctx.run.id, meta=project)
         await ctx.finish("stopped", result, then=then)
 
 

@@ -25,10 +25,19 @@ class Limits:
         given = budget or {}
         return cls(min(given.get("turns") or turns, turns), min(given.get("minutes") or minutes, minutes))
 
+    def seconds_left(self) -> float:
+        """How long this execution may still work."""
+        return max(0.0, 60 * self.minutes - (time.monotonic() - self.began))
+
+    def sentence(self, reason: str) -> str:
+        """What :meth:`reached` answered, for a person."""
+        used = f"{self.turns} turns" if reason == "max_turns" else f"{self.minutes:g} minutes"
+        return f"The limit of {used} was reached before the study was finished."
+
     def reached(self, turns_done: int) -> str | None:
         """``max_turns`` or ``budget`` when the next turn may not begin."""
         if turns_done >= self.turns:
             return "max_turns"
-        if time.monotonic() - self.began >= 60 * self.minutes:
+        if self.seconds_left() <= 0:
             return "budget"
         return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from jupyterlab_postdoc.agent.agent import Agent, ask_user, commit_events
 from jupyterlab_postdoc.agent.limits import Limits
 from jupyterlab_postdoc.agent.loop import Ending, converse
 from jupyterlab_postdoc.agent.personas import Persona
-from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.errors import HTTP_STATUS, PostdocError
 from jupyterlab_postdoc.forge import names, repository
 from jupyterlab_postdoc.forge.base import Forge
 from jupyterlab_postdoc.notebooks.base import NotebookRuntime
 from jupyterlab_postdoc.protocol import AgentStatus, Artifact
-from jupyterlab_postdoc.providers.base import Provider
+from jupyterlab_postdoc.providers.base import Provider, ToolOutcome, Turn
 from jupyterlab_postdoc.runs import RunContext
 from jupyterlab_postdoc.store.base import Tx
 from jupyterlab_postdoc.templates import Template, TemplateRegistry
@@ -30,6 +30,7 @@ from jupyterlab_postdoc.workspace.processes import Limits as ProcessLimits
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
 SYNTHETIC = ("synthetic", "synthetic-null")
+BUDGETS = ("max_turns", "budget")
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class ResearchRun:
             await self.ctx.step("sandbox-notice", _nothing, record=lambda _: [AgentStatus(message=_notice(status))])
         prepared = await self.ctx.step("workspace", lambda: self._claim(given, parameters))
         root = self._research_root() / prepared["name"]
+        self._check_still_there(root)
         workspace = Workspace(root, sandbox=box, limits=self.lab.process_limits)
         parameters |= prepared["parameters"]
         project = Project(
@@ -145,6 +147,14 @@ class ResearchRun:
 
     def _research_root(self) -> Path:
         return self.lab.root_dir / self.lab.research_dir
+
+    def _check_still_there(self, root: Path) -> None:
+        if names.read_marker(root / ".git").get("run") != self.ctx.run.id:
+            raise PostdocError(
+                "not_found",
+                f"The project's folder {self.lab.research_dir}/{root.name} is gone: it was moved, renamed or deleted.",
+                next="Put it back where it was and resume, or start a new study.",
+            )
 
     async def _claim(self, given: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """A folder of our own with the user's data in it; finds its own folder again after a crash."""
@@ -209,15 +219,17 @@ class ResearchRun:
         row = await tx.get_session(self.ctx.session)
         assert row is not None
         assert self.project is not None
-        project = self.project
-        shown = {
+        shown = self._shown(self.project, None)
+        await tx.update_session(row.id, repo=shown["repo"], meta={**row.meta, "project": shown})
+
+    def _shown(self, project: Project, commit: str | None) -> dict[str, Any]:
+        return {
             "repo": project.study.repo_name,
             "path": project.public_root,
             "notebook": project.public(project.notebook.path),
             "report": project.public(REPORT),
-            "commit": None,
+            "commit": commit,
         }
-        await tx.update_session(row.id, repo=project.study.repo_name, meta={**row.meta, "project": shown})
 
     # --- the work ---
 
@@ -242,12 +254,16 @@ class ResearchRun:
             model=self.model,
             project=project,
         )
+        # A single long run of the notebook must not outlast the budget either; one second is left to say so.
+        project.notebook_timeout_s = min(project.notebook_timeout_s, agent.limits.seconds_left() + 1)
         ending = await converse(agent)
-        return await self._complete(project, ending)
+        if ending.stop_reason in BUDGETS:
+            ending = replace(ending, text=agent.limits.sentence(ending.stop_reason))
+        return await self._complete(project, ending, _failed_call(agent.turns))
 
-    async def _complete(self, project: Project, ending: Ending) -> Outcome:
+    async def _complete(self, project: Project, ending: Ending, failed: ToolOutcome | None) -> Outcome:
         """README, provenance, last commit, publication; then the outcome in words."""
-        success, code, hint = _judge(ending)
+        success, code, hint = _judge(ending, failed)
         state = repository.Outcome() if success else repository.Outcome("failed", ending.text or ending.stop_reason)
         await self.ctx.emit(AgentStatus(message="Writing the README and publishing", phase="publish"))
         message = "Describe the study" if success else "Describe what was done so far"
@@ -266,6 +282,25 @@ class ResearchRun:
                 artifacts[name] = project.public(path)
         summary = str((verdict or {}).get("summary") or ending.text or "The run ended without a result.")
         return Outcome(success, ending.stop_reason, summary, verdict, artifacts, code, hint)
+
+    async def keep(self, ending: repository.Outcome) -> dict[str, Any] | None:
+        """After a stop or a failure: commit what lies there, with a README that says how it ended.
+
+        Returns the project for the session's object, None when there is none yet.
+        """
+        project = self.project
+        if project is None:
+            return None
+        await project.notebook.close()
+        message = "Keep the unfinished work"
+
+        async def commit() -> str | None:
+            await project.describe(finished=await self._finished_at(), outcome=ending)
+            return await project.commit(message, step=key)
+
+        key = f"kept:{self.ctx.run.attempt}"
+        await self._step(key, commit, project, message)
+        return {"project": self._shown(project, await project.git.head(project.root))}
 
     async def _step(
         self, key: str, commit: Callable[[], Awaitable[str | None]], project: Project, message: str
@@ -321,16 +356,21 @@ def data_file(root_dir: Path, given: str) -> Path:
     return path
 
 
-def _judge(ending: Ending) -> tuple[bool, str, str]:
+def _judge(ending: Ending, failed: ToolOutcome | None) -> tuple[bool, str, str]:
+    """Success, else the error's code and what to do next."""
+    kept = "Everything made so far is kept and committed."
     if ending.finished:
         return True, "", ""
-    if ending.stop_reason in ("max_turns", "budget"):
-        return (
-            False,
-            "budget_exceeded",
-            "Everything made so far is kept and committed. Start again with a larger budget.",
-        )
-    return False, "notebook_failed", "Everything made so far is kept and committed. Correct the input and start again."
+    if ending.stop_reason in BUDGETS:
+        return False, "budget_exceeded", f"{kept} Start again with a larger budget."
+    code = str(failed.data.get("code", "")) if failed is not None else ""
+    return False, code if code in HTTP_STATUS else "notebook_failed", f"{kept} Correct the input and start again."
+
+
+def _failed_call(turns: Sequence[Turn]) -> ToolOutcome | None:
+    """The last call that did not work, which is what a failed study failed of."""
+    outcomes = [turn.results[call.id] for turn in turns for call in turn.calls if call.id in turn.results]
+    return next((outcome for outcome in reversed(outcomes) if not outcome.ok), None)
 
 
 async def _nothing() -> None:

@@ -56,8 +56,15 @@ class TemplateProvider:
 
     async def stream(self, request: TurnRequest) -> AsyncIterator[ModelEvent]:
         """The text in small pieces, then the calls. Raises not_found when the template is gone."""
-        script = Script(self._templates.get(str(request.task["template"])), request)
-        reply = script.next_reply()
+        template = self._templates.get(str(request.task["template"]))
+        try:
+            reply = Script(template, request).next_reply()
+        except (KeyError, TypeError, ValueError, AttributeError, OSError) as e:
+            raise PostdocError(
+                "tool_failed",
+                f"The script of template {template.name} is not of the right form: {type(e).__name__}: {e}.",
+                next=f"Run `jupyter postdoc templates check {template.name}`.",
+            ) from e
         words = PIECE.findall(reply.say)
         for start in range(0, len(words), WORDS_PER_DELTA):
             yield TextDelta("".join(words[start : start + WORDS_PER_DELTA]))

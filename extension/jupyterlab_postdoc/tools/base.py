@@ -79,10 +79,15 @@ class Tool:
         return {name: getattr(parsed, name) for name in self.arguments.__struct_fields__}
 
     async def call(self, ctx: ToolContext, given: Mapping[str, Any]) -> ToolOutcome:
-        """Run the tool; what it cannot do becomes an outcome that the model reads, never an exception."""
+        """Run the tool; what it cannot do becomes an outcome that the model reads, not an exception.
+
+        A full disk is nothing that a model can mend: it ends the run, which can be resumed when there is space again.
+        """
         try:
             return clip(await self.function(ctx, **self.parse(given)))
         except PostdocError as e:
+            if e.code == "storage_full":
+                raise
             return ToolOutcome(False, f"{e.message} {e.next}".strip(), {"code": e.code, **e.details})
 
 

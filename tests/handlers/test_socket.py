@@ -130,6 +130,50 @@ async def test_filters(connect, new_chat, services):
     assert await take(both, 1) == [5]
 
 
+@pytest.mark.parametrize("after", [None, 0, -1])
+async def test_a_room_can_be_followed_before_the_first_message(connect, http, after):
+    early = await connect()
+    frame = {"type": "subscribe", "chatId": "room:quiet", "id": "s"} | ({} if after is None else {"after": after})
+    answer = await early.ask(frame)
+    assert (answer["type"], answer["id"]) == ("history" if after is None else "ack", "s")
+    if after is None:
+        assert (answer["messages"], answer["throughSeq"], answer["hasMore"]) == ([], 0, False)
+    await http("POST", "api/messages", body={"agent": "a", "content": "elsewhere", "room": "other"})
+    for number in (1, 2):
+        said = {"agent": "codex", "kind": "note", "content": f"{number}", "room": "quiet"}
+        assert (await http("POST", "api/messages", body=said)).status == 201
+        heard = await early.receive()
+        assert (heard["type"], heard["seq"], heard["content"]) == ("user_message", number, f"{number}")
+
+
+async def test_following_a_quiet_room_makes_no_room(connect, http):
+    client = await connect()
+    assert (await client.ask({"type": "subscribe", "chatId": "room:quiet"}))["type"] == "history"
+    assert (await http("GET", "api/rooms")).json == []
+    assert (await client.ask({"type": "subscribe", "chatId": "room:quiet", "after": 5}))["type"] == "reset"
+    assert (await client.ask({"type": "unsubscribe", "chatId": "room:quiet", "id": "u"}))["type"] == "ack"
+    await http("POST", "api/messages", body={"agent": "a", "content": "1", "room": "quiet"})
+    assert (await client.ask({"type": "ping"}))["type"] == "pong"
+
+
+@pytest.mark.parametrize("name", ["room:", "room:a/b", "room:<b>", "room: x"])
+async def test_a_name_that_cannot_be_a_room_is_refused(connect, name):
+    client = await connect()
+    for frame in (
+        {"type": "subscribe"},
+        {"type": "subscribe", "after": 0},
+        {"type": "post", "agent": "a", "content": "x"},
+    ):
+        error = await client.ask(frame | {"chatId": name, "id": "s"})
+        assert (error["type"], error["code"], error["id"]) == ("error", "bad_message", "s")
+
+
+async def test_an_unknown_chat_is_not_found_however_it_is_asked_for(connect):
+    client = await connect()
+    for frame in ({}, {"after": 0}, {"after": -1}):
+        assert (await client.ask({"type": "subscribe", "chatId": "c_no"} | frame))["code"] == "not_found"
+
+
 async def test_unsubscribe_ends_the_stream(connect, new_chat, fill):
     id = await new_chat()
     client = await connect()

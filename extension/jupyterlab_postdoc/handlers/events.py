@@ -14,10 +14,9 @@ from tornado.iostream import StreamClosedError
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.errors import PostdocError, not_found
 from jupyterlab_postdoc.log import LogReset
-from jupyterlab_postdoc.protocol import Event
+from jupyterlab_postdoc.protocol import Event, Reset
 
 from .base import PostdocHandler, authorized_to_execute
-from .frames import control
 
 MAX_WAIT_S = 60.0
 TICK_S = 15.0
@@ -84,7 +83,7 @@ class EventsHandler(PostdocHandler):
                     self.write(b"".join(map(sse, batch)) if batch else b": tick\n\n")
                     await self.flush()  # waits for the client: a slow one is served from the log, later
         except LogReset:
-            self.write(b"data: " + protocol.encode(control("reset", chat=id)) + b"\n\n")
+            self.write(b"data: " + protocol.encode(Reset(chatId=id)) + b"\n\n")
 
     def _last_event_id(self) -> int:
         given = self.request.headers.get("Last-Event-ID")

@@ -8,14 +8,13 @@ so that the answer finds its request.
 from __future__ import annotations
 
 import re
-import time
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.protocol import Command
+from jupyterlab_postdoc.protocol import Ack, Command, RequestError
 
 Frame = dict[str, Any]
 S = TypeVar("S")
@@ -24,6 +23,7 @@ HEAD = ("v", "type", "chatId", "seq", "ts")
 ALIASES = {"subscribe.session": "subscribe", "unsubscribe.session": "unsubscribe"}
 """Names that system E used for the same frames."""
 
+ERROR_FIELDS = frozenset(RequestError.__struct_fields__)
 MAX_ECHO = 200
 MAX_ECHO_KEYS = 50
 
@@ -230,14 +230,6 @@ def to_flat(envelope: Frame) -> Frame:
     return flat | body
 
 
-def control(type: str, *, chat: str | None = None, **body: Any) -> Frame:
-    """A flat control frame: no place in any log, so no ``seq`` (an ack's ``seq`` is part of its body)."""
-    frame: Frame = {"v": protocol.VERSION, "type": type}
-    if chat is not None:
-        frame["chatId"] = chat
-    return frame | {"ts": protocol.iso(time.time())} | body
-
-
 class Receipt(Protocol):
     """What ``SessionManager.submit`` answers."""
 
@@ -262,9 +254,23 @@ def ack_body(ack: Receipt, chat: str) -> Frame:
     return extra | body
 
 
-def error_frame(error: PostdocError, **known: Any) -> Frame:
-    """A request error: carries the request's ``id`` and ``chatId`` as far as they are known, and no seq."""
+def ack(receipt: Receipt, chat: str) -> Ack:
+    """The frame that acknowledges a command."""
+    return msgspec.convert(ack_body(receipt, chat), Ack)
+
+
+def error_frame(error: PostdocError, **known: Any) -> RequestError:
+    """A request error: carries the request's ``id`` and ``chatId`` as far as they are known, and no seq.
+
+    Details that the protocol does not name (a provider's own, say) go into ``details``.
+    """
     body = {k: v for k, v in known.items() if v is not None} | error.as_dict()
     if not body["next"]:
         del body["next"]
-    return control("error", chat=body.pop("chatId", None), **body)
+    if rest := {k: body.pop(k) for k in body.keys() - ERROR_FIELDS}:
+        body["details"] = rest
+    try:
+        return msgspec.convert(body, RequestError)
+    except msgspec.ValidationError:  # a detail by a known name, but of another kind
+        plain = {k: v for k, v in body.items() if k not in error.details}
+        return msgspec.convert(plain | {"details": error.details}, RequestError)

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from jupyterlab_postdoc import protocol
-from jupyterlab_postdoc.protocol import Event
+from jupyterlab_postdoc.protocol import Control, Event, History
 
-from .frames import Frame, control, to_envelope
+from .frames import to_envelope
 
 ROOM_FOR_HEAD = 2048
 
@@ -76,12 +77,14 @@ def _shorten(value: Any, longest: int) -> Any:
     return value
 
 
-def control_bytes(frame: Frame, envelope: bool) -> bytes:
+def control_bytes(frame: Control, envelope: bool) -> bytes:
     """The wire bytes of a control frame."""
-    return protocol.encode(to_envelope(frame) if envelope else frame)
+    return protocol.encode(to_envelope(msgspec.to_builtins(frame)) if envelope else frame)
 
 
-def history_bytes(chat: str, snapshot: Snapshot, envelope: bool, keep: EventFilter, **extra: Any) -> bytes:
+def history_bytes(
+    chat: str, snapshot: Snapshot, envelope: bool, keep: EventFilter, id: str | UnsetType = UNSET
+) -> bytes:
     """The ``history`` frame. Holds the newest messages that fit; ``hasMore`` says that older ones must be fetched."""
     messages: list[bytes] = []
     size, first, more = ROOM_FOR_HEAD, snapshot.from_seq, snapshot.has_more
@@ -95,21 +98,20 @@ def history_bytes(chat: str, snapshot: Snapshot, envelope: bool, keep: EventFilt
             break
         messages.append(data)
         first = event.seq
-    head = control(
-        "history",
-        chat=chat,
-        **extra,
-        messages=msgspec.Raw(b"[" + b",".join(reversed(messages)) + b"]"),
+    head = History(
+        chatId=chat,
+        id=id,
+        messages=[],
         state=snapshot.state,
         queue=list(snapshot.queue),
         fromSeq=first if more else snapshot.from_seq,
         throughSeq=snapshot.through_seq,
         hasMore=more,
     )
+    raw = [msgspec.Raw(message) for message in reversed(messages)]
     if not envelope:
-        return protocol.encode(head)
-    raw = head["messages"]
-    made = to_envelope(head | {"messages": []})
+        return protocol.encode(msgspec.structs.replace(head, messages=raw))
+    made = to_envelope(msgspec.to_builtins(head))
     made["payload"]["messages"] = raw
     return protocol.encode(made)
 

@@ -11,6 +11,7 @@ from tornado import web
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.protocol import Event, Name
+from jupyterlab_postdoc.sessions import room_row
 
 from .base import PostdocHandler, authorized_to_execute
 from .frames import command
@@ -38,7 +39,7 @@ def room_id(name: str) -> str:
             f"A room's name has 1 to {64 - len(ROOM)} characters and no control characters.",
             next="Choose another name for `room`.",
         )
-    return ROOM + name
+    return room_row(name, None).id
 
 
 def message(event: Event) -> dict[str, Any]:

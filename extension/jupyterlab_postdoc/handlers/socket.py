@@ -17,6 +17,7 @@ from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
+from msgspec import UNSET
 from tornado import web
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, StreamClosedError
@@ -24,7 +25,19 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketP
 
 from jupyterlab_postdoc import __version__, protocol
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.protocol import Command, Hello, Ping, Subscribe, Unsubscribe
+from jupyterlab_postdoc.protocol import (
+    Bye,
+    Command,
+    ConnectionLimits,
+    Control,
+    Hello,
+    Person,
+    Ping,
+    Pong,
+    Subscribe,
+    Unsubscribe,
+    Welcome,
+)
 from jupyterlab_postdoc.sessions import SessionManager, User
 
 from . import frames
@@ -162,7 +175,7 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
             return
         super().send_ping()
 
-    async def end(self, code: int, reason: str, *last: frames.Frame) -> None:
+    async def end(self, code: int, reason: str, *last: Control) -> None:
         """Send what is queued and the ``last`` frames (within a second), then close."""
         if self._ending:
             return
@@ -246,7 +259,7 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
             case Hello():
                 self._hello(command)
             case Ping():
-                self.send(frames.control("pong", **_id(command)))
+                self.send(Pong(id=command.id or UNSET))
             case Subscribe():
                 await self.subscriptions.subscribe(command)
             case Unsubscribe():
@@ -255,23 +268,23 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
                 await self._submit(command)
 
     def _hello(self, hello: Hello) -> None:
-        known = [cap for cap in ("batch", "done") if cap in hello.caps]
+        known: list[str] = [cap for cap in ("batch", "done") if cap in hello.caps]
+        limits = ConnectionLimits(
+            message=protocol.MAX_INBOUND,
+            content=protocol.MAX_CONTENT,
+            frame=protocol.MAX_FRAME,
+            depth=protocol.MAX_DEPTH,
+            subscriptions=Subscriptions.LIMIT,
+            perSecond=Rate.PER_SECOND,
+            burst=Rate.BURST,
+        )
         self.send(
-            frames.control(
-                "welcome",
-                **_id(hello),
+            Welcome(
+                id=hello.id or UNSET,
                 server=f"postdoc/{__version__}",
-                user={"name": self.user.name, "display": self.user.display},
+                user=Person(name=self.user.name, display=self.user.display),
                 caps=known,
-                limits={
-                    "message": protocol.MAX_INBOUND,
-                    "content": protocol.MAX_CONTENT,
-                    "frame": protocol.MAX_FRAME,
-                    "depth": protocol.MAX_DEPTH,
-                    "subscriptions": Subscriptions.LIMIT,
-                    "perSecond": Rate.PER_SECOND,
-                    "burst": Rate.BURST,
-                },
+                limits=limits,
                 heartbeatMs=self.ping_interval,
             )
         )
@@ -285,11 +298,11 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
             )
         ack = await self.sessions.submit(self.user, command)
         chat = cast(Any, command).chatId
-        self.send(frames.control("ack", chat=chat) | frames.ack_body(ack, chat))
+        self.send(frames.ack(ack, chat))
 
     # --- helpers ---
 
-    def send(self, frame: frames.Frame) -> None:
+    def send(self, frame: Control) -> None:
         """Queue a control frame."""
         self.outbox.put(control_bytes(frame, self.outbox.envelope))
 
@@ -325,13 +338,9 @@ def text_message(data: bytes) -> bytes:
     return b"\x81\x7f%b%b" % (len(data).to_bytes(8, "big"), data)
 
 
-def _id(command: Command) -> dict[str, str]:
-    return {"id": command.id} if command.id is not None else {}
-
-
 async def stop(
     settings: dict[str, Any], *, code: int = 1012, reason: str = "restart", retry_after_ms: int = 1000
 ) -> None:
     """Say ``bye`` on every open socket and close it: 1012 when the server will be back, 1001 when it will not."""
-    bye = frames.control("bye", reason=reason, retryAfterMs=retry_after_ms)
+    bye = Bye(reason=reason, retryAfterMs=retry_after_ms)
     await asyncio.gather(*(client.end(code, reason, bye) for client in list(settings.get(SOCKETS, ()))))

@@ -5,14 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any
+
+import msgspec
+from msgspec import UNSET
 
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.log import LogReset
-from jupyterlab_postdoc.protocol import Event, Subscribe, Unsubscribe
-from jupyterlab_postdoc.sessions import User
+from jupyterlab_postdoc.log import EventLog, LogReset
+from jupyterlab_postdoc.protocol import (
+    Ack,
+    ChatInfo,
+    Control,
+    Done,
+    Event,
+    Reset,
+    SessionChanged,
+    SessionList,
+    Subscribe,
+    Unsubscribe,
+)
+from jupyterlab_postdoc.sessions import ROOM, Snapshot, User, room_row
 
 from . import frames
 from .base import Services
@@ -24,6 +38,9 @@ LIST = ""
 LIST_PAUSE_S = 0.25
 LIST_QUIET = frozenset({"lastSeq", "updatedAt"})
 """Fields of a chat that change with every event: alone they are no news for the list."""
+
+SILENCE = Snapshot(messages=[], state="finished", queue=[], from_seq=0, through_seq=0, has_more=False)
+"""What there is to show of a room that nobody has posted to yet: as with an empty one."""
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +93,7 @@ class Subscriptions:
         if command.chatId is not None:
             await self._subscribe_chat(command.chatId, command)
         elif command.id is not None:
-            self._send(frames.control("ack", id=command.id, duplicate=False, queued=False))
+            self._send(Ack(id=command.id, duplicate=False, queued=False))
 
     def unsubscribe(self, command: Unsubscribe) -> None:
         """Follow it no longer. Not having followed it is no error."""
@@ -84,29 +101,32 @@ class Subscriptions:
         if task is not None:
             task.cancel()
         if command.id is not None:
-            self._send(frames.control("ack", chat=command.chatId, id=command.id, duplicate=False, queued=False))
+            self._send(Ack(chatId=command.chatId or UNSET, id=command.id, duplicate=False, queued=False))
 
     async def _subscribe_chat(self, chat: str, command: Subscribe) -> None:
         keep = EventFilter(command.types, command.kinds)
-        known = {"id": command.id} if command.id is not None else {}
+        id = command.id or UNSET
         after = command.after
         if after is not None and after < -1:
             raise PostdocError("bad_message", "The field `after` is wrong: a seq, or -1 for live only.")
+        silent = chat.startswith(ROOM) and not await self._exists(chat)
+        if silent:
+            room_row("", chat)  # a name that cannot be a room's is refused
         if after is None:
-            snapshot = await self._services.sessions.snapshot(self._user, chat)
+            snapshot = SILENCE if silent else await self._services.sessions.snapshot(self._user, chat)
             self._end(chat)
-            self._outbox.put(history_bytes(chat, snapshot, self._outbox.envelope, keep, **known))
+            self._outbox.put(history_bytes(chat, snapshot, self._outbox.envelope, keep, id))
             after = snapshot.through_seq
         else:
-            last = (await self._services.sessions.get(self._user, chat))["lastSeq"]
+            last = 0 if silent else (await self._services.sessions.get(self._user, chat))["lastSeq"]
             self._end(chat)
             if after > last:
-                self._send(frames.control("reset", chat=chat, **known))
+                self._send(Reset(chatId=chat, id=id))
                 return
             after = last if after < 0 else after
-            if known:
-                self._send(frames.control("ack", chat=chat, **known, seq=after, duplicate=False, queued=False))
-        self._start(chat, self._follow(chat, after, keep))
+            if id is not UNSET:
+                self._send(Ack(chatId=chat, id=id, seq=after, duplicate=False, queued=False))
+        self._start(chat, self._follow(chat, after, keep, silent))
 
     def _start(self, key: str, work: Coroutine[Any, Any, None]) -> None:
         self._end(key)
@@ -117,14 +137,16 @@ class Subscriptions:
         if task is not None:
             task.cancel()
 
-    def _send(self, frame: frames.Frame) -> None:
+    def _send(self, frame: Control) -> None:
         self._outbox.put(control_bytes(frame, self._outbox.envelope))
 
     # --- one session ---
 
-    async def _follow(self, chat: str, after: int, keep: EventFilter) -> None:
+    async def _follow(self, chat: str, after: int, keep: EventFilter, silent: bool) -> None:
         task = asyncio.current_task()
         try:
+            if silent and not await self._opened(chat):
+                return  # the server is stopping
             await self._pump(chat, after, keep)
             if await self._exists(chat) or self._tasks.get(chat) is not task:
                 return  # the server is stopping
@@ -132,7 +154,7 @@ class Subscriptions:
             await self._gone(chat)
         except LogReset:
             self._tasks.pop(chat, None)
-            self._send(frames.control("reset", chat=chat))
+            self._send(Reset(chatId=chat))
         except PostdocError as error:
             self._tasks.pop(chat, None)
             self._send(frames.error_frame(error, chatId=chat))
@@ -157,9 +179,16 @@ class Subscriptions:
         """The alias that clients of old wait for after a ``result``."""
         for event in batch:
             if event.type == "result":
-                body = event.body()
-                del body["type"]
-                self._send(frames.control("done", chat=event.session, of=event.seq, **body))
+                body = event.body() | {"type": "done", "chatId": event.session, "of": event.seq}
+                self._send(msgspec.convert(body, Done))
+
+    async def _opened(self, room: str) -> bool:
+        """Until somebody has said something in a room; False when the log stops before."""
+        async with contextlib.aclosing(changes_from_now(self._services.log)) as changes:
+            async for changed in changes:
+                if (not changed or room in changed) and await self._exists(room):
+                    return True
+        return False
 
     async def _exists(self, chat: str) -> bool:
         try:
@@ -173,28 +202,19 @@ class Subscriptions:
     async def _follow_list(self) -> None:
         """First ``sessions`` with all chats, then ``session`` for each that changed, or that is no longer there."""
         try:
-            async with contextlib.aclosing(self._services.log.follow_sessions()) as changes:
-                upcoming = asyncio.ensure_future(anext(changes))  # listen first, then look: no change falls between
-                await asyncio.sleep(0)
-                try:
-                    chats = await self._services.sessions.list(self._user)
-                    shown = {chat["id"]: _news(chat) for chat in chats}
-                    self._send(frames.control("sessions", sessions=chats))
-                    while True:
-                        for id in sorted(await upcoming):
-                            await self._show(id, shown)
-                        await self._outbox.flushed()
-                        await asyncio.sleep(LIST_PAUSE_S)
-                        upcoming = asyncio.ensure_future(anext(changes))
-                finally:
-                    upcoming.cancel()
-                    with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
-                        await upcoming
-        except StopAsyncIteration:
-            return
+            async with contextlib.aclosing(changes_from_now(self._services.log)) as changes:
+                await anext(changes)
+                chats = await self._services.sessions.list(self._user)
+                shown = {chat["id"]: _news(chat) for chat in chats}
+                self._send(SessionList(sessions=msgspec.convert(chats, list[ChatInfo])))
+                async for changed in changes:
+                    for id in sorted(changed):
+                        await self._show(id, shown)
+                    await self._outbox.flushed()
+                    await asyncio.sleep(LIST_PAUSE_S)
         except LogReset:
             self._tasks.pop(LIST, None)
-            self._send(frames.control("reset"))
+            self._send(Reset())
         except PostdocError as error:
             self._tasks.pop(LIST, None)
             self._send(frames.error_frame(error))
@@ -204,13 +224,31 @@ class Subscriptions:
             chat = await self._services.sessions.get(self._user, id)
         except PostdocError as error:
             if error.code == "not_found" and shown.pop(id, None) is not None:
-                self._send(frames.control("session", chat=id, deleted=True))
+                self._send(SessionChanged(chatId=id, deleted=True))
             return
         news = _news(chat)
         if shown.get(id) != news:
             shown[id] = news
-            self._send(frames.control("session", chat=id, session=chat))
+            self._send(SessionChanged(chatId=id, session=msgspec.convert(chat, ChatInfo)))
 
 
 def _news(chat: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in chat.items() if k not in LIST_QUIET}
+
+
+async def changes_from_now(log: EventLog) -> AsyncGenerator[set[str], None]:
+    """As ``follow_sessions``, but begins with an empty set once it listens: what is looked up then misses no change."""
+    async with contextlib.aclosing(log.follow_sessions()) as changes:
+        upcoming = asyncio.ensure_future(anext(changes))
+        await asyncio.sleep(0)
+        try:
+            yield set()
+            while True:
+                yield await upcoming
+                upcoming = asyncio.ensure_future(anext(changes))
+        except StopAsyncIteration:
+            return
+        finally:
+            upcoming.cancel()
+            with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
+                await upcoming

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
+import re
 from datetime import UTC, datetime
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jupyterlab_postdoc import protocol
-from jupyterlab_postdoc.errors import HTTP_STATUS
+from jupyterlab_postdoc.errors import HTTP_STATUS, PostdocError
 from jupyterlab_postdoc.handlers import frames
 from jupyterlab_postdoc.protocol import Event
 
@@ -32,9 +35,54 @@ def test_the_schema_knows_every_type_once():
     schema = protocol.json_schema()
     assert len(schema["commands"]) == len(protocol.COMMANDS)
     assert len(schema["events"]) == len(protocol.EVENT_TYPES)
+    assert len(schema["control"]) == len(protocol.CONTROL_TYPES)
     names = [protocol.type_of(t) for t in protocol.EVENT_TYPES]  # type: ignore[arg-type]
+    answers = [protocol.type_of(t) for t in protocol.CONTROL_TYPES]  # type: ignore[arg-type]
     assert len(set(names)) == len(names)
-    assert not set(names) & set(protocol.COMMAND_TYPES), "a client could forge an event"
+    assert len(set(answers)) == len(answers)
+    assert not {*names, *answers} & set(protocol.COMMAND_TYPES), "a client could forge what the server says"
+    assert set(names) & set(answers) == {"error"}, "only errors are both, told apart by their seq"
+
+
+def test_every_reference_of_the_schema_leads_somewhere():
+    schema = protocol.json_schema()
+    text = protocol.encode(schema).decode()
+    assert set(re.findall(r'"#/\$defs/(\w+)"', text)) <= set(schema["$defs"])
+    for name, definition in schema["$defs"].items():
+        assert definition["description"], f"{name} has no words for the front end's developer"
+        assert set(definition.get("required", [])) <= set(definition.get("properties", {})), name
+
+
+def test_what_is_always_sent_is_required_in_the_schema():
+    defs = protocol.json_schema()["$defs"]
+    assert {"type", "success", "cost"} <= set(defs["Result"]["required"])
+    assert set(defs["Pong"]["required"]) == {"type", "v", "ts"}
+    assert "next" not in defs["RequestError"]["required"]
+    assert "retryable" in defs["RequestError"]["required"]
+    assert "retryable" not in defs["Error"]["required"], "an event leaves its defaults out"
+    assert json.loads(protocol.encode(protocol.Pong())).keys() == {"type", "v", "ts"}
+
+
+def test_every_detail_of_our_errors_has_a_name_in_the_protocol():
+    """What any file of the package gives a PostdocError beside code, message, next and retryable."""
+    known = {*protocol.RequestError.__struct_fields__, "retryable", "next"}
+    for path in Path(protocol.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "PostdocError":
+                given = {word.arg for word in node.keywords if word.arg}
+                assert given <= known, f"{path.name}:{node.lineno}: {sorted(given - known)}"
+
+
+def test_a_detail_that_the_protocol_does_not_name_is_kept_apart():
+    error = frames.error_frame(PostdocError("internal", "x", ref="r1", colour="red"), id="m1", chatId=None)
+    assert (error.id, error.ref, error.details) == ("m1", "r1", {"colour": "red"})
+    odd = frames.error_frame(PostdocError("internal", "x", status=529), id="m1")
+    assert (odd.id, odd.error, odd.details) == ("m1", "x", {"status": 529})
+
+
+def test_done_says_all_that_result_says():
+    result, done = protocol.Result.__struct_fields__, protocol.Done.__struct_fields__
+    assert set(result) <= set(done)
 
 
 def test_a_final_frame_has_head_and_body():

@@ -10,6 +10,8 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from tornado.websocket import websocket_connect
 from traitlets.config import Config
 
+from .checked import check
+
 
 @pytest.fixture
 def jp_server_config():
@@ -103,6 +105,8 @@ class Client:
                 return None
             value = json.loads(message)
             self.waiting = value if isinstance(value, list) else [value]
+            for frame in self.waiting:
+                check(frame)
         return self.waiting.pop(0)
 
     async def until(self, type: str) -> dict[str, Any]:

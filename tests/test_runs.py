@@ -183,7 +183,8 @@ async def test_finish_closes_everything_in_one_transaction(log: EventLog) -> Non
     await ctx.finish("stopped", result, output={"a": 1}, then=lambda tx: tx.update_session("s", state="stopped"))
     assert ctx.ended
     events = await log.read("s")
-    assert kinds(events) == ["question", "assistant_message", "thinking", "tool_result", "result"]
+    assert kinds(events) == ["question", "assistant_message", "thinking", "tool_result", "answered", "result"]
+    assert events[4].body()["decision"] == "cancelled"
     assert events[1].body() | {"replaces": 0} == {
         "type": "assistant_message",
         "itemId": "i",

@@ -14,7 +14,7 @@ from jupyterlab_postdoc.agent.limits import Limits
 from jupyterlab_postdoc.agent.loop import Ending, converse
 from jupyterlab_postdoc.agent.personas import Persona
 from jupyterlab_postdoc.errors import HTTP_STATUS, PostdocError
-from jupyterlab_postdoc.forge import names, repository
+from jupyterlab_postdoc.forge import datasets, names, repository
 from jupyterlab_postdoc.forge.base import Forge
 from jupyterlab_postdoc.notebooks.base import NotebookRuntime
 from jupyterlab_postdoc.protocol import AgentStatus, Artifact
@@ -333,7 +333,7 @@ class ResearchRun:
 
 
 def data_file(root_dir: Path, given: str) -> Path:
-    """The user's data file below the server's root directory; raises bad_message with a sentence."""
+    """The user's data file below the server's root directory; raises forbidden, bad_message or too_large."""
     root = root_dir.resolve()
     try:
         path = (root / given).resolve()
@@ -344,15 +344,16 @@ def data_file(root_dir: Path, given: str) -> Path:
     if not inside:
         raise PostdocError(
             "forbidden",
-            f"The data file {given!r} is outside the server's folder.",
+            f"The data file {given[:200]!r} is outside the server's folder.",
             next="Copy it into the folder that the Jupyter server shows, and give the path from there.",
         )
     if not exists:
         raise PostdocError(
             "bad_message",
-            f"There is no data file {given!r} in the server's folder.",
+            f"There is no data file {given[:200]!r} in the server's folder.",
             next="Give the path relative to the folder that the Jupyter server shows.",
         )
+    datasets.check(path)
     return path
 
 

@@ -43,6 +43,13 @@ def write_manifest(root: Path, files: list[dict[str, Any]]) -> None:
     put(root, MANIFEST, json_text({"version": 1, "files": sorted(files, key=lambda entry: str(entry.get("path")))}))
 
 
+def check(source: Path) -> None:
+    """Whether :func:`add` would take the file, without reading it. PostdocError: as add."""
+    _suffix(source.name)
+    with _opened(source):
+        pass
+
+
 def add(root: Path, source: Path, *, licence: str, retrieved: float | None) -> dict[str, Any]:
     """Copy ``source`` into ``data/``. Blocking. The same content is copied once and keeps its entry."""
     suffix = _suffix(source.name)

@@ -87,11 +87,12 @@ class ResearchRun:
         await self.ctx.emit(AgentStatus(message="Preparing the research project", phase="prepare"))
         template = await self._template(given)
         parameters = template.validate_parameters(given.get("params") or {})
-        project = await self._prepare(given, template, parameters)
         try:
+            project = await self._prepare(given, template, parameters)
             return await self._work(project, template, parameters, given)
         finally:
-            await project.notebook.close()
+            if self.project is not None:
+                await self.project.notebook.close()
 
     # --- which template ---
 
@@ -142,6 +143,7 @@ class ResearchRun:
             notebook_timeout_s=self.lab.notebook_timeout_s,
         )
         self.project = project
+        await project.notebook.warm(template.requires)  # its process starts up beside the first commit
         await self._first_commit(project)
         return project
 

@@ -49,9 +49,13 @@ class BatchRuntime:
         self._ran: dict[str, CellState] = {}
         self._lock = asyncio.Lock()
         self._closed = False
+        self._modules: tuple[str, ...] = ()
 
-    async def warm(self) -> None:
-        """Start the worker now: it takes about a second, which others can use."""
+    async def warm(self, modules: Sequence[str] = ()) -> None:
+        """Start the worker now, and let it import ``modules`` for the kernel: returns at once, while others can use
+        the two seconds that this takes.
+        """
+        self._modules = tuple(name for name in modules if name.isidentifier())
         async with self._lock:
             await self._ready()
 
@@ -129,7 +133,7 @@ class BatchRuntime:
         if self._closed:
             raise PostdocError("notebook_failed", "The notebook was closed.", next="Open it again.")
         if self._worker is None or not self._worker.process.running:
-            self._worker = await Worker.start(self.workspace, self.memory_bytes)
+            self._worker = await Worker.start(self.workspace, self.memory_bytes, self._modules)
         return self._worker
 
     async def _call(
@@ -196,11 +200,11 @@ class Worker:
         self.drain = asyncio.create_task(self._drain())
 
     @classmethod
-    async def start(cls, workspace: Workspace, memory_bytes: int) -> Worker:
+    async def start(cls, workspace: Workspace, memory_bytes: int, modules: Sequence[str]) -> Worker:
         argv = [sys.executable, "-P", "-m", "jupyterlab_postdoc.notebooks.worker.serve"]
         # The kernel alone gets the address space limit (serve.py); resident memory is limited for all of them together.
         limits = Limits(memory_bytes=None, total_bytes=memory_bytes + (512 << 20))
-        env = {**ENV, "POSTDOC_KERNEL_MEMORY": str(memory_bytes)}
+        env = {**ENV, "POSTDOC_KERNEL_MEMORY": str(memory_bytes), "POSTDOC_PRELOAD": ",".join(modules)}
         return cls(await workspace.spawn(argv, env=env, limits=limits, line_limit=LINE))
 
     def say(self, request: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ from marimo._schemas.serialization import (
     SetupCell,
     UnparsableCell,
 )
+
+from jupyterlab_postdoc.notebooks.worker import memo
+
+memo.install()
 
 RESERVED = {"app", "marimo", "_", "__"}
 MAX_CELL = 200_000
@@ -57,6 +62,11 @@ class Notebook:
     app: dict[str, Any]
     header: str
 
+    def copy(self) -> Notebook:
+        """One whose cells can be changed."""
+        cells = [replace(cell, options=dict(cell.options)) for cell in self.cells]
+        return replace(self, cells=cells, app=dict(self.app))
+
     def index(self, key: str) -> int:
         for position, cell in enumerate(self.cells):
             if cell.key == key:
@@ -69,7 +79,12 @@ class Notebook:
 
 
 def parse(text: str) -> Notebook:
-    """Raises Refused when the text is no marimo notebook."""
+    """Raises Refused when the text is no marimo notebook. The same text again costs nothing."""
+    return _parse(text).copy()
+
+
+@lru_cache(8)
+def _parse(text: str) -> Notebook:
     try:
         ir = MarimoConvert.from_py(text).to_ir()
     except (SyntaxError, ValueError) as error:
@@ -198,7 +213,7 @@ def apply(notebook: Notebook, changes: Sequence[object]) -> tuple[Notebook, list
     """A changed copy, the names put or moved, and the names deleted. Refuses the whole batch when one change is bad."""
     if not changes:
         raise Refused("bad_message", "The edit holds no change.", 'Give "changes": a list of put, delete and move.')
-    new = replace(notebook, cells=[replace(c, options=dict(c.options)) for c in notebook.cells])
+    new = notebook.copy()
     changed: list[str] = []
     deleted: list[str] = []
     for number, change in enumerate(changes, 1):

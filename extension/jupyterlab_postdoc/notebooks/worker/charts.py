@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import re
+from functools import lru_cache
 from typing import Any
-
-SMALL = {"data": {"values": [{"a": 1}]}, "mark": "point", "encoding": {"x": {"field": "a", "type": "quantitative"}}}
-
-
-def warm() -> None:
-    """The first conversion starts a JavaScript engine (0.5 s): do it while the notebook still runs."""
-    if importlib.util.find_spec("vl_convert") is not None:
-        svg(SMALL)
 
 
 def svg(spec: dict[str, Any]) -> str | None:
     """None when the converter is not installed or the chart is not valid. Nothing is fetched: data must be in the
     chart.
     """
+    return _svg(json.dumps(fit(spec)), str(spec.get("$schema", "")))
+
+
+@lru_cache(200)
+def _svg(spec: str, schema: str) -> str | None:
     try:
         import vl_convert
     except ImportError:
         return None
-    version = re.search(r"/v(\d+)\.(\d+)", str(spec.get("$schema", "")))
+    version = re.search(r"/v(\d+)\.(\d+)", schema)
     have = vl_convert.get_vegalite_versions()
     wanted = f"{version[1]}.{version[2]}" if version else have[-1]
     wanted = wanted if wanted in have else have[-1]
     try:
-        return str(vl_convert.vegalite_to_svg(json.dumps(fit(spec)), vl_version=wanted, allowed_base_urls=[]))
+        return str(vl_convert.vegalite_to_svg(spec, vl_version=wanted, allowed_base_urls=[]))
     except ValueError:
         return None
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import builtins
 import importlib.machinery
-import json
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from marimo._ast.compiler import compile_cell
+from marimo._ast.parse import parse_notebook
 
+from jupyterlab_postdoc.notebooks.worker import memo
 from jupyterlab_postdoc.notebooks.worker.author import Notebook
 
 Found = dict[str, Any]
@@ -50,7 +53,7 @@ class Graph:
         self.code = {cell.key: cell.code for cell in notebook.cells}
         for cell in notebook.cells:
             try:
-                compiled = compile_cell(cell.code, cell_id=cell.key)
+                compiled = memo.authored(cell.code)
             except SyntaxError as error:
                 where = f" (line {error.lineno})" if error.lineno else ""
                 message = f"Cell {cell.key!r} is not valid Python{where}: {error.msg}."
@@ -125,21 +128,23 @@ def first_line(code: str, name: str, context: type[ast.expr_context]) -> int | N
     return None
 
 
-def imports(code: str) -> Iterator[tuple[str, int]]:
+@lru_cache(memo.CELLS)
+def imports(code: str) -> tuple[tuple[str, int], ...]:
     """Top-level packages that a cell imports outside of ``try``, with the line."""
     try:
-        tree = ast.parse(code)
+        todo: list[ast.AST] = [ast.parse(code)]
     except (SyntaxError, ValueError, RecursionError):
-        return
-    todo: list[ast.AST] = [tree]
+        return ()
+    found: list[tuple[str, int]] = []
     while todo:
         node = todo.pop()
         if isinstance(node, ast.Import):
-            yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+            found += ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0], node.lineno
+            found.append((node.module.partition(".")[0], node.lineno))
         elif not isinstance(node, ast.Try):
             todo.extend(ast.iter_child_nodes(node))
+    return tuple(found)
 
 
 def missing(notebook: Notebook, folder: Path) -> Iterator[Found]:
@@ -162,18 +167,21 @@ def names(notebook: Notebook) -> Iterator[Found]:
 
 
 def lint(path: Path, notebook: Notebook) -> Iterator[Found]:
-    """marimo's rules, each finding brought back from the file's line to the cell and its own line."""
-    from marimo._lint import run_check
+    """marimo's rules other than OURS and those of format, each finding brought back from the file's line to the cell
+    and its own line.
+    """
+    from marimo._lint.rule_engine import RuleEngine
+    from marimo._lint.rules import DEFAULT_RULE_CODES
 
-    result = json.loads(json.dumps(run_check((str(path),), formatter="json").get_json_result(), default=str))
+    rules = [rule() for code, rule in DEFAULT_RULE_CODES.items() if code not in OURS]
+    engine = RuleEngine([rule for rule in rules if rule.severity.value != "formatting"])
+    parsed = replace(parse_notebook(notebook.text, filepath=str(path)), filename=str(path))
     lines = cell_lines(notebook)
-    for item in result.get("issues", []):
-        code = str(item.get("code", ""))
-        if code in OURS or item.get("severity") == "formatting":
-            continue
-        cell, line = locate(lines, int(item.get("line") or 0))
-        message = re.sub(r"\s+", " ", str(item.get("message", ""))).strip().rstrip(".") + "."
-        yield issue(code, cell, line, message, SEVERITY.get(str(item.get("severity")), "note"))
+    for item in asyncio.run(engine.check_notebook(parsed, notebook.text)):
+        at = item.line[0] if isinstance(item.line, list) else item.line
+        cell, line = locate(lines, int(at or 0))
+        message = re.sub(r"\s+", " ", item.message).strip().rstrip(".") + "."
+        yield issue(item.code, cell, line, message, SEVERITY.get(item.severity.value, "note"))
 
 
 def cell_lines(notebook: Notebook) -> Mapping[str, tuple[int, int]]:

@@ -39,10 +39,11 @@ from marimo._session.session import SessionImpl
 from marimo._session.startup import SessionStartup
 from marimo._types.ids import ConsumerId
 
-from jupyterlab_postdoc.notebooks.worker import outputs
+from jupyterlab_postdoc.notebooks.worker import launch, outputs
 from jupyterlab_postdoc.notebooks.worker.author import Notebook, write
 
 Emit = Callable[[dict[str, Any]], None]
+See = Callable[[str, str, Any], None]
 POLL_S = 0.05
 INTERRUPT_S = 1.0  # how long an interrupted kernel may take before it is killed
 SETTLE_S = 0.03  # console text may arrive just after the end of the run
@@ -85,8 +86,8 @@ class Track:
 class Listener(SessionConsumer):  # type: ignore[misc]
     """Turns the kernel's messages into cell events."""
 
-    def __init__(self, cells: dict[str, Track], emit: Emit) -> None:
-        self.cells, self.emit = cells, emit
+    def __init__(self, cells: dict[str, Track], emit: Emit, see: See) -> None:
+        self.cells, self.emit, self.see = cells, emit, see
         self.started = 0
         self.done = asyncio.Event()
 
@@ -149,6 +150,7 @@ class Listener(SessionConsumer):  # type: ignore[misc]
         if cell.output is not None and cell.output.data not in (None, ""):
             with suppress(ValueError, TypeError, AttributeError, RecursionError):
                 cell.outputs = outputs.summarise(cell.output.mimetype, cell.output.data, None)
+            self.see(cell.key, cell.output.mimetype, cell.output.data)
         self.event(cell)
 
     def event(self, cell: Track, console: str = "") -> None:
@@ -187,8 +189,8 @@ def explain(cell: Track) -> dict[str, Any] | None:
 class Run:
     """One execution. ``interrupt`` may be called at any time; ``end`` says how it went."""
 
-    def __init__(self, path: Path, notebook: Notebook, args: list[str], timeout_s: float, emit: Emit) -> None:
-        self.path, self.args, self.timeout_s, self.emit = path, args, timeout_s, emit
+    def __init__(self, path: Path, notebook: Notebook, args: list[str], timeout_s: float, emit: Emit, see: See) -> None:
+        self.path, self.args, self.timeout_s, self.emit, self.see = path, args, timeout_s, emit, see
         self.notebook = notebook
         self.file = load_notebook(str(path))
         ids = [cell.cell_id for cell in self.file.app.cell_manager.cell_data()]
@@ -202,7 +204,8 @@ class Run:
 
     async def execute(self) -> None:
         """Run to the end, the time limit, an interrupt, or the kernel's death."""
-        listener = Listener(self.cells, self.emit)
+        listener = Listener(self.cells, self.emit, self.see)
+        launch.use()
         config = get_default_config_manager(current_path=self.file.path).with_overrides({"runtime": RUNTIME})
         session = await SessionImpl.create(
             startup=SessionStartup(),

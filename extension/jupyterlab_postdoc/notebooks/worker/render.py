@@ -1,4 +1,6 @@
-"""The page renderer's process: one JSON object from stdin, one HTML page to stdout."""
+"""The page renderer's process: from stdin outputs of cells, one JSON object per line, to draw their charts early; the
+last line is the whole study. To stdout one HTML page.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,15 @@ import sys
 def main() -> None:
     out = os.dup(1)
     os.dup2(2, 1)
-    from jupyterlab_postdoc.notebooks.worker import charts, page
+    from jupyterlab_postdoc.notebooks.worker import page
 
-    charts.warm()
-    html = page.build(json.load(sys.stdin))
+    html = ""
+    for line in sys.stdin:
+        given = json.loads(line)
+        if "session" in given:
+            html = page.build(given)
+            break
+        page.output(given["name"], given)
     with os.fdopen(out, "w", encoding="utf-8") as file:
         file.write(html)
     sys.stderr.flush()

@@ -31,6 +31,11 @@ def main() -> None:
         os.set_inheritable(descriptor, False)
     import asyncio
 
+    from jupyterlab_postdoc.notebooks.worker import launch
+
+    if wanted := os.environ.get("POSTDOC_PRELOAD"):
+        launch.start(wanted.split(","))  # while this process imports marimo itself
+
     from jupyterlab_postdoc.notebooks.worker.server import Server
 
     asyncio.run(Server(receive, send).serve())

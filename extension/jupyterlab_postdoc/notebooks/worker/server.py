@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jupyterlab_postdoc.notebooks.worker import author
+from jupyterlab_postdoc.notebooks.worker import author, launch
 from jupyterlab_postdoc.notebooks.worker.author import Notebook, Refused, write
-from jupyterlab_postdoc.notebooks.worker.check import check
+from jupyterlab_postdoc.notebooks.worker.check import check, imports
 
 LINE = 64 << 20
 
@@ -82,6 +82,8 @@ class Server:
     async def do_edit(self, request: dict[str, Any]) -> dict[str, Any]:
         path = Path(request["path"])
         notebook, changed, deleted = author.edit(path, request["changes"], request.get("known"))
+        if modules := imported(notebook):
+            launch.start(modules)
         issues = await asyncio.to_thread(check, path, notebook, full=False)
         return {**described(notebook), "changed": changed, "deleted": deleted, "issues": issues}
 
@@ -101,24 +103,25 @@ class Server:
 
         path = Path(request["path"]).absolute()
         notebook = author.load(path)
+        launch.start(imported(notebook))
         page = Page(path.parent)
 
         def emit(event: dict[str, Any]) -> None:
             self.write({"id": request["id"], "event": event})
 
         began = time.monotonic()
-        self.run = run = Run(path, notebook, [str(a) for a in request["args"]], float(request["timeout_s"]), emit)
+        args = [str(a) for a in request["args"]]
+        self.run = run = Run(path, notebook, args, float(request["timeout_s"]), emit, page.see)
         try:
             await run.execute()
+            self.run = None
+            executed = time.monotonic() - began
+            return {**await self.artifacts(run, path, notebook, page), "executed_s": executed}
         finally:
             self.run = None
-        executed = time.monotonic() - began
-        try:
-            return {**self.artifacts(run, path, notebook, page), "executed_s": executed}
-        finally:
-            page.close()
+            await page.close()
 
-    def artifacts(self, run: Any, path: Path, notebook: Notebook, page: Page) -> dict[str, Any]:
+    async def artifacts(self, run: Any, path: Path, notebook: Notebook, page: Page) -> dict[str, Any]:
         """Everything that is made from the one execution."""
         root, files = path.parent, []
         figures = run.figures(root / "figures")
@@ -127,11 +130,11 @@ class Server:
         states = [cell.state() for cell in run.cells.values()]
         page.begin(notebook, session, states)
         files.append(f"__marimo__/session/{path.name}.json")
-        write(root / "reports" / "interactive.html", run.html())
+        write(root / "reports" / "interactive.html", await asyncio.to_thread(run.html))
         files.append("reports/interactive.html")
         if value is not None:
             files.append("results.json")
-        if page.end(root / "reports" / "report.html"):
+        if await page.end(root / "reports" / "report.html"):
             files.append("reports/report.html")
         return {
             "end": run.end,
@@ -145,39 +148,72 @@ class Server:
 
 
 class Page:
-    """The page renderer, a child of its own: it starts while the notebook runs, and its crash costs only the page."""
+    """The page renderer, a child of its own, whose crash costs only the page. It starts with the first output worth it
+    and draws charts while the notebook still runs, so that little is left for the end.
+    """
 
     def __init__(self, root: Path) -> None:
+        self.root = root
+        self.child: asyncio.subprocess.Process | None = None
+        self.starting: asyncio.Task[None] | None = None
+        self.waiting: list[bytes] = []
+
+    def see(self, name: str, mimetype: str, data: Any) -> None:
+        """A cell's output, as soon as it is there; only charts take time."""
+        if "vegalite" in mimetype or (isinstance(data, str) and "vegalite" in data):
+            self.tell({"name": name, "type": "data", "data": {mimetype: data}})
+
+    def tell(self, message: dict[str, Any]) -> None:
+        self.waiting.append(json.dumps(message).encode() + b"\n")
+        if self.starting is None:
+            self.starting = asyncio.create_task(self.start())
+        self.flush()
+
+    async def start(self) -> None:
         command = [sys.executable, "-P", "-m", "jupyterlab_postdoc.notebooks.worker.render"]
         pipe = subprocess.PIPE
-        self.child = subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=root, text=True)
+        self.child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=self.root)
+        self.flush()
+
+    def flush(self) -> None:
+        if self.child is not None and self.child.stdin is not None:
+            self.child.stdin.writelines(self.waiting)
+            self.waiting.clear()
 
     def begin(self, notebook: Notebook, session: dict[str, Any], states: list[dict[str, Any]]) -> None:
-        assert self.child.stdin is not None
         cells = [
             {**state, "hide_code": bool(cell.options.get("hide_code"))}
             for state, cell in zip(states, notebook.cells, strict=True)
         ]
-        with suppress(OSError):
-            json.dump({"title": notebook.app.get("app_title"), "cells": cells, "session": session}, self.child.stdin)
-            self.child.stdin.close()
+        self.tell({"title": notebook.app.get("app_title"), "cells": cells, "session": session})
 
-    def end(self, target: Path) -> bool:
-        assert self.child.stdout is not None
-        text = self.child.stdout.read()
-        if self.child.wait() != 0 or not text:
+    async def end(self, target: Path) -> bool:
+        assert self.starting is not None
+        await self.starting
+        assert self.child is not None
+        text, _ = await self.child.communicate()
+        if self.child.returncode != 0 or not text:
             return False
-        write(target, text)
+        write(target, text.decode())
         return True
 
-    def close(self) -> None:
-        self.child.kill()
-        self.child.wait()
+    async def close(self) -> None:
+        if self.starting is not None:
+            await self.starting
+        if self.child is not None and self.child.returncode is None:
+            with suppress(ProcessLookupError):
+                self.child.kill()
+            await self.child.wait()
 
 
 def described(notebook: Notebook) -> dict[str, Any]:
     cells = [{"name": c.key, "code": c.code, "hide_code": bool(c.options.get("hide_code"))} for c in notebook.cells]
     return {"cells": cells}
+
+
+def imported(notebook: Notebook) -> set[str]:
+    """Packages that the cells import."""
+    return {name for cell in notebook.cells for name, _ in imports(cell.code)}
 
 
 def warm() -> None:

@@ -10,12 +10,28 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from tornado.websocket import websocket_connect
 from traitlets.config import Config
 
+from jupyterlab_postdoc.templates import scaffold
+
 from .checked import check
 
 
 @pytest.fixture
 def jp_server_config():
     return Config({"ServerApp": {"jpserver_extensions": {"jupyterlab_postdoc": True}}})
+
+
+@pytest.fixture
+def with_tiny_template(tmp_path):
+    """Configuration of a server with one more template, `tiny`, whose study takes seconds. Without bubblewrap it may
+    run unsandboxed.
+    """
+    scaffold(tmp_path / "templates" / "tiny", "tiny", "A tiny study")
+    return Config(
+        {
+            "ServerApp": {"jpserver_extensions": {"jupyterlab_postdoc": True}},
+            "PostdocApp": {"template_paths": [str(tmp_path / "templates")], "allow_unsandboxed": True},
+        }
+    )
 
 
 @pytest.fixture

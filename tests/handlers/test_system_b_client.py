@@ -14,9 +14,7 @@ import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from tornado.websocket import websocket_connect
-from traitlets.config import Config
 
-from jupyterlab_postdoc.templates import scaffold
 from jupyterlab_postdoc.workspace.git import Git
 
 KNOWN = {"history", "user_message", "assistant_message", "tool_use", "agent_status", "result", "error"}
@@ -66,15 +64,8 @@ class SystemB:
 
 
 @pytest.fixture
-def jp_server_config(tmp_path):
-    """A server whose one more template is done in seconds; where bubblewrap is missing, it may do without."""
-    scaffold(tmp_path / "templates" / "tiny", "tiny", "A tiny study")
-    return Config(
-        {
-            "ServerApp": {"jpserver_extensions": {"jupyterlab_postdoc": True}},
-            "PostdocApp": {"template_paths": [str(tmp_path / "templates")], "allow_unsandboxed": True},
-        }
-    )
+def jp_server_config(with_tiny_template):
+    return with_tiny_template
 
 
 @pytest.fixture

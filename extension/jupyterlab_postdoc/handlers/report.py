@@ -1,19 +1,14 @@
 """The executed report in a page without rights, and the public files it is drawn with.
 
 A report is HTML that an agent made. It is served so that its scripts run with an opaque origin: no cookie, no
-storage, no access to the
-page around it, and no address to talk to but the front-end files of marimo, which are public and therefore need no
-login.
+storage, no access to the page around it, and no address to talk to but the front-end files of marimo, which are
+public and therefore need no login. How that is done is in :mod:`jupyterlab_postdoc.notebooks.report`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
-import importlib.util
-import re
 from collections.abc import Awaitable
-from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,76 +16,25 @@ from jupyter_server.auth.decorator import allow_unauthenticated, authorized
 from tornado import web
 
 from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.notebooks import report
 
 from .base import JsonErrors, PostdocHandler
 
-CDN = re.compile(rb"https://[\w.-]+/npm/@marimo-team/frontend@[\w.+-]+/dist")
-HEAD = re.compile(rb"<head(?:\s[^>]*)?>", re.IGNORECASE)
-
-SHIM = b"""<script>(() => {
-  const put = (on, name, how) => { try { Object.defineProperty(on, name, { configurable: true, ...how }); } catch {} };
-  const memory = () => {
-    const m = new Map();
-    return {
-      getItem: k => m.get(String(k)) ?? null,
-      setItem: (k, v) => { m.set(String(k), String(v)); },
-      removeItem: k => { m.delete(String(k)); },
-      clear: () => m.clear(),
-      key: i => [...m.keys()][i] ?? null,
-      get length() { return m.size; },
-    };
-  };
-  for (const name of ["localStorage", "sessionStorage"])
-    try { window[name].length; } catch { put(window, name, { value: memory() }); }
-  try { document.cookie; } catch { put(document, "cookie", { get: () => "", set: () => {} }); }
-  put(navigator, "serviceWorker", { value: undefined });
-})();</script>"""
-"""Stands in for the storage that a page with an opaque origin does not have."""
+INTERACTIVE = "interactive.html"
 
 
-@cache
 def marimo_files() -> tuple[str, Path]:
     """marimo's version and its front-end files. Looks only: marimo itself is never imported into the server."""
-    spec = importlib.util.find_spec("marimo")
-    if spec is None or not spec.submodule_search_locations:
+    version, folder = report.static_version(), report.static_root()
+    if version is None or folder is None:
         raise PostdocError(
             "notebook_failed", "marimo is not installed.", next="Install jupyterlab-postdoc again with pip."
         )
-    return importlib.metadata.version("marimo"), Path(next(iter(spec.submodule_search_locations))) / "_static"
-
-
-def rewrite(html: bytes, assets: str) -> bytes:
-    """The report with its front-end files taken from ``assets`` and the shim before its first script."""
-    html = CDN.sub(assets.encode().replace(b"\\", b"\\\\"), html)
-    shimmed, found = HEAD.subn(lambda m: m[0] + SHIM, html, count=1)
-    return shimmed if found else SHIM + html
-
-
-def policy(origin: str, assets: str) -> str:
-    """The Content-Security-Policy of a report. In an opaque origin ``'self'`` means nothing, so the full address is
-    named.
-    """
-    a = f"{origin}{assets}/"
-    return "; ".join(
-        [
-            "sandbox allow-scripts",
-            "default-src 'none'",
-            f"script-src {a} 'unsafe-inline' 'unsafe-eval' blob:",
-            f"style-src {a} 'unsafe-inline'",
-            f"font-src {a} data:",
-            f"img-src {a} data: blob:",
-            f"connect-src {a} data: blob:",
-            "worker-src blob:",
-            f"manifest-src {a}",
-            "frame-ancestors 'self'",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
+    return version, folder
 
 
 class ReportHandler(PostdocHandler):
-    """The executed report of a chat's project."""
+    """The executed report of a chat's project; ``?interactive=true`` is marimo's own page of the same run."""
 
     @web.authenticated
     @authorized
@@ -102,9 +46,9 @@ class ReportHandler(PostdocHandler):
             html = await asyncio.to_thread(path.read_bytes)
         except OSError as error:
             raise self._no_report(id) from error
-        self.set_header("Content-Security-Policy", policy(f"{self.request.protocol}://{self.request.host}", assets))
-        self.set_header("Referrer-Policy", "no-referrer")
-        self.finish(rewrite(html, assets), set_content_type="text/html; charset=utf-8")
+        for name, value in report.report_headers(f"{self.request.protocol}://{self.request.host}", assets).items():
+            self.set_header(name, value)
+        self.finish(report.prepare(html, assets), set_content_type="text/html; charset=utf-8")
 
     async def _path(self, id: str) -> Path:
         """The report's file; a path that leaves the server's root (a symlink, say) is as good as none."""
@@ -112,7 +56,8 @@ class ReportHandler(PostdocHandler):
         if not project or not project.get("report"):
             raise self._no_report(id)
         root = Path(self.settings["server_root_dir"]).expanduser().resolve()
-        path: Path = (root / project["report"]).resolve()
+        path: Path = root / project["report"]
+        path = (path.with_name(INTERACTIVE) if self.flag("interactive") else path).resolve()
         if not path.is_relative_to(root):
             raise self._no_report(id)
         return path
@@ -134,11 +79,9 @@ class AssetsHandler(JsonErrors, web.StaticFileHandler):
         super().initialize(path=str(root))
 
     def set_extra_headers(self, path: str) -> None:  # noqa: ARG002
-        self.set_header("Access-Control-Allow-Origin", "*")
-        self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
-        self.set_header("X-Content-Type-Options", "nosniff")
+        for name, value in report.static_headers().items():
+            self.set_header(name, value)
         self.set_header("Content-Security-Policy", "sandbox; default-src 'none'")
-        self.set_header("Cache-Control", "public, max-age=31536000, immutable")
 
     def _check(self, version: str) -> None:
         if version != self.version:

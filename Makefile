@@ -9,6 +9,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 N ?= 1000
+JOBS ?= 2
 TOPIC ?= Short Term Reversal
 
 BIN := $(VENV)/bin
@@ -46,7 +47,7 @@ test: $(VENV)/.tested
 	$(BIN)/ruff format --check extension tests bench
 	$(BIN)/mypy
 	@command -v bwrap >/dev/null || echo "bubblewrap is missing: the tests of the sandbox are skipped (apt install bubblewrap)."
-	$(BIN)/python -m pytest tests -q
+	$(BIN)/python -m pytest tests -q -n $(JOBS) --dist loadfile
 
 chaos: $(VENV)/.tested
 	POSTDOC_CHAOS_KILLS=$(N) $(BIN)/python -m pytest tests/chaos -q -s --timeout=0

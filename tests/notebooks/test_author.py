@@ -239,3 +239,48 @@ def test_unnamed_cells_of_a_person_can_be_addressed(tmp_path: Path) -> None:
             assert "x + 1" in (nb.root / "notebook.py").read_text()
 
     go(scene())
+
+
+def test_what_the_generator_changes_is_accepted_only_when_it_is_the_same_code(tmp_path: Path) -> None:
+    """marimo drops a comment at the end of the setup cell and sets the text of a lone mo.md(...) anew."""
+
+    async def scene() -> None:
+        async with runtime(tmp_path) as nb:
+            await nb.create("notebook.py", title="t")
+            await nb.edit([put("setup", "import marimo as mo\nimport math  # for pi"), put("a", "math.pi")])
+            await nb.edit([put("b", r'mo.md("one\n\ntwo")'), put("c", "mo.md('three')"), put("d", "x = 1  # kept")])
+            cells = {cell.name: cell.code for cell in await nb.cells()}
+            assert cells["setup"].startswith("import marimo as mo\nimport math")
+            assert cells["d"] == "x = 1  # kept"
+            assert "one\n\ntwo" in cells["b"]
+            before = (nb.root / "notebook.py").read_text()
+            with pytest.raises(PostdocError, match="cannot write these cells without changing them"):
+                await nb.edit([put("e", 'y = "\x0c"')])  # a form feed inside of a string becomes something else
+            assert (nb.root / "notebook.py").read_text() == before
+
+    go(scene())
+
+
+def test_remembered_compilations_change_nothing(tmp_path: Path) -> None:
+    """The worker patches marimo to compile each cell once: the file must be what an unpatched marimo writes, and
+    options of one edit must not reach into the next.
+    """
+
+    async def scene() -> str:
+        async with runtime(tmp_path) as nb:
+            (nb.root / "notebook.py").write_text(STUDY.read_text())
+            cells = await nb.cells()
+            for hide in (True, False):
+                await nb.edit([put(c.name, c.code, hide_code=hide) for c in cells])
+                await nb.check()
+            await nb.edit([put("setup", cells[0].code + "\nimport json"), {"op": "delete", "name": "make_data"}])
+            return (nb.root / "notebook.py").read_text()
+
+    made = go(scene())
+    code = (
+        "import sys; from marimo._internal.converters import MarimoConvert as M;"
+        "sys.stdout.write(M.from_ir(M.from_py(sys.stdin.read()).to_ir()).to_py())"
+    )
+    plain = subprocess.run([sys.executable, "-c", code], input=made, capture_output=True, text=True, check=True)
+    assert made == plain.stdout
+    assert "hide_code" not in made

@@ -119,26 +119,69 @@ def test_failures_name_the_cell_the_line_and_what_was_skipped(tmp_path: Path) ->
     assert "3 cells of this notebook failed" in page
 
 
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [
-        ("{1, 2}", "must end in"),
-        ("'text'", "must end in"),
-        ("x = {'a': 1}", "must end in"),
-        ("[1]", "must end in a dict"),
-    ],
-)
-@pytest.mark.slow
-def test_a_verdict_that_is_no_object(tmp_path: Path, code: str, error: str) -> None:
-    report, _ = go(execute(tmp_path, {"verdict": code}))
-    assert report.verdict is None
-    assert error in (report.verdict_error or "")
+def test_what_may_be_a_verdict(tmp_path: Path) -> None:
+    """One worker, one run after the other, each in a kernel of its own."""
+    numbers = "{'a': np.float64(1.5), 'b': np.int64(3), 'c': np.bool_(True), 'd': None, 'e': (1, 2.5)}"
+    bad = {"{1, 2}": "must end in", "'text'": "must end in", "x = {'a': 1}": "must end in", "[1]": "must end in a dict"}
+
+    async def scene() -> None:
+        async with runtime(tmp_path) as nb:
+            await nb.create("notebook.py", title="t")
+            for code, words in bad.items():
+                await nb.edit([put("verdict", code)])
+                report = await nb.run(timeout_s=60)
+                assert report.verdict is None, code
+                assert words in (report.verdict_error or ""), code
+            await nb.edit([put("verdict", f"import numpy as np\n{numbers}")])
+            report = await nb.run(timeout_s=60)
+            assert report.verdict == {"a": 1.5, "b": 3, "c": True, "d": None, "e": [1, 2.5]}
+
+    go(scene())
 
 
-def test_numpy_values_in_the_verdict_become_plain_json(tmp_path: Path) -> None:
-    code = "import numpy as np\n{'a': np.float64(1.5), 'b': np.int64(3), 'c': np.bool_(True), 'd': None, 'e': (1, 2.5)}"
-    report, _ = go(execute(tmp_path, {"verdict": code}))
-    assert report.verdict == {"a": 1.5, "b": 3, "c": True, "d": None, "e": [1, 2.5]}
+def test_each_run_has_a_fresh_kernel_with_its_limits(tmp_path: Path) -> None:
+    """Kernels are forked from one process: nothing of a run may reach the next, not even the random numbers."""
+    code = (
+        "import numpy as np, os, resource, sys, builtins\nseen = getattr(builtins, 'seen', 0)\nbuiltins.seen = 1\n"
+        "_a = open(f'/proc/{os.getppid()}/cmdline').read()\n"
+        "{'draw': np.random.random(), 'seen': seen, 'limit': resource.getrlimit(resource.RLIMIT_AS)[0],"
+        " 'forked': 'forkserver' in _a, 'wanted': 'POSTDOC_PRELOAD' in os.environ}"
+    )
+
+    async def scene() -> list[Any]:
+        async with runtime(tmp_path) as nb:
+            await nb.warm(["numpy", "no such module", "os; x", "nothing_of_this_name"])
+            await nb.create("notebook.py", title="t")
+            await nb.edit([put("verdict", code)])
+            return [(await nb.run(timeout_s=60)).verdict for _ in range(2)]
+
+    first, second = go(scene())
+    assert first is not None
+    assert first.pop("draw") != second.pop("draw")
+    assert first == second == {"seen": 0, "limit": 4 << 30, "forked": True, "wanted": False}
+
+
+def test_figures_of_cells_that_draw_no_more_are_removed(tmp_path: Path) -> None:
+    draw = "import matplotlib.pyplot as plt\n_f, _a = plt.subplots()\n_a.plot([1, {}])\n_f"
+
+    async def scene() -> None:
+        async with runtime(tmp_path) as nb:
+            figures = nb.root / "figures"
+            await nb.create("notebook.py", title="t")
+            await nb.edit([put("one", draw.format(2)), put("two", "plt.figure(figsize=(1, 1)).gca().figure")])
+            first = await nb.run(timeout_s=60)
+            assert first.figures == ("figures/one.png", "figures/two.png"), first
+            data = (figures / "one.png").read_bytes()
+            (figures / "mine.png").write_bytes(data)  # a person's copy, and a person's own picture
+            (figures / "three.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+            await nb.edit([put("two", "1 / 0")])
+            assert (await nb.run(timeout_s=60)).end == "failed"
+            assert (figures / "two.png").exists()  # not a complete run: nothing goes
+            await nb.edit([put("two", "'no picture'")])
+            assert (await nb.run(timeout_s=60)).figures == ("figures/one.png",)
+            assert sorted(p.name for p in figures.iterdir()) == ["mine.png", "one.png", "three.png"]
+
+    go(scene())
 
 
 def test_the_time_limit_keeps_what_there_is(tmp_path: Path) -> None:
@@ -200,19 +243,24 @@ def test_a_dead_kernel_is_a_sentence(tmp_path: Path, code: str, end: str, words:
     assert cell(report, "before").status == "ok"
 
 
-def test_a_cell_that_kills_the_worker_itself_is_a_sentence_too(tmp_path: Path) -> None:
-    async def scene() -> RunReport:
+def test_a_cell_that_kills_what_is_above_it(tmp_path: Path) -> None:
+    """The worker, and the process that kernels are forked from: a sentence, and the next run works."""
+    worker = "import os\nos.kill(int(open(f'/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[1]), 9)"
+    launcher = "import os, time\nos.kill(os.getppid(), 9)\ntime.sleep(30)"
+
+    async def scene() -> None:
         async with runtime(tmp_path) as nb:
             await nb.create("notebook.py", title="t")
-            await nb.edit([put("boom", "import os\nos.kill(os.getppid(), 9)")])
-            report = await nb.run(timeout_s=60)
-            await nb.edit([put("boom", "1")])  # a new worker takes over
+            for code in (worker, launcher):
+                await nb.edit([put("boom", code)])
+                report = await nb.run(timeout_s=60)
+                assert report.end == "crashed", report
+                assert "process ended" in report.message
+                await nb.edit([put("boom", "1")])
+                assert (await nb.run(timeout_s=60)).ok
             assert [c.code for c in await nb.cells()] == ["1"]
-            return report
 
-    report = go(scene())
-    assert report.end == "crashed"
-    assert "process ended" in report.message
+    go(scene())
 
 
 def test_resident_memory_of_all_processes_together_is_limited(tmp_path: Path) -> None:

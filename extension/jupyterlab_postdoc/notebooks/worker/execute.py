@@ -300,7 +300,7 @@ class Run:
         return {"name": names.get(self.end, "KernelDied"), "message": sentence, "line": None, "traceback": ""}
 
     def figures(self, folder: Path) -> list[str]:
-        """Write the PNG of every named cell that drew one; an old one of a cell that ran without drawing goes."""
+        """Write the PNG of every named cell that drew one. After a complete run, those of earlier runs go."""
         written = []
         for cell in self.cells.values():
             if not cell.key.isidentifier() or cell.key.startswith("_") or cell.status != "ok":
@@ -311,10 +311,12 @@ class Run:
             folder.mkdir(parents=True, exist_ok=True)
             target = folder / f"{cell.key}.png"
             temporary = target.with_suffix(".png.tmp")
-            temporary.write_bytes(data)
+            temporary.write_bytes(outputs.signed(data, cell.key))
             temporary.replace(target)
             written.append(f"{folder.name}/{target.name}")
             cell.outputs = outputs.summarise(cell.output.mimetype, cell.output.data, written[-1])
+        if self.end == "ok":
+            tidy(folder, written)
         return written
 
     def verdict(self, target: Path) -> tuple[dict[str, Any] | None, str | None]:
@@ -356,6 +358,14 @@ class Run:
             )
         )
         return str(page)
+
+
+def tidy(folder: Path, written: list[str]) -> None:
+    """Remove figures of cells that no longer draw: only files that a run made and nobody changed."""
+    for old in folder.glob("*.png"):
+        with suppress(OSError):
+            if f"{folder.name}/{old.name}" not in written and outputs.signature(old.stem) in old.read_bytes()[33:400]:
+                old.unlink()
 
 
 def info_code(info: Any, session: Any) -> str:

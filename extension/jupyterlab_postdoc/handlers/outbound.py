@@ -127,6 +127,11 @@ class EventFilter:
         self.types = frozenset(t.strip().lower() for t in types) if types is not None else None
         self.kinds = frozenset(kinds) if kinds is not None else None
 
+    @classmethod
+    def of(cls, types: Iterable[str] | None, kinds: Iterable[str] | None) -> EventFilter:
+        """The filter; the many subscriptions that have none share one."""
+        return _ALL if types is None and kinds is None else cls(types, kinds)
+
     def __bool__(self) -> bool:
         return self.types is not None or self.kinds is not None
 
@@ -134,6 +139,9 @@ class EventFilter:
         if self.types is not None and event.type not in self.types:
             return False
         return self.kinds is None or (event.type == "user_message" and event.body().get("kind") in self.kinds)
+
+
+_ALL = EventFilter()
 
 
 def array(frames: Sequence[bytes]) -> bytes:

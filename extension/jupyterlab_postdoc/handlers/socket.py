@@ -19,6 +19,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from msgspec import UNSET
 from tornado import web
+from tornado.httputil import HTTPHeaders
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
@@ -125,12 +126,20 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
     def open(self, *args: Any, **kwargs: Any) -> None:
         super().open(*args, **kwargs)
         self.set_nodelay(True)
+        self._forget_response()
         self.user: User = user_of(self)
         self._limit_kernel_buffer()
         self.outbox = Outbox(self._write, envelope=self.selected_subprotocol is not None)
         self.subscriptions = Subscriptions(self.services, self.user, self.outbox, self._chat_gone)
         self.rate = Rate()
         self.settings.setdefault(SOCKETS, set()).add(self)
+
+    def _forget_response(self) -> None:
+        """The answer to the upgrade has gone; its headers and its cookie would stay as long as the connection does,
+        3 KB of each idle one.
+        """
+        self._headers = HTTPHeaders()
+        self.__dict__.pop("_new_cookie", None)
 
     def _limit_kernel_buffer(self) -> None:
         """What the kernel holds for a client that does not read is memory too, and delays the ping behind it."""

@@ -104,7 +104,7 @@ class Subscriptions:
             self._send(Ack(chatId=command.chatId or UNSET, id=command.id, duplicate=False, queued=False))
 
     async def _subscribe_chat(self, chat: str, command: Subscribe) -> None:
-        keep = EventFilter(command.types, command.kinds)
+        keep = EventFilter.of(command.types, command.kinds)
         id = command.id or UNSET
         after = command.after
         if after is not None and after < -1:
@@ -147,7 +147,11 @@ class Subscriptions:
         try:
             if silent and not await self._opened(chat):
                 return  # the server is stopping
-            await self._pump(chat, after, keep)
+            async with contextlib.aclosing(self._services.log.follow(chat, after=after, types=keep.types)) as batches:
+                async for batch in batches:
+                    await self._outbox.put_events(batch, keep if keep else None)
+                    if self.done:
+                        self._done(batch)
             if await self._exists(chat) or self._tasks.get(chat) is not task:
                 return  # the server is stopping
             del self._tasks[chat]
@@ -166,14 +170,6 @@ class Subscriptions:
                 "internal", "Following this chat failed.", next="Subscribe again.", retryable=True, ref=ref
             )
             self._send(frames.error_frame(lost, chatId=chat))
-
-    async def _pump(self, chat: str, after: int, keep: EventFilter) -> None:
-        outbox = self._outbox
-        async with contextlib.aclosing(self._services.log.follow(chat, after=after, types=keep.types)) as batches:
-            async for batch in batches:
-                await outbox.put_events(batch, keep if keep else None)
-                if self.done:
-                    self._done(batch)
 
     def _done(self, batch: list[Event]) -> None:
         """The alias that clients of old wait for after a ``result``."""

@@ -68,20 +68,20 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
     # --- the upgrade ---
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Fail closed, as for REST: nobody unknown reaches a verb."""
+        """Who may come in: a known user who may read, from an allowed origin. Without an Origin only a token will do.
+
+        All of this is done here and not in ``get``, which is at work for as long as the connection lives.
+        """
         await super().prepare()
         if self.current_user is None:
             raise web.HTTPError(403)
-
-    @ws_authenticated
-    async def get(self, *args: Any, **kwargs: Any) -> None:
-        """Upgrade: a known user who may read, from an allowed origin. Without an Origin only a token will do."""
         services_of(self.settings)
         if not self.check_origin(self.get_origin()):
             raise web.HTTPError(403, "Requests from this origin are not allowed.")
         if not await self._authorized("read"):
             raise web.HTTPError(403, "You are not allowed to read sessions on this server.")
-        await super().get(*args, **kwargs)
+
+    get = ws_authenticated(WebSocketHandler.get)
 
     def check_origin(self, origin: str | None = None) -> bool:
         """A foreign page is refused even when it knows the token, unless the server's ``allow_origin`` names it."""

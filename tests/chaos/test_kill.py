@@ -61,7 +61,7 @@ async def _chaos(server: Server) -> None:
 
 async def _keep_killing(server: Server, chance: random.Random) -> None:
     while server.kills < KILLS:
-        await asyncio.sleep(chance.uniform(0.1, 8.0))
+        await asyncio.sleep(chance.uniform(0.2, 12.0))
         server.kill()
         server.start()
         await server.ready()

@@ -85,7 +85,7 @@ class RunRow(Struct, frozen=True, kw_only=True):
     status: RunStatus = "queued"
     not_before: float = 0.0
     attempt: int = 0
-    max_attempts: int = 5
+    max_attempts: int = 10
     crashes: int = 0
     interrupted: bool = False
     input: dict[str, Any] = {}

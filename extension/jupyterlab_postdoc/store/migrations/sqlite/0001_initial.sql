@@ -53,7 +53,7 @@ CREATE TABLE run (
     status TEXT NOT NULL,
     not_before REAL NOT NULL DEFAULT 0,
     attempt INTEGER NOT NULL DEFAULT 0,
-    max_attempts INTEGER NOT NULL DEFAULT 5,
+    max_attempts INTEGER NOT NULL DEFAULT 10,
     crashes INTEGER NOT NULL DEFAULT 0,
     progress INTEGER NOT NULL DEFAULT 0,
     interrupted INTEGER NOT NULL DEFAULT 0,

@@ -17,7 +17,6 @@ from typing import Any
 
 HERE = Path(__file__).parent
 NOT_PIECES = {"run.py", "science.py", "__init__.py"}
-ARGUMENTS = {"notebook.py": [str(HERE.parent / "research_templates" / "equity_signal" / "notebook.py")]}
 GOALS = {
     "start-up": "added_s <= 0.10",
     "memory": "added_mb <= 10",
@@ -35,7 +34,7 @@ GOALS = {
 def run(piece: Path) -> list[dict[str, Any]]:
     """The rows of one piece; shows them as they come."""
     rows: list[dict[str, Any]] = []
-    command = [sys.executable, "-P", str(piece), *ARGUMENTS.get(piece.name, [])]
+    command = [sys.executable, "-P", str(piece)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         for line in process.stdout:

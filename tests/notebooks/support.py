@@ -38,6 +38,36 @@ async def runtime(root: Path, **options: Any) -> AsyncIterator[BatchRuntime]:
         await made.close()
 
 
+class Bench:
+    """One worker for many scenes in one folder, which each scene finds empty: for what does not run the notebook."""
+
+    def __init__(self, folder: Path) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.root = folder / "project"
+        self.root.mkdir()
+        sandbox = choose(self.loop.run_until_complete(probe()), trusted=False, allow_unsandboxed=True)
+        self.workspace = Workspace(self.root, sandbox=sandbox)
+        self.first = BatchRuntime(self.workspace)
+        self.go(self.first.warm())
+
+    def go(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(work)
+
+    @contextlib.asynccontextmanager
+    async def runtime(self) -> AsyncIterator[BatchRuntime]:
+        for path in self.root.iterdir():
+            if path.is_file():
+                path.unlink()
+        made = BatchRuntime(self.workspace)
+        made._worker = self.first._worker
+        yield made
+        assert made._worker is self.first._worker
+
+    def close(self) -> None:
+        self.go(self.first.close())
+        self.loop.close()
+
+
 async def execute(
     root: Path, cells: dict[str, str], *, args: tuple[str, ...] = (), timeout_s: float = 60, **options: Any
 ) -> tuple[RunReport, list[CellEvent]]:

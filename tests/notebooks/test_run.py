@@ -227,20 +227,26 @@ def test_an_interrupt_takes_about_a_second(tmp_path: Path, stubborn: bool) -> No
     assert took[0] < 3
 
 
-@pytest.mark.parametrize(
-    ("code", "end", "words"),
-    [
+def test_a_dead_kernel_is_a_sentence(tmp_path: Path) -> None:
+    """The worker outlives its kernels."""
+    cases = [
         ("import os\nos._exit(3)", "crashed", "exit code 3) while cell 'boom' ran"),
         ("import ctypes\nctypes.string_at(0)", "crashed", "SIGSEGV) while cell 'boom' ran"),
         ("b = bytearray(8 << 30)", "memory", "needed more than 4 GiB in cell 'boom'"),
-    ],
-)
-def test_a_dead_kernel_is_a_sentence(tmp_path: Path, code: str, end: str, words: str) -> None:
-    report, _ = go(execute(tmp_path, {"before": "x = 1\nx", "boom": f"x\n{code}"}))
-    assert report.end == end, report
-    assert words in report.message
-    assert "boom" in report.failed
-    assert cell(report, "before").status == "ok"
+    ]
+
+    async def scene() -> None:
+        async with runtime(tmp_path) as nb:
+            await nb.create("notebook.py", title="t")
+            for code, end, words in cases:
+                await nb.edit([put("before", "x = 1\nx"), put("boom", f"x\n{code}")])
+                report = await nb.run(timeout_s=60)
+                assert report.end == end, report
+                assert words in report.message
+                assert "boom" in report.failed
+                assert cell(report, "before").status == "ok"
+
+    go(scene())
 
 
 def test_a_cell_that_kills_what_is_above_it(tmp_path: Path) -> None:

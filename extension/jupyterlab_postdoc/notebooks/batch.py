@@ -16,16 +16,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from jupyterlab_postdoc.errors import HTTP_STATUS, PostdocError
 from jupyterlab_postdoc.notebooks import messages
 from jupyterlab_postdoc.notebooks.base import CellEvent, CellState, EditResult, Issue, OnCell, RunReport
 from jupyterlab_postdoc.workspace.processes import Capture, Limits, Process
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
-LINE = 32 << 20
+LINE = 16 << 20
 CALL_S = 120.0  # creating, editing and checking are a second's work
 GRACE_S = 20.0  # after a run's own time limit the worker still writes what there is
 MEMORY = 4 << 30
+OURS = 768 << 20  # beside the kernel: worker 70 MB, the process it is forked from 200 MB, page renderer 110 MB and more
 THREADS = str(min(4, os.cpu_count() or 1))
 ENV = {
     "OPENBLAS_NUM_THREADS": THREADS,
@@ -203,7 +206,7 @@ class Worker:
     async def start(cls, workspace: Workspace, memory_bytes: int, modules: Sequence[str]) -> Worker:
         argv = [sys.executable, "-P", "-m", "jupyterlab_postdoc.notebooks.worker.serve"]
         # The kernel alone gets the address space limit (serve.py); resident memory is limited for all of them together.
-        limits = Limits(memory_bytes=None, total_bytes=memory_bytes + (512 << 20))
+        limits = Limits(memory_bytes=None, total_bytes=memory_bytes + OURS)
         env = {**ENV, "POSTDOC_KERNEL_MEMORY": str(memory_bytes), "POSTDOC_PRELOAD": ",".join(modules)}
         return cls(await workspace.spawn(argv, env=env, limits=limits, line_limit=LINE))
 
@@ -222,8 +225,8 @@ class Worker:
         while True:
             try:
                 line = await self.process.stdout.readline()
-                message = json.loads(line) if line else None
-            except ValueError as error:
+                message = msgspec.json.decode(line) if line else None
+            except (ValueError, msgspec.DecodeError) as error:
                 raise WorkerDied("crashed", "it sent something unreadable") from error
             if message is None:
                 raise await self._death()

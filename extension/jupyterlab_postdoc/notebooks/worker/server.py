@@ -16,6 +16,7 @@ from typing import Any
 from jupyterlab_postdoc.notebooks.worker import author, launch
 from jupyterlab_postdoc.notebooks.worker.author import Notebook, Refused, write
 from jupyterlab_postdoc.notebooks.worker.check import check, imports
+from jupyterlab_postdoc.notebooks.worker.outputs import finite
 
 LINE = 64 << 20
 
@@ -66,7 +67,10 @@ class Server:
             self.write({"id": number, "error": {"code": "notebook_failed", "message": message, "next": ""}})
 
     def write(self, message: dict[str, Any]) -> None:
-        data = json.dumps(message, default=str).encode() + b"\n"
+        try:
+            data = json.dumps(message, default=str, allow_nan=False).encode() + b"\n"
+        except ValueError:
+            data = json.dumps(finite(message), default=str).encode() + b"\n"
         while data:
             data = data[os.write(self.send, data) :]
 

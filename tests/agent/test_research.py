@@ -186,7 +186,7 @@ async def test_data_of_the_wrong_shape_fails_with_the_templates_own_sentence(tmp
 
 async def test_a_data_file_with_any_name_is_copied_and_used(tmp_path: Path) -> None:
     lean(tmp_path / "templates" / "lean")
-    names = ["with space.csv", "it's \"quoted\".csv", "two\nlines.csv", "Übergröße 鳥.csv", "$(touch x).csv", "-rf.csv"]
+    names = ["with space.csv", 'it\'s "quoted".csv', "two\nlines.csv", "Übergröße 鳥.csv", "$(touch x).csv", "-rf.csv"]
     async with serving(tmp_path, max_concurrent_runs=6) as services:
         for number, name in enumerate(names):
             (tmp_path / "root" / name).write_text(f"value\n{number}\n5\n")

@@ -216,9 +216,7 @@ async def test_a_question_is_answered_on_another_server_of_the_same_database(tmp
     async with serving(tmp_path) as first, serving(tmp_path) as second:
         chat = await research(first, topic="Zzz qqq", template=None)
         question = of(await settled(second, chat, "waiting"), "question")[0]
-        await second.sessions.submit(
-            ANA, protocol.Respond(chatId=chat, requestId=question["requestId"], answer="lean")
-        )
+        await second.sessions.submit(ANA, protocol.Respond(chatId=chat, requestId=question["requestId"], answer="lean"))
         events = await settled(first, chat, "finished")
         assert [r["success"] for r in of(events, "result")] == [True]
         assert events == await bodies(second, chat)
@@ -232,9 +230,7 @@ async def test_stop_while_waiting_cancels_the_question_and_resume_asks_it_anew(t
         await stop(services, chat, "graceful")
         events = await settled(services, chat, "stopped")
         assert states(events)[3:] == ["waiting", "stopping", "stopped"]
-        assert [(e["requestId"], e["decision"]) for e in of(events, "answered")] == [
-            (first["requestId"], "cancelled")
-        ]
+        assert [(e["requestId"], e["decision"]) for e in of(events, "answered")] == [(first["requestId"], "cancelled")]
         with pytest.raises(PostdocError) as caught:
             await services.sessions.submit(
                 ANA, protocol.Respond(chatId=chat, requestId=first["requestId"], answer="lean")
@@ -244,9 +240,7 @@ async def test_stop_while_waiting_cancels_the_question_and_resume_asks_it_anew(t
         second = await until(services, chat, "question", count=2)
         await settled(services, chat, "waiting")
         assert second["requestId"] != first["requestId"]
-        await services.sessions.submit(
-            ANA, protocol.Respond(chatId=chat, requestId=second["requestId"], answer="lean")
-        )
+        await services.sessions.submit(ANA, protocol.Respond(chatId=chat, requestId=second["requestId"], answer="lean"))
         events = await settled(services, chat, "finished")
         assert [r["success"] for r in of(events, "result")] == [False, True]
 

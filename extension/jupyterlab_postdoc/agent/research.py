@@ -371,9 +371,12 @@ def _judge(ending: Ending, failed: ToolOutcome | None) -> tuple[bool, str, str]:
 
 
 def _failed_call(turns: Sequence[Turn]) -> ToolOutcome | None:
-    """The last call that did not work, which is what a failed study failed of."""
-    outcomes = [turn.results[call.id] for turn in turns for call in turn.calls if call.id in turn.results]
-    return next((outcome for outcome in reversed(outcomes) if not outcome.ok), None)
+    """What a failed study failed of: in the last turn in which something went wrong, the first call that did."""
+    for turn in reversed(turns):
+        for call in turn.calls:
+            if call.id in turn.results and not turn.results[call.id].ok:
+                return turn.results[call.id]
+    return None
 
 
 async def _nothing() -> None:

@@ -13,6 +13,7 @@ from jupyterlab_postdoc.providers.base import ToolOutcome
 from jupyterlab_postdoc.tools.base import ToolContext, tool
 
 OUTPUT_TEXT = 2_000
+TITLE = 300
 
 
 class Put(msgspec.Struct, tag_field="op", tag="put", forbid_unknown_fields=True):
@@ -43,10 +44,11 @@ Change = Put | Delete | Move
 @tool(risk="write", title=lambda given: f"Creating the notebook {given.get('path', 'notebook.py')}")
 async def nb_create(
     ctx: ToolContext,
-    title: Annotated[str, Meta(min_length=1, max_length=300)],
+    title: Annotated[str, Meta(min_length=1, description="One line; a longer one is cut")],
     path: Literal["notebook.py"] = "notebook.py",
 ) -> ToolOutcome:
     """Create the project's marimo notebook. An existing one is kept as it is."""
+    title = " ".join(title.split())[:TITLE]
     await ctx.project.notebook.create(path, title=title)
     await ctx.emit(Artifact(artifact="notebook", path=ctx.project.public(path), title=title, provider=ctx.provider))
     return ToolOutcome(True, f"{path} is ready.", {"path": path})

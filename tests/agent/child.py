@@ -1,7 +1,8 @@
 """The service in a process of its own, so that a test may choose its PATH and environment.
 
-``python -m tests.agent.child HOME JOBS`` carries out the jobs (JSON), each in a service built anew, and prints what came
-of each: ``{"config"?, "research": fields}`` or ``{"config"?, "resume": chat}`` → ``{"chat", "state", "events", "health"}``.
+``python -m tests.agent.child HOME JOBS`` carries out the jobs (JSON), each in a service built anew:
+``{"config"?, "research": fields}`` or ``{"config"?, "resume": chat}``. It prints what came of them:
+``[{"chat", "state", "events", "health"}, …]``.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jupyterlab_postdoc import protocol
 from tests.agent.support import ANA, research, serving, settled
+
+from jupyterlab_postdoc import protocol
 
 
 async def main(home: Path, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,9 +9,9 @@ import tomllib
 from pathlib import Path
 
 import yaml
+from tests.agent.support import git, lean, of, read_json, research, serving, settled
 
 from jupyterlab_postdoc.templates import scaffold
-from tests.agent.support import git, lean, of, read_json, research, serving, settled
 
 TOPICS = [
     'It\'s "quoted" \\ and `ticked`',

@@ -9,10 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from jupyterlab_postdoc import protocol
-from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.templates import scaffold
 from tests.agent.support import (
     ANA,
     bodies,
@@ -28,6 +24,10 @@ from tests.agent.support import (
     states,
     steps_committed,
 )
+
+from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.templates import scaffold
 
 RUN_EVENTS = {cls.__struct_config__.tag for cls in protocol.FromRun.__subclasses__()} - {"user_message"}
 
@@ -232,8 +232,8 @@ def _socket(root: Path) -> None:
         (_socket, "socket.csv", "bad_message", "no data file"),
         (lambda root: (root / "empty.csv").touch(), "empty.csv", "bad_message", "empty"),
         (lambda root: (root / "paper.pdf").write_text("x"), "paper.pdf", "bad_message", "not a data file"),
-        (lambda root: None, "nul\0.csv", "bad_message", "no data file"),
-        (lambda root: None, "x" * 5000, "bad_message", "no data file"),
+        (lambda _: None, "nul\0.csv", "bad_message", "no data file"),
+        (lambda _: None, "x" * 5000, "bad_message", "no data file"),
     ],
 )
 async def test_a_data_file_that_cannot_be_used_is_refused_before_anything_is_begun(

@@ -11,10 +11,6 @@ from typing import Any, Literal
 
 import psutil
 import pytest
-
-from jupyterlab_postdoc import protocol
-from jupyterlab_postdoc.app import Services
-from jupyterlab_postdoc.errors import PostdocError
 from tests.agent.support import (
     ANA,
     bodies,
@@ -31,6 +27,10 @@ from tests.agent.support import (
     steps_committed,
     until,
 )
+
+from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.app import Services
+from jupyterlab_postdoc.errors import PostdocError
 
 # Sleeps once: while the file `again` is missing. The background process leaves its session and ignores signals.
 SLEEPY = """

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.agent.support import SANDBOX, git, lean, of, steps_committed
 
 REPO = Path(__file__).parents[2]

@@ -47,7 +47,7 @@ class Commands:
             case protocol.Chat():
                 return self._say(user, command, id)
             case protocol.Research():
-                return self._research(user, command, id)
+                return self._research(user, command, id, row)
             case protocol.Stop():
                 return self._stop(command)
             case protocol.Respond():
@@ -81,7 +81,7 @@ class Commands:
 
         return unit
 
-    def _research(self, user: User, command: protocol.Research, id: str) -> Unit:
+    def _research(self, user: User, command: protocol.Research, id: str, row: SessionRow) -> Unit:
         topic = command.topic.strip()
         if not topic:
             raise PostdocError("bad_message", "The topic is empty.", next="Say in a few words what to study.")
@@ -90,6 +90,7 @@ class Commands:
                 "no_model", f"There is no provider {command.provider!r} on this server.", next="Leave it out."
             )
         template, params = self._check_research(command, topic)
+        self._check_persona(row.persona, template)
         given = {
             "topic": topic,
             "repo_name": command.repo_name,
@@ -122,6 +123,20 @@ class Commands:
         if complete.get("data") not in (None, *SYNTHETIC):
             data_file(self.lab.root_dir, str(complete["data"]))
         return template.name, {name: complete[name] for name in command.params}
+
+    def _check_persona(self, name: str | None, template: str | None) -> None:
+        """A persona that may not use the tools of the script would fail at its first step."""
+        persona = self.personas.get(name)
+        if persona.tools is None or template is None:
+            return
+        calls = [call for turn in self.lab.templates.get(template).script for call in turn.get("calls") or []]
+        lacking = sorted({str(call.get("tool")) for call in calls} - set(persona.tools))
+        if lacking:
+            raise PostdocError(
+                "forbidden",
+                f"The persona {persona.title} may not use {', '.join(lacking)}, which this research needs.",
+                next="Start the research in a chat with another persona, for example the default one.",
+            )
 
     async def _enqueue(
         self, tx: Tx, session: SessionRow, run: RunRow, body: UserMessage, open_runs: Sequence[RunRow]

@@ -23,7 +23,9 @@ from tests.agent.support import (
     settled,
     states,
     steps_committed,
+    until,
 )
+from tests.scripted import EchoProvider
 
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.errors import PostdocError
@@ -353,3 +355,37 @@ async def test_a_budget_of_minutes_ends_a_long_notebook_too(tmp_path: Path) -> N
     assert "0.05 minutes" in error["error"]
     assert result["duration_ms"] < 10_000
     assert result["stop_reason"] == "budget"
+
+
+async def test_a_budget_of_turns_holds_in_free_chat_too(tmp_path: Path) -> None:
+    async with serving(tmp_path, chat_provider=EchoProvider, max_turns=2) as services:
+        chat = await new_chat(services)
+        await services.sessions.submit(ANA, protocol.Chat(chatId=chat, content="steps 6"))
+        events = await settled(services, chat, "error")
+    assert of(events, "error")[0]["code"] == "budget_exceeded"
+    assert [(r["success"], r["partial"]) for r in of(events, "result")] == [(False, True)]
+    assert len(of(events, "tool_result")) == 2
+
+
+# --- what a script cannot do ---
+
+
+async def test_a_persona_without_the_tools_is_refused_before_anything_is_begun(tmp_path: Path) -> None:
+    lean(tmp_path / "templates" / "lean")
+    async with serving(tmp_path) as services:
+        chat = str((await services.sessions.create(ANA, persona="reviewer"))["id"])
+        with pytest.raises(PostdocError, match="may not use nb_create, nb_edit, nb_run"):
+            await research(services, chat)
+        assert await bodies(services, chat) == []
+
+
+async def test_advice_in_mid_run_is_answered_honestly(tmp_path: Path) -> None:
+    lean(tmp_path / "templates" / "lean", load="import time\n\ndata = [1, 2, 3]\ntime.sleep(1)")
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        await until(services, chat, "agent_status", message="Running cell 3 of 4 (load)")
+        advice = protocol.Chat(chatId=chat, content="Use weekly data instead", mode="steer")
+        await services.sessions.submit(ANA, advice)
+        events = await settled(services, chat, "finished")
+    said = [e["content"] for e in of(events, "assistant_message")]
+    assert [number for number, text in enumerate(said) if "cannot change its course" in text] == [3]

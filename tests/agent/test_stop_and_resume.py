@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import shutil
 import time
 from collections import Counter
@@ -39,11 +41,17 @@ import subprocess, sys, time
 if not Path("again").exists():
     Path("again").touch()
     subprocess.Popen(
-        ["/bin/sh", "-c", "trap '' TERM INT HUP; while :; do sleep 4321; done"], start_new_session=True
+        ["/bin/sh", "-c", "trap '' TERM INT HUP; while :; do sleep {seconds}; done"], start_new_session=True
     )
     time.sleep(60)
 data = [1, 2, 3]
 """
+SECONDS = 100_000 + os.getpid()
+"""How long the background process sleeps: a number by which this test process knows its own."""
+
+
+def sleepy() -> str:
+    return SLEEPY.replace("{seconds}", str(SECONDS))
 
 
 async def stop(services: Services, chat: str, how: Literal["graceful", "now"]) -> Any:
@@ -57,7 +65,7 @@ async def resume(services: Services, chat: str) -> None:
 async def asleep(services: Services, chat: str, home: Path) -> Path:
     """Wait until the cell sleeps and its background process lives; the project's folder."""
     await until(services, chat, "agent_status", message="Running cell 3 of 4 (load)")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (sleepers() and list((home / "root" / "research").glob("*/again"))):
             await asyncio.sleep(0.02)
     return next((home / "root" / "research").glob("*/again")).parent
@@ -67,7 +75,7 @@ def sleepers() -> list[psutil.Process]:
     """The sleeping processes that the cell has started; bubblewrap's pid namespace does not hide them from us."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
-        if process.info["cmdline"] == ["sleep", "4321"] and process.info["status"] != psutil.STATUS_ZOMBIE:
+        if process.info["cmdline"] == ["sleep", str(SECONDS)] and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(process)
     return found
 
@@ -85,7 +93,7 @@ def no_step_twice(events: list[dict[str, Any]], root: Path) -> None:
 async def test_stop_in_a_long_cell_ends_everything_in_time_and_resume_carries_on(
     tmp_path: Path, how: Literal["graceful", "now"], limit_s: float
 ) -> None:
-    lean(tmp_path / "templates" / "lean", load=SLEEPY)
+    lean(tmp_path / "templates" / "lean", load=sleepy())
     async with serving(tmp_path) as services:
         chat = await research(services)
         root = await asleep(services, chat, tmp_path)
@@ -108,7 +116,8 @@ async def test_stop_in_a_long_cell_ends_everything_in_time_and_resume_carries_on
         assert "stopped before it finished" in (root / "README.md").read_text()
         shown = await services.sessions.get(ANA, chat)
         assert (shown["state"], shown["reason"]) == ("stopped", "user")
-        assert shown["project"]["commit"] == git(root, "rev-parse", "HEAD")
+        assert shown["project"]["commit"] == git(root, "rev-parse", "HEAD") == result[0]["artifacts"]["commit"]
+        assert result[0]["artifacts"]["notebook"] == "research/a-lean-study/notebook.py"
         assert "def verdict" in git(root, "show", "HEAD:notebook.py"), "the finished part of the cut-off turn"
 
         await resume(services, chat)
@@ -122,8 +131,33 @@ async def test_stop_in_a_long_cell_ends_everything_in_time_and_resume_carries_on
         assert git(root, "ls-remote", "origin", "refs/heads/main").split()[0] == git(root, "rev-parse", "HEAD")
 
 
+async def test_stops_at_any_moment_never_do_a_step_twice(tmp_path: Path) -> None:
+    chance = random.Random(20261121)
+    lean(tmp_path / "templates" / "lean")
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        for _ in range(4):
+            await asyncio.sleep(chance.uniform(0.0, 1.2))
+            how: Literal["graceful", "now"] = "now" if chance.random() < 0.5 else "graceful"
+            await stop(services, chat, how)
+            events = await settled(services, chat)
+            if states(events)[-1] == "finished":
+                break
+            try:
+                await resume(services, chat)
+            except PostdocError as e:  # stopped before it was taken: such a run never began
+                assert "no stopped run" in e.message  # noqa: PT017
+                await research(services, chat)
+        events = await settled(services, chat, "finished")
+        root = tmp_path / "root" / str((await services.sessions.get(ANA, chat))["project"]["path"])
+        no_step_twice(events, root)
+        assert of(events, "result")[-1]["success"] is True
+        assert git(root, "status", "--porcelain") == ""
+        assert git(root, "ls-remote", "origin", "refs/heads/main").split()[0] == git(root, "rev-parse", "HEAD")
+
+
 async def test_stop_twice_is_one_stop_and_now_overtakes_graceful(tmp_path: Path) -> None:
-    lean(tmp_path / "templates" / "lean", load=SLEEPY)
+    lean(tmp_path / "templates" / "lean", load=sleepy())
     async with serving(tmp_path) as services:
         chat = await research(services)
         await asleep(services, chat, tmp_path)
@@ -140,7 +174,7 @@ async def test_stop_twice_is_one_stop_and_now_overtakes_graceful(tmp_path: Path)
 
 
 async def test_a_run_that_has_not_begun_is_stopped_with_a_result(tmp_path: Path) -> None:
-    lean(tmp_path / "templates" / "lean", load=SLEEPY)
+    lean(tmp_path / "templates" / "lean", load=sleepy())
     async with serving(tmp_path, max_concurrent_runs=1) as services:
         busy = await research(services)
         await asleep(services, busy, tmp_path)
@@ -154,7 +188,7 @@ async def test_a_run_that_has_not_begun_is_stopped_with_a_result(tmp_path: Path)
 
 
 async def test_resume_after_the_folder_went_away_is_a_sentence_and_can_be_mended(tmp_path: Path) -> None:
-    lean(tmp_path / "templates" / "lean", load=SLEEPY)
+    lean(tmp_path / "templates" / "lean", load=sleepy())
     async with serving(tmp_path) as services:
         chat = await research(services)
         root = await asleep(services, chat, tmp_path)
@@ -174,7 +208,7 @@ async def test_resume_after_the_folder_went_away_is_a_sentence_and_can_be_mended
 
 
 async def test_a_server_that_stops_in_mid_run_carries_on_when_it_starts_again(tmp_path: Path) -> None:
-    lean(tmp_path / "templates" / "lean", load=SLEEPY)
+    lean(tmp_path / "templates" / "lean", load=sleepy())
     async with serving(tmp_path) as services:
         chat = await research(services)
         root = await asleep(services, chat, tmp_path)

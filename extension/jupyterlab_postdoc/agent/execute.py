@@ -15,7 +15,7 @@ from jupyterlab_postdoc.agent.history import TYPES, exchanges
 from jupyterlab_postdoc.agent.limits import Limits
 from jupyterlab_postdoc.agent.loop import converse
 from jupyterlab_postdoc.agent.personas import Persona, Personas
-from jupyterlab_postdoc.agent.research import Lab, ResearchRun
+from jupyterlab_postdoc.agent.research import BUDGETS, Lab, ResearchRun
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import repository
 from jupyterlab_postdoc.protocol import AgentStatus, Body, Error, Result, SessionState
@@ -96,8 +96,7 @@ class Executor:
             )
         )
         state, reason = ("finished", "end_turn") if outcome.success else ("error", outcome.stop_reason)
-        project = {"project": {"repo": outcome.artifacts["repo"].rpartition("/")[2], **_paths(outcome.artifacts)}}
-        then = state_change(ctx.session, state, reason, ctx.run.id, meta=project)
+        then = state_change(ctx.session, state, reason, ctx.run.id, meta=_project(outcome.artifacts))
         await ctx.finish("done" if outcome.success else "error", *last, output=msgspec.to_builtins(last[-1]), then=then)
 
     async def _chat(self, ctx: RunContext, session: SessionRow, persona: Persona) -> None:
@@ -123,6 +122,10 @@ class Executor:
             earlier=earlier,
         )
         ending = await converse(agent)
+        if ending.stop_reason in BUDGETS:
+            raise PostdocError(
+                "budget_exceeded", agent.limits.sentence(ending.stop_reason), next="Send a message to go on from here."
+            )
         result = Result(success=True, cost=None, duration_ms=_duration_ms(ctx), stop_reason=ending.stop_reason)
         await ctx.finish("done", result, then=state_change(ctx.session, "finished", "end_turn", ctx.run.id))
 
@@ -140,8 +143,8 @@ class Executor:
 
         await ctx.write(unit)
 
-    async def _keep(self, ctx: RunContext, ending: repository.Outcome) -> dict[str, Any] | None:
-        """Commit what a research run has made but not committed yet. What the session shall say of the project then.
+    async def _keep(self, ctx: RunContext, ending: repository.Outcome) -> dict[str, str] | None:
+        """Commit what a research run has made but not committed yet; the artifacts that the result shall name.
 
         None: there is no project, or it cannot be written now; the files stay as they are and the end is told anyway.
         """
@@ -156,22 +159,18 @@ class Executor:
             return None
 
     async def _fail(self, ctx: RunContext, e: PostdocError) -> None:
-        project = await self._keep(ctx, repository.Outcome("failed", e.message))
+        artifacts = await self._keep(ctx, repository.Outcome("failed", e.message))
         details: dict[str, Any] = {"ref": e.details["ref"]} if "ref" in e.details else {}
         error = Error(code=e.code, error=e.message, next=e.next, retryable=e.retryable, **details)
-        result = Result(
-            success=False, cost=None, duration_ms=_duration_ms(ctx), stop_reason=e.code, summary=e.message, partial=True
-        )
-        then = state_change(ctx.session, "error", e.code, ctx.run.id, meta=project)
+        result = _unfinished(ctx, e.code, e.message, artifacts)
+        then = state_change(ctx.session, "error", e.code, ctx.run.id, meta=_project(artifacts))
         await ctx.finish("error", error, result, error=e.as_dict(), then=then)
 
     async def _stopped(self, ctx: RunContext) -> None:
-        project = await self._keep(ctx, repository.Outcome("stopped"))
+        artifacts = await self._keep(ctx, repository.Outcome("stopped"))
         kept = "Stopped as asked. Everything that was made is kept; resume carries on from the last finished step."
-        result = Result(
-            success=False, cost=None, duration_ms=_duration_ms(ctx), stop_reason="stopped", summary=kept, partial=True
-        )
-        then = state_change(ctx.session, "stopped", "user", ctx.run.id, meta=project)
+        result = _unfinished(ctx, "stopped", kept, artifacts)
+        then = state_change(ctx.session, "stopped", "user", ctx.run.id, meta=_project(artifacts))
         await ctx.finish("stopped", result, then=then)
 
 
@@ -212,9 +211,22 @@ def _duration_ms(ctx: RunContext) -> int:
     return max(0, round(1000 * (time.time() - began)))
 
 
-def _paths(artifacts: dict[str, str]) -> dict[str, str]:
-    return {
-        "path": artifacts["repo"],
-        "commit": artifacts["commit"],
-        **{name: artifacts[name] for name in ("notebook", "report") if name in artifacts},
-    }
+def _unfinished(ctx: RunContext, stop_reason: str, summary: str, artifacts: dict[str, str] | None) -> Result:
+    fields: dict[str, Any] = {"artifacts": artifacts} if artifacts else {}
+    return Result(
+        success=False,
+        cost=None,
+        duration_ms=_duration_ms(ctx),
+        stop_reason=stop_reason,
+        summary=summary,
+        partial=True,
+        **fields,
+    )
+
+
+def _project(artifacts: dict[str, str] | None) -> dict[str, Any] | None:
+    """The change of the session's meta that shows where the project is."""
+    if artifacts is None:
+        return None
+    shown = {name: artifacts.get(name) for name in ("commit", "notebook", "report")}
+    return {"project": {"repo": artifacts["repo"].rpartition("/")[2], "path": artifacts["repo"], **shown}}

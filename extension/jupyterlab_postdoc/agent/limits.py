@@ -32,7 +32,7 @@ class Limits:
     def sentence(self, reason: str) -> str:
         """What :meth:`reached` answered, for a person."""
         used = f"{self.turns} turns" if reason == "max_turns" else f"{self.minutes:g} minutes"
-        return f"The limit of {used} was reached before the study was finished."
+        return f"The limit of {used} was reached before the work was finished."
 
     def reached(self, turns_done: int) -> str | None:
         """``max_turns`` or ``budget`` when the next turn may not begin."""

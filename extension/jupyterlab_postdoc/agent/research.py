@@ -221,17 +221,15 @@ class ResearchRun:
         row = await tx.get_session(self.ctx.session)
         assert row is not None
         assert self.project is not None
-        shown = self._shown(self.project, None)
-        await tx.update_session(row.id, repo=shown["repo"], meta={**row.meta, "project": shown})
-
-    def _shown(self, project: Project, commit: str | None) -> dict[str, Any]:
-        return {
+        project = self.project
+        shown = {
             "repo": project.study.repo_name,
             "path": project.public_root,
             "notebook": project.public(project.notebook.path),
             "report": project.public(REPORT),
-            "commit": commit,
+            "commit": None,
         }
+        await tx.update_session(row.id, repo=project.study.repo_name, meta={**row.meta, "project": shown})
 
     # --- the work ---
 
@@ -278,17 +276,14 @@ class ResearchRun:
         await self._step("describe", describe, project, message)
         url, commit = await self._publish(project)
         verdict = project.verdict() if success else None
-        artifacts = {"repo": project.public_root, "remote": url, "commit": commit}
-        for name, path in (("notebook", project.notebook.path), ("report", REPORT)):
-            if (project.root / path).exists():
-                artifacts[name] = project.public(path)
+        artifacts = {**_artifacts(project, commit), "remote": url}
         summary = str((verdict or {}).get("summary") or ending.text or "The run ended without a result.")
         return Outcome(success, ending.stop_reason, summary, verdict, artifacts, code, hint)
 
-    async def keep(self, ending: repository.Outcome) -> dict[str, Any] | None:
+    async def keep(self, ending: repository.Outcome) -> dict[str, str] | None:
         """After a stop or a failure: commit what lies there, with a README that says how it ended.
 
-        Returns the project for the session's object, None when there is none yet.
+        Returns its artifacts, as the result shows them; None when there is no project yet.
         """
         project = self.project
         if project is None:
@@ -302,7 +297,7 @@ class ResearchRun:
 
         key = f"kept:{self.ctx.run.attempt}"
         await self._step(key, commit, project, message)
-        return {"project": self._shown(project, await project.git.head(project.root))}
+        return _artifacts(project, await project.git.head(project.root))
 
     async def _step(
         self, key: str, commit: Callable[[], Awaitable[str | None]], project: Project, message: str
@@ -332,6 +327,15 @@ class ResearchRun:
             ],
         )
         return url, commit
+
+
+def _artifacts(project: Project, commit: str | None) -> dict[str, str]:
+    """Where everything is: repo, commit, and notebook and report when they are there."""
+    found = {"repo": project.public_root} | ({"commit": commit} if commit else {})
+    for name, path in (("notebook", project.notebook.path), ("report", REPORT)):
+        if (project.root / path).exists():
+            found[name] = project.public(path)
+    return found
 
 
 def data_file(root_dir: Path, given: str) -> Path:

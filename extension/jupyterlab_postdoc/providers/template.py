@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ class TemplateProvider:
                 f"The script of template {template.name} is not of the right form: {type(e).__name__}: {e}.",
                 next=f"Run `jupyter postdoc templates check {template.name}`.",
             ) from e
-        words = PIECE.findall(reply.say)
+        words = PIECE.findall(_heard(request.steer) + reply.say)
         for start in range(0, len(words), WORDS_PER_DELTA):
             yield TextDelta("".join(words[start : start + WORDS_PER_DELTA]))
             await asyncio.sleep(self._pace_s)
@@ -187,6 +187,16 @@ class Script:
                 f"The script of template {self.template.name} cannot be rendered: {e}",
                 next=f"Run `jupyter postdoc templates check {self.template.name}`.",
             ) from e
+
+
+def _heard(steer: Sequence[str]) -> str:
+    """A script cannot take advice; who gives it must not believe that it was followed."""
+    if not steer:
+        return ""
+    return (
+        "Your message is kept, but this study follows a template's script, which cannot change its course. "
+        "To change something, stop it and start again with other parameters.\n\n"
+    )
 
 
 def first_failure(turn: Turn) -> Failure | None:

@@ -34,15 +34,18 @@ def new_id(prefix: str = "") -> str:
     return f"{prefix}_{token}" if prefix else token
 
 
+@lru_cache(maxsize=256)
 def iso(ts: float) -> str:
-    """UNIX seconds as ISO-8601 UTC with milliseconds, e.g. ``2026-11-21T09:30:00.125Z``."""
+    """UNIX seconds as ISO-8601 UTC with milliseconds, e.g. ``2026-11-21T09:30:00.125Z``.
+
+    Cached, since the events of one commit share their time and this costs more than all the rest of a frame.
+    """
     second, rest = divmod(round(ts * 1_000_000), 1_000_000)
     return f"{_until_second(second)}.{rest // 1000:03d}Z"
 
 
 @lru_cache(maxsize=1024)
 def _until_second(second: int) -> str:
-    """Events of a replay come many to a second, and formatting a date costs more than all the rest of a frame."""
     return datetime.fromtimestamp(second, UTC).isoformat()[:19]
 
 
@@ -336,7 +339,7 @@ class Event:
         """The flat canonical form, ``{"v":1,"chatId":…,"seq":…,"ts":…,"type":…}``; partial frames omit v and ts."""
         if self._frame is None:
             chat = _encoder.encode(self.session)
-            if self.partial:
+            if self.item is not None:
                 head = b'{"chatId":%b,"seq":%d,' % (chat, self.seq)
             else:
                 head = b'{"v":1,"chatId":%b,"seq":%d,"ts":"%b",' % (chat, self.seq, iso(self.ts).encode())

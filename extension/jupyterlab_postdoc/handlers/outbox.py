@@ -27,7 +27,7 @@ PAGE = 100
 class Outbox:
     """Frames on their way to one client; ``write`` sends messages and is done when the socket has taken them."""
 
-    __slots__ = ("_flushed", "_frames", "_last", "_size", "_task", "_write", "batch", "closed", "envelope")
+    __slots__ = ("_enough", "_flushed", "_frames", "_last", "_size", "_task", "_write", "batch", "closed", "envelope")
 
     def __init__(self, write: Callable[[Sequence[bytes]], Awaitable[None]], *, envelope: bool = False) -> None:
         self.batch = False
@@ -39,6 +39,7 @@ class Outbox:
         self._last = 0.0
         self._task: asyncio.Task[None] | None = None
         self._flushed: list[asyncio.Future[None]] = []
+        self._enough: asyncio.Future[None] | None = None
 
     @property
     def size(self) -> int:
@@ -104,6 +105,8 @@ class Outbox:
     def _start(self) -> None:
         if self._task is None and not self.closed:
             self._task = asyncio.get_running_loop().create_task(self._empty())
+        elif self._enough is not None and self._size >= FLUSH_BYTES:
+            self._go_on()
 
     async def _empty(self) -> None:
         """The writer: lives while there is something to write, so that an idle connection costs no task."""
@@ -112,7 +115,7 @@ class Outbox:
             while self._frames and not self.closed:
                 wait = self._last + FLUSH_S - loop.time()
                 if self.batch and wait > 0 and self._size < FLUSH_BYTES:
-                    await asyncio.sleep(wait)
+                    await self._gather(wait)
                 await self._write(self._take())
                 self._last = loop.time()
                 if self._frames:
@@ -123,6 +126,21 @@ class Outbox:
         finally:
             self._task = None
             self._tell()
+
+    async def _gather(self, wait: float) -> None:
+        """Until there is enough for a full message, at most ``wait`` seconds."""
+        loop = asyncio.get_running_loop()
+        self._enough = loop.create_future()
+        timer = loop.call_later(wait, self._go_on)
+        try:
+            await self._enough
+        finally:
+            timer.cancel()
+            self._enough = None
+
+    def _go_on(self) -> None:
+        if self._enough is not None and not self._enough.done():
+            self._enough.set_result(None)
 
     def _take(self) -> list[bytes]:
         """The next messages, together at most 64 KiB (or a single larger one)."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sqlite3
 import tempfile
 import time
 from pathlib import Path
 
 from jupyterlab_postdoc.log import EventLog
-from jupyterlab_postdoc.protocol import AgentStatus
+from jupyterlab_postdoc.protocol import AgentStatus, encode
 from jupyterlab_postdoc.store.base import SessionRow
 from jupyterlab_postdoc.store.sqlite import SqliteStore
 
@@ -24,12 +25,33 @@ def show(name: str, **figures: object) -> None:
     print(json.dumps({"bench": name, **figures}), flush=True)
 
 
+def disk_rate(folder: Path, per_commit: int, seconds: float) -> float:
+    """Rows per second that this disk takes at this moment from a bare loop: what an append rate is to be held
+    against.
+    """
+    db = sqlite3.connect(Path(tempfile.mkdtemp(dir=folder)) / "bare.db", isolation_level=None)
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=FULL")
+    db.execute("CREATE TABLE event (session TEXT, seq INTEGER, payload TEXT, PRIMARY KEY (session, seq)) WITHOUT ROWID")
+    payload, seq = encode(BODY).decode(), 0
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany("INSERT INTO event VALUES (?, ?, ?)", [(f"s{i}", seq, payload) for i in range(per_commit)])
+        db.execute("COMMIT")
+        seq += 1
+    rate = seq * per_commit / (time.perf_counter() - began)
+    db.close()
+    return rate
+
+
 async def make_sessions(log: EventLog, ids: list[str]) -> None:
     for id in ids:
         await log.write(lambda tx, id=id: tx.insert_session(SessionRow(id=id, owner="bench")))
 
 
-async def append_rate(log: EventLog, sessions: int, seconds: float, followed: bool) -> None:
+async def append_rate(log: EventLog, folder: Path, sessions: int, seconds: float, followed: bool) -> None:
+    bare = disk_rate(folder, sessions, seconds / 3)
     ids = [f"s{sessions}{'f' if followed else ''}-{i}" for i in range(sessions)]
     await make_sessions(log, ids)
     latencies: list[float] = []
@@ -60,6 +82,7 @@ async def append_rate(log: EventLog, sessions: int, seconds: float, followed: bo
         "append" + ("+follow" if followed else ""),
         sessions=sessions,
         events_per_s=round(len(latencies) / spent),
+        bare_loop_per_s=round(bare),
         p50_ms=round(latencies[len(latencies) // 2] * 1e3, 2),
         p99_ms=round(latencies[int(len(latencies) * 0.99)] * 1e3, 2),
         **({"followed": seen, "appended": len(latencies)} if followed else {}),
@@ -95,10 +118,10 @@ async def main(seconds: float, events: int) -> None:
         log = EventLog(SqliteStore(Path(folder)))
         await log.start()
         try:
-            await append_rate(log, 1, seconds, False)
-            await append_rate(log, 100, seconds, False)
-            await append_rate(log, 1, seconds, True)
-            await append_rate(log, 100, seconds, True)
+            await append_rate(log, Path(folder), 1, seconds, False)
+            await append_rate(log, Path(folder), 100, seconds, False)
+            await append_rate(log, Path(folder), 1, seconds, True)
+            await append_rate(log, Path(folder), 100, seconds, True)
             await replay(log, events)
         finally:
             await log.stop()

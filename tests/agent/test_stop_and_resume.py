@@ -8,6 +8,7 @@ import random
 import shutil
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ from tests.agent.support import (
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.app import Services
 from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.providers.base import ModelEvent, TextDelta, TurnEnd, TurnRequest
 
 # Sleeps once: while the file `again` is missing. The background process leaves its session and ignores signals.
 SLEEPY = """
@@ -291,3 +293,41 @@ async def test_resume_of_nothing_and_of_a_finished_run_is_refused(tmp_path: Path
         await settled(services, chat, "finished")
         with pytest.raises(PostdocError, match="no stopped run"):
             await resume(services, chat)
+
+
+# --- what nobody foresaw ---
+
+
+class BrokenOnce:
+    """A provider with a fault of its own: it breaks while there is no file `mended` in the folder of `place`."""
+
+    id = "broken"
+    label = "Broken"
+    place = Path()
+
+    async def stream(self, _request: TurnRequest) -> AsyncIterator[ModelEvent]:
+        yield TextDelta("I begin. ")
+        if not (self.place / "mended").exists():
+            raise RuntimeError("secret detail")
+        yield TurnEnd("end_turn")
+
+
+async def test_a_fault_in_the_server_is_a_sentence_with_a_reference_and_can_be_resumed(tmp_path: Path) -> None:
+    class Broken(BrokenOnce):
+        place = tmp_path
+
+    async with serving(tmp_path, chat_provider=Broken) as services:
+        chat = await new_chat(services)
+        await services.sessions.submit(ANA, protocol.Chat(chatId=chat, content="hello"))
+        events = await settled(services, chat, "error")
+        error = of(events, "error")[0]
+        assert (error["code"], len(of(events, "error"))) == ("internal", 1)
+        assert error["ref"] in error["next"]
+        assert "Resume" in error["next"]
+        assert "secret detail" not in str(events)
+        assert [r["success"] for r in of(events, "result")] == [False]
+        assert [e.get("partial") for e in of(events, "assistant_message")] == [True]
+        (tmp_path / "mended").touch()
+        await resume(services, chat)
+        events = await settled(services, chat, "finished")
+        assert [r["success"] for r in of(events, "result")] == [False, True]

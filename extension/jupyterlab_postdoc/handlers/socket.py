@@ -52,6 +52,8 @@ HEARTBEAT_MS = 20_000
 SEND_BUFFER = 256 << 10
 MAX_BAD_FRAMES = 5
 SOCKETS = "postdoc_sockets"
+NO_HEADERS = HTTPHeaders()
+"""Of all open sockets together: a handler cannot change its headers any more."""
 BAD_FRAME = frozenset({"bad_json", "bad_message", "unknown_type", "unsupported_version", "too_large"})
 
 
@@ -138,7 +140,7 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
         """The answer to the upgrade has gone; its headers and its cookie would stay as long as the connection does,
         3 KB of each idle one.
         """
-        self._headers = HTTPHeaders()
+        self._headers = NO_HEADERS
         self.__dict__.pop("_new_cookie", None)
 
     def _limit_kernel_buffer(self) -> None:

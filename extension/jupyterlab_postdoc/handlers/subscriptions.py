@@ -147,11 +147,14 @@ class Subscriptions:
         try:
             if silent and not await self._opened(chat):
                 return  # the server is stopping
-            async with contextlib.aclosing(self._services.log.follow(chat, after=after, types=keep.types)) as batches:
+            batches = self._services.log.follow(chat, after=after, types=keep.types)
+            try:
                 async for batch in batches:
                     await self._outbox.put_events(batch, keep if keep else None)
                     if self.done:
                         self._done(batch)
+            finally:
+                await batches.aclose()
             if await self._exists(chat) or self._tasks.get(chat) is not task:
                 return  # the server is stopping
             del self._tasks[chat]

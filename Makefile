@@ -6,6 +6,8 @@
 #   make science  every template over 200 seeds
 
 SHELL := /bin/bash
+# Some machines set this; then every process would compile the package again.
+export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= python3
 VENV ?= .venv
 N ?= 1000

@@ -53,9 +53,8 @@ def attempt(name, action):
     except Exception as e:
         found.append(name + " " + repr(e))
 
-def listen():
-    for host in ("127.0.0.1", "1.1.1.1"):
-        socket.create_connection((host, {port!r}), 0.5).close()
+def connect(host, port):
+    socket.create_connection((host, port), 0.5).close()
 
 def hook():
     os.makedirs(".git/hooks", exist_ok=True)
@@ -78,7 +77,8 @@ def shell():
     done = subprocess.run("env; ps aux; cat /proc/1/environ", shell=True, capture_output=True, text=True)
     found.append(done.stdout + done.stderr)
 
-attempt("network", listen)
+attempt("server's network", lambda: connect("127.0.0.1", {port!r}))
+attempt("world's network", lambda: connect("1.1.1.1", 443))
 attempt("hook", hook)
 attempt("config", configure)
 attempt("git folder", replace_git)

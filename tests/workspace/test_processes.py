@@ -21,6 +21,7 @@ import pytest
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.workspace.processes import Capture, Limits, run, spawn
+from jupyterlab_postdoc.workspace.supervisor import cgroups
 
 T = TypeVar("T")
 ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
@@ -205,6 +206,12 @@ def test_memory_is_limited_for_one_process_and_for_all_together(tmp_path: Path) 
     assert done.end == "memory"
 
 
+def abandoned_cages() -> list[str]:
+    """Control groups of supervisors that are gone."""
+    cages = [cage for folder in cgroups() for cage in Path(folder).glob("postdoc-*")]
+    return [str(cage) for cage in cages if not psutil.pid_exists(int(cage.name.removeprefix("postdoc-")))]
+
+
 def test_a_fork_bomb_is_ended(tmp_path: Path) -> None:
     mark = marker()
     bomb = f"f() {{ sleep 300.{mark} & f & f; }}; f; sleep 30"
@@ -212,6 +219,7 @@ def test_a_fork_bomb_is_ended(tmp_path: Path) -> None:
     assert done.end == "processes"
     assert done.duration_s < 10
     assert wait_for(lambda: alive(mark) == [], 3)
+    assert wait_for(lambda: abandoned_cages() == [], 3)
 
 
 def test_many_at_once(tmp_path: Path) -> None:

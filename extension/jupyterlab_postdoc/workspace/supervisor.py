@@ -38,6 +38,92 @@ def prctl(option: int, value: int) -> None:
         pass
 
 
+class Cage:
+    """A control group that bounds the number of tasks, where this process may make one (root, or a delegated group).
+
+    With it the kernel itself stops a fork bomb; without it only our own counting does, which a bomb can outrun a while.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self.folder = self._make(most) if LINUX and most else None
+
+    @staticmethod
+    def _make(most: int) -> str | None:
+        for parent in cgroups():
+            clean(parent)
+            folder = f"{parent}/postdoc-{os.getpid()}"
+            try:
+                os.mkdir(folder)
+            except OSError:
+                continue
+            try:
+                with open(f"{folder}/pids.max", "r+") as file:
+                    file.write(str(most))
+                return folder
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
+        return None
+
+    def enter(self) -> None:
+        """Called by the child before it becomes the program."""
+        if self.folder is not None:
+            with contextlib.suppress(OSError), open(f"{self.folder}/cgroup.procs", "w") as file:
+                file.write("0")
+
+    def full(self) -> bool:
+        """Whether the kernel has refused a new task."""
+        if self.folder is None:
+            return False
+        try:
+            with open(f"{self.folder}/pids.events") as file:
+                return any(int(line.split()[1]) for line in file if line.startswith("max "))
+        except (OSError, ValueError, IndexError):
+            return False
+
+    def remove(self) -> None:
+        """When all of its tasks are gone; the last ones may take a moment to leave."""
+        for _ in range(50):
+            if self.folder is None:
+                return
+            try:
+                os.rmdir(self.folder)
+            except OSError:
+                time.sleep(0.01)
+            else:
+                self.folder = None
+
+
+def cgroups() -> list[str]:
+    """Folders of this process's own control groups that can bound tasks, version 1 and 2."""
+    found = []
+    with contextlib.suppress(OSError, ValueError), open("/proc/self/cgroup") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            if "pids" in controllers.split(","):
+                found.append(f"/sys/fs/cgroup/pids{path.rstrip('/')}")
+            elif not controllers:
+                found.append(f"/sys/fs/cgroup{path.rstrip('/')}")
+    return found
+
+
+def clean(parent: str) -> None:
+    """Remove the groups of supervisors that were killed before they could."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(parent):
+            pid = name.removeprefix("postdoc-")
+            if pid != name and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+                with contextlib.suppress(OSError):
+                    os.rmdir(f"{parent}/{name}")
+
+
+def first_in_line() -> None:
+    """Be scheduled before what is watched, where that is allowed: a fork bomb must not starve its own end."""
+    if LINUX:
+        with contextlib.suppress(OSError, AttributeError):
+            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+
+
 class Tree:
     """All living descendants of this process."""
 
@@ -100,7 +186,7 @@ def reap() -> dict[int, int]:
     return ended
 
 
-def start(argv: list[str], options: dict[str, int | None], control: int) -> int:
+def start(argv: list[str], options: dict[str, int | None], control: int, cage: Cage) -> int:
     """Fork and exec the program in a session of its own; returns its pid. Raises OSError when it cannot be started."""
     read, write = os.pipe()
     me = os.getpid()
@@ -109,6 +195,7 @@ def start(argv: list[str], options: dict[str, int | None], control: int) -> int:
         try:
             os.close(control)
             os.setsid()
+            cage.enter()
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != me:
                 os._exit(1)
@@ -164,14 +251,16 @@ class Supervisor:
     everything.
     """
 
-    def __init__(self, control: int, options: dict[str, int | None], pid: int, wake: int) -> None:
-        self.control, self.pid, self.wake = control, pid, wake
+    def __init__(self, control: int, options: dict[str, int | None], pid: int, wake: int, cage: Cage) -> None:
+        self.control, self.pid, self.wake, self.cage = control, pid, wake, cage
         self.tree = Tree(pid)
         self.most_memory, self.most_processes = options.get("total"), options.get("processes")
         self.base, self.next_scan = threads(), time.monotonic() + SCAN_S
 
     def over(self) -> str | None:
         """The broken limit, if any."""
+        if self.cage.full():
+            return "processes"
         now, many = time.monotonic(), threads() - self.base > (self.most_processes or 1 << 30)
         if now < self.next_scan and not many:
             return None
@@ -226,17 +315,21 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGTERM):  # only the socket gives orders
         signal.signal(number, signal.SIG_IGN)
+    cage = Cage(options.get("processes"))
+    first_in_line()
     try:
-        pid = start(argv, options, control)
+        pid = start(argv, options, control, cage)
     except OSError as error:
+        cage.remove()
         report(control, {"error": error.strerror, "errno": error.errno})
         os._exit(127)
     for fd in (0, 1, 2):  # the pipes belong to the program alone: their end of file must not wait for us
         with contextlib.suppress(OSError):
             os.close(fd)
-    supervisor = Supervisor(control, options, pid, wake)
+    supervisor = Supervisor(control, options, pid, wake, cage)
     status, why = supervisor.wait()
     supervisor.tree.sweep()
+    cage.remove()
     code = os.waitstatus_to_exitcode(status) if why == "exit" else -signal.SIGKILL
     report(control, {"code": code, "end": why})
     os._exit(0)

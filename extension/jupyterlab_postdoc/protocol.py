@@ -186,7 +186,7 @@ class Question(FromRun, frozen=True, kw_only=True, tag="question"):
 
 
 class Answered(Body, frozen=True, kw_only=True, tag="answered"):
-    """A question got its answer (or ran out of time: ``decision`` is then ``expired``)."""
+    """A question got its answer; ``decision`` is ``expired`` or ``cancelled`` when it will get none."""
 
     requestId: str
     answer: str

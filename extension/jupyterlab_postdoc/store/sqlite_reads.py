@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -37,11 +38,12 @@ _IN = "(SELECT value FROM json_each(?))"
 QUEUE_ORDER = "run.started_at IS NULL, run.priority DESC, run.n"
 
 
-class SqliteReads:
+class SqliteReads(ABC):
     """Needs only :meth:`fetch`."""
 
+    @abstractmethod
     async def fetch(self, sql: str, params: Iterable[Any] = ()) -> list[Any]:
-        raise NotImplementedError
+        """All rows of one statement."""
 
     async def get_session(self, id: str) -> SessionRow | None:
         rows = await self.fetch(f"{SESSION.select} WHERE id = ?", (id,))

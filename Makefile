@@ -58,7 +58,7 @@ bench: $(VENV)/.tested
 	@$(BIN)/python -P bench/run.py
 
 science: $(VENV)/.tested
-	@$(BIN)/python -P bench/science.py
+	@$(BIN)/python -P bench/science.py --markdown docs/science.md
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results*.json

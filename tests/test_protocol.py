@@ -66,7 +66,7 @@ def test_what_is_always_sent_is_required_in_the_schema():
 def test_every_detail_of_our_errors_has_a_name_in_the_protocol():
     """What any file of the package gives a PostdocError beside code, message, next and retryable."""
     known = {*protocol.RequestError.__struct_fields__, "retryable", "next"}
-    for path in Path(protocol.__file__).parent.rglob("*.py"):
+    for path in Path(protocol.__file__).parents[1].rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "PostdocError":
                 given = {word.arg for word in node.keywords if word.arg}

@@ -159,14 +159,23 @@ class EventLog:
             self._notify()
 
     def text(
-        self, session: str, run: str | None, item: str, type: str = "token", *, fence: Fence | None = None
+        self,
+        session: str,
+        run: str | None,
+        item: str,
+        type: str = "token",
+        *,
+        name: str = "",
+        fence: Fence | None = None,
     ) -> TextStream:
-        """A stream of partial text: ``type`` is token, thinking or tool_output (``item`` is then the tool's id)."""
+        """A stream of partial text: ``type`` is token, thinking, tool_output (``item`` is then the tool's id) or
+        tool_input (the tool's id + ``.in``; ``name`` is the tool's).
+        """
 
         async def append(bodies: Sequence[Body]) -> list[Event]:
             return await self.append(session, *(Draft(b, run, item) for b in bodies), fence=fence)
 
-        return TextStream(append, item, type)
+        return TextStream(append, item, type, name=name)
 
     # --- out ---
 

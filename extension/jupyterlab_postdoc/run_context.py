@@ -13,8 +13,30 @@ from msgspec import UNSET
 
 from .errors import PostdocError
 from .log import EventLog, TextStream
-from .protocol import Answered, ApprovalResolved, AssistantMessage, Body, Event, FromRun, Thinking, ToolResult
-from .store.base import Draft, Fence, LeaseLost, RequestRow, RunRow, RunSignal, RunStatus, StepRow, Tx, as_draft
+from .protocol import (
+    Answered,
+    ApprovalResolved,
+    AssistantMessage,
+    Body,
+    Event,
+    FromRun,
+    Thinking,
+    ToolResult,
+    ToolUse,
+)
+from .store.base import (
+    BlobRow,
+    Draft,
+    Fence,
+    LeaseLost,
+    RequestRow,
+    RunRow,
+    RunSignal,
+    RunStatus,
+    StepRow,
+    Tx,
+    as_draft,
+)
 
 R = TypeVar("R")
 How = Literal["yield", "graceful", "now"]
@@ -115,10 +137,18 @@ class RunContext:
         """Inside such a unit: what emit is outside. Flush the streams of replaced items before the unit."""
         return await tx.append(self.session, *self._drafts(bodies), fence=self.fence)
 
-    def text(self, item: str, type: str = "token") -> TextStream:
-        """A stream of partial text of one item (type token, thinking, or tool_output with the tool's id)."""
-        stream = self._streams[item] = self.log.text(self.session, self.run.id, item, type, fence=self.fence)
+    def text(self, item: str, type: str = "token", name: str = "") -> TextStream:
+        """A stream of partial text of one item (see :meth:`EventLog.text`)."""
+        stream = self.log.text(self.session, self.run.id, item, type, name=name, fence=self.fence)
+        self._streams[item] = stream
         return stream
+
+    async def put_blob(self, data: bytes, media_type: str) -> str:
+        """Keep a large output beside the log; its hash. Name it in an event, or nobody will find it."""
+        hash = await self.log.store.write_blob(data)
+        row = BlobRow(hash=hash, session=self.session, media_type=media_type, size=len(data))
+        await self.write(lambda tx: tx.put_blob(row))
+        return hash
 
     def _drafts(self, bodies: Sequence[Body | Draft]) -> list[Draft]:
         return [self._signed(as_draft(b, self.run.id)) for b in bodies]
@@ -322,22 +352,26 @@ def stored_error(error: Any) -> PostdocError:
 async def close_items(tx: Tx, run: RunRow, fence: Fence, provider: str | None, *, tools: bool) -> None:
     """Make what a run left half said final. Tool output stays until its tool's result comes, unless ``tools``."""
     named = provider if provider is not None else run.input.get("provider")
-    provided = named if isinstance(named, str) else UNSET
-    items: dict[str, tuple[str, list[str]]] = {}
+    items: dict[str, list[Event]] = {}
     for event in await tx.open_frames(run.session, run=run.id):
-        items.setdefault(event.item or "", (event.type, []))[1].append(event.body().get("delta", ""))
-    for item, (type, deltas) in items.items():
-        text = "".join(deltas)
-        body: Body
-        if type == "token":
-            body = AssistantMessage(itemId=item, content=text, partial=True, runId=run.id, provider=provided)
-        elif type == "thinking":
-            body = Thinking(itemId=item, content=text, runId=run.id, provider=provided)
-        elif tools:
-            body = ToolResult(toolId=item, ok=False, content=text + "\n[cut off]", runId=run.id, provider=provided)
-        else:
-            continue
-        await tx.append(run.session, Draft(body, run.id, replaces=item), fence=fence)
+        if event.type != "tool_output" or tools:
+            items.setdefault(event.item or "", []).append(event)
+    for item, frames in items.items():
+        body = _cut_off(item, frames[0], "".join(frame.body().get("delta", "") for frame in frames))
+        signed = msgspec.structs.replace(body, runId=run.id, provider=named if isinstance(named, str) else UNSET)
+        await tx.append(run.session, Draft(signed, run.id, replaces=item), fence=fence)
+
+
+def _cut_off(item: str, first: Event, text: str) -> FromRun:
+    """What stands in the log for an item that will get no end."""
+    if first.type == "token":
+        return AssistantMessage(itemId=item, content=text, partial=True)
+    if first.type == "thinking":
+        return Thinking(itemId=item, content=text)
+    if first.type == "tool_input":
+        body = first.body()
+        return ToolUse(toolName=body["toolName"], toolId=body["toolId"], toolInput={"cut": text}, partial=True)
+    return ToolResult(toolId=item, ok=False, content=text + "\n[cut off]")
 
 
 async def cancel_requests(tx: Tx, run: RunRow) -> None:

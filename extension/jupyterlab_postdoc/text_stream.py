@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from .protocol import Body, Event, Thinking, Token, ToolOutput
+from .protocol import Body, Event, Thinking, Token, ToolInput, ToolOutput
 
 BUCKET_S = 0.05
 MAX_DELTA = 32_768
 """Characters per partial frame, so that a flood of output keeps within the size of a frame."""
 
 
-def partial_body(type: str, item: str, delta: str) -> Body:
-    """The body of one partial frame."""
+INPUT_ITEM = ".in"
+"""The input of call ``t1`` forms as item ``t1.in``, so that it is not taken for the call's output."""
+
+
+def partial_body(type: str, item: str, delta: str, name: str = "") -> Body:
+    """The body of one partial frame. ``name`` is the tool of a ``tool_input``."""
     if type == "token":
         return Token(itemId=item, delta=delta)
     if type == "thinking":
         return Thinking(itemId=item, delta=delta)
     if type == "tool_output":
         return ToolOutput(toolId=item, delta=delta)
+    if type == "tool_input":
+        return ToolInput(toolId=item.removesuffix(INPUT_ITEM), toolName=name, delta=delta)
     raise ValueError(f"no partial frames of type {type!r}")
 
 
@@ -36,8 +42,10 @@ class TextStream:
         item: str,
         type: str,
         bucket_s: float = BUCKET_S,
+        name: str = "",
     ) -> None:
         partial_body(type, item, "")
+        self.name = name
         self.item = item
         self.type = type
         self.first_seq: int | None = None
@@ -100,7 +108,8 @@ class TextStream:
             text = "".join(self._buffer)
             self._buffer.clear()
             bodies = [
-                partial_body(self.type, self.item, text[i : i + MAX_DELTA]) for i in range(0, len(text), MAX_DELTA)
+                partial_body(self.type, self.item, text[i : i + MAX_DELTA], self.name)
+                for i in range(0, len(text), MAX_DELTA)
             ]
             try:
                 events = await self._append(bodies)

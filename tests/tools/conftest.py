@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from jupyterlab_postdoc.forge.local import LocalForge
 from jupyterlab_postdoc.forge.repository import Study
 from jupyterlab_postdoc.notebooks.batch import BatchRuntime
+from jupyterlab_postdoc.providers.base import ToolOutcome
 from jupyterlab_postdoc.tools.base import ToolContext
 from jupyterlab_postdoc.tools.project import Project
+from jupyterlab_postdoc.tools.resources import Resources
 from jupyterlab_postdoc.workspace.git import Git
 from jupyterlab_postdoc.workspace.sandbox import choose, probe
 from jupyterlab_postdoc.workspace.workspace import Workspace
@@ -26,6 +29,31 @@ class Recorder:
         self.output = ""
         self.questions: list[tuple[str, list[str] | None]] = []
         self.answer = answer
+        self.blobs: dict[str, bytes] = {}
+
+    def context(self, project: Project | None, resources: Resources | None = None) -> ToolContext:
+        """What a tool called ``call1`` gets."""
+        return ToolContext(
+            call_id="call1",
+            session="c1",
+            emit=self.emit,
+            status=self.status,
+            output=self.write,
+            ask=self.ask,
+            provider="template",
+            resources=resources or Resources(),
+            put_blob=self.put_blob,
+            delegate=self.delegate,
+            in_project=project,
+        )
+
+    async def put_blob(self, data: bytes, _media_type: str) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        self.blobs[digest] = data
+        return digest
+
+    async def delegate(self, task: str) -> ToolOutcome:
+        return ToolOutcome(True, f"Read for: {task}")
 
     async def emit(self, *bodies: Any) -> None:
         self.events += bodies
@@ -64,4 +92,4 @@ def project(tmp_path: Path, jp_asyncio_loop: asyncio.AbstractEventLoop) -> Itera
 
 @pytest.fixture
 def context(project: Project, recorder: Recorder) -> ToolContext:
-    return ToolContext("call1", project, recorder.emit, recorder.status, recorder.write, recorder.ask, "template")
+    return recorder.context(project)

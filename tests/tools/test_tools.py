@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from tests.tools.conftest import Recorder
 
 from jupyterlab_postdoc.protocol import Artifact, Cell, Plan
 from jupyterlab_postdoc.providers.base import ToolOutcome
 from jupyterlab_postdoc.tools import files, git, notebook, shell, talk
-from jupyterlab_postdoc.tools.base import MAX_RESULT, Tool, ToolBox, ToolContext, clip, tool
+from jupyterlab_postdoc.tools.base import MAX_RESULT, Tool, ToolBox, ToolContext, tool
 from jupyterlab_postdoc.tools.registry import all_tools
 
 
@@ -58,8 +59,19 @@ async def test_wrong_input_is_answered_with_the_name_of_what_is_wrong(
     assert word in outcome.content
 
 
-def test_a_long_answer_keeps_head_and_tail() -> None:
-    outcome = clip(ToolOutcome(True, "a" * MAX_RESULT + "b" * MAX_RESULT))
+async def test_a_long_answer_keeps_head_and_tail_and_the_whole_as_a_blob(
+    context: ToolContext, recorder: Recorder
+) -> None:
+    whole = "a" * MAX_RESULT + "b" * MAX_RESULT
+
+    @tool(risk="read", title="Talking")
+    async def talk_a_lot(_ctx: ToolContext) -> ToolOutcome:
+        """Talk."""
+        return ToolOutcome(True, whole)
+
+    outcome = await call(talk_a_lot, context)
+    assert outcome.blob is not None
+    assert recorder.blobs[outcome.blob].decode() == whole
     assert outcome.content.startswith("aaa")
     assert outcome.content.endswith("bbb")
     assert "characters left out" in outcome.content

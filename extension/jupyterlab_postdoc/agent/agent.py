@@ -36,6 +36,7 @@ from jupyterlab_postdoc.runs import RunContext, Stopped
 from jupyterlab_postdoc.store.base import Draft, RequestRow
 from jupyterlab_postdoc.tools.base import Tool, ToolBox, ToolContext
 from jupyterlab_postdoc.tools.project import Project
+from jupyterlab_postdoc.tools.resources import Resources
 
 SENTENCE_ENDS = (".", "!", "?", ":", "\n")
 
@@ -138,7 +139,7 @@ class Agent:
                     raise Stopped("graceful")
             elif isinstance(event, ToolCall):
                 calls.append(event)
-            else:
+            elif isinstance(event, TurnEnd):
                 end = event
         for _, stream in streams.values():
             await stream.flush()
@@ -259,12 +260,16 @@ class Agent:
 
         return ToolContext(
             call_id=call.id,
-            project=project,
+            session=self.ctx.session,
             emit=self.ctx.emit,
             status=self.status,
             output=write,
             ask=ask,
             provider=self.provider.id,
+            resources=Resources(),
+            put_blob=self.ctx.put_blob,
+            delegate=no_delegate,
+            in_project=project,
         )
 
     async def question(self, key: str, question: str, options: list[str] | None) -> str:
@@ -320,6 +325,11 @@ class Agent:
             if tool is not None and tool.risk != "read":
                 return tool.title(call.input)
         return "Change the project"
+
+
+async def no_delegate(task: str) -> ToolOutcome:
+    """A sub-agent has none of its own."""
+    return ToolOutcome(False, f"There is nobody to give this to: {task[:100]}")
 
 
 def _active_step(plan: Mapping[str, Any]) -> str:

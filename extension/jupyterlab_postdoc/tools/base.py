@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, Literal, Protocol, get_type_hints
 
 import msgspec
 
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.protocol import Body
+from jupyterlab_postdoc.protocol import Body, ImageRef
 from jupyterlab_postdoc.providers.base import ToolOutcome
 from jupyterlab_postdoc.tools.project import Project
+from jupyterlab_postdoc.tools.resources import Resources
 
 MAX_RESULT = 30_000
 
@@ -30,12 +32,33 @@ class ToolContext:
     """All that a tool may touch. It holds no session, so that tools and sessions do not know each other."""
 
     call_id: str
-    project: Project
+    session: str
     emit: Emit
     status: Callable[[str, float | None], Awaitable[None]]
     output: Callable[[str], Awaitable[None]]
     ask: Callable[[str, list[str] | None], Awaitable[str]]
     provider: str
+    resources: Resources
+    put_blob: Callable[[bytes, str], Awaitable[str]]
+    """Keeps bytes of a media type beside the log; their hash."""
+    delegate: Callable[[str], Awaitable[ToolOutcome]]
+    """Gives a reading task to a sub-agent; its summary."""
+    in_project: Project | None = None
+
+    @property
+    def project(self) -> Project:
+        """The project of this session; raises tool_failed in a chat that has none."""
+        if self.in_project is None:
+            raise PostdocError(
+                "tool_failed",
+                "There is no project in this chat yet.",
+                next="This tool works in a research session.",
+            )
+        return self.in_project
+
+    async def image(self, png: bytes, title: str = "") -> ImageRef:
+        """Keep a PNG for the model and the reader, to be named in an outcome's ``images``."""
+        return ImageRef(blob=await self.put_blob(png, "image/png"), title=title)
 
 
 class ToolFunction(Protocol):
@@ -65,6 +88,7 @@ class Tool:
     arguments: type[msgspec.Struct]
     function: ToolFunction
     reconcile: Reconcile | None = field(default=None)
+    needs_project: bool = True
 
     def spec(self) -> dict[str, Any]:
         """What a model is told of this tool."""
@@ -84,26 +108,30 @@ class Tool:
         A full disk is nothing that a model can mend: it ends the run, which can be resumed when there is space again.
         """
         try:
-            return clip(await self.function(ctx, **self.parse(given)))
+            outcome = await self.function(ctx, **self.parse(given))
+            return outcome if len(outcome.content) <= MAX_RESULT else await _clipped(ctx, outcome)
         except PostdocError as e:
             if e.code == "storage_full":
                 raise
             return ToolOutcome(False, f"{e.message} {e.next}".strip(), {"code": e.code, **e.details})
 
 
-def clip(outcome: ToolOutcome) -> ToolOutcome:
-    """The outcome with its text cut to head and tail when it is too long for an event."""
+async def _clipped(ctx: ToolContext, outcome: ToolOutcome) -> ToolOutcome:
+    """The outcome with its text cut to head and tail, the whole kept as a blob: it is too long for an event."""
     text = outcome.content
-    if len(text) <= MAX_RESULT:
-        return outcome
     half = MAX_RESULT // 2
     left_out = len(text) - 2 * half
     short = f"{text[:half]}\n… {left_out} characters left out …\n{text[-half:]}"
-    return ToolOutcome(outcome.ok, short, {**outcome.data, "truncated": True}, outcome.ends_run)
+    blob = await ctx.put_blob(text.encode("utf-8", "replace"), "text/plain; charset=utf-8")
+    return msgspec.structs.replace(outcome, content=short, data={**outcome.data, "truncated": True}, blob=blob)
 
 
 def tool(
-    *, risk: Risk, title: Callable[[Mapping[str, Any]], str] | str, reconcile: Reconcile | None = None
+    *,
+    risk: Risk,
+    title: Callable[[Mapping[str, Any]], str] | str,
+    reconcile: Reconcile | None = None,
+    needs_project: bool = True,
 ) -> Callable[[Callable[..., Awaitable[ToolOutcome]]], Tool]:
     """Make a :class:`Tool` of a function: name, docstring and hints are all a model is told."""
 
@@ -130,6 +158,7 @@ def tool(
             arguments=arguments,
             function=function,
             reconcile=reconcile,
+            needs_project=needs_project,
         )
 
     return make
@@ -145,11 +174,20 @@ class ToolBox:
         """The tool of this name, or None."""
         return self._tools.get(name)
 
-    def only(self, names: Iterable[str] | None) -> ToolBox:
-        """The tools of these names (all of them for None)."""
-        if names is None:
+    def only(self, patterns: Iterable[str] | None) -> ToolBox:
+        """The tools whose names fit one of these patterns, as in a shell (all of them for None), in our order."""
+        if patterns is None:
             return self
-        return ToolBox(self._tools[name] for name in names if name in self._tools)
+        wanted = list(patterns)
+        return ToolBox(t for name, t in self._tools.items() if any(fnmatchcase(name, p) for p in wanted))
+
+    def where(self, keep: Callable[[Tool], bool]) -> ToolBox:
+        """The tools for which ``keep`` is true."""
+        return ToolBox(tool for tool in self._tools.values() if keep(tool))
+
+    def plus(self, tools: Iterable[Tool]) -> ToolBox:
+        """These tools too; a name that is taken keeps its tool."""
+        return ToolBox([*tools, *self._tools.values()])
 
     def specs(self) -> list[dict[str, Any]]:
         """What the model is told of all tools."""

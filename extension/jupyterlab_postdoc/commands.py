@@ -127,10 +127,10 @@ class Commands:
     def _check_persona(self, name: str | None, template: str | None) -> None:
         """A persona that may not use the tools of the script would fail at its first step."""
         persona = self.personas.get(name)
-        if persona.tools is None or template is None:
+        if template is None:
             return
         calls = [call for turn in self.lab.templates.get(template).script for call in turn.get("calls") or []]
-        lacking = sorted({str(call.get("tool")) for call in calls} - set(persona.tools))
+        lacking = sorted({name for call in calls if not persona.allows(name := str(call.get("tool")))})
         if lacking:
             raise PostdocError(
                 "forbidden",

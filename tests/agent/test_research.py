@@ -374,7 +374,7 @@ async def test_a_persona_without_the_tools_is_refused_before_anything_is_begun(t
     lean(tmp_path / "templates" / "lean")
     async with serving(tmp_path) as services:
         chat = str((await services.sessions.create(ANA, persona="reviewer"))["id"])
-        with pytest.raises(PostdocError, match="may not use nb_create, nb_edit, nb_run"):
+        with pytest.raises(PostdocError, match="may not use finish, nb_create, nb_edit, nb_run"):
             await research(services, chat)
         assert await bodies(services, chat) == []
 

@@ -24,6 +24,7 @@ LAYERS = [
     ["providers"],
     ["tools"],
     ["agent"],
+    ["models"],
     ["health", "commands"],
     ["sessions"],
     ["handlers"],

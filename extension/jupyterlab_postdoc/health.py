@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyterlab_postdoc import __version__
 from jupyterlab_postdoc.agent.research import Lab
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.log import EventLog
+from jupyterlab_postdoc.models import GET_KEY, ModelCatalogue
 from jupyterlab_postdoc.workspace import sandbox
 
+if TYPE_CHECKING:
+    from jupyterlab_postdoc.agent.spend import Budgets
 
-async def health(log: EventLog, lab: Lab) -> dict[str, Any]:
+
+class Connectors(Protocol):
+    """The MCP servers of the configuration."""
+
+    def problems(self) -> Sequence[str]:
+        """What is wrong with the file or with a server, a sentence each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a model works with beside the lab. ``web_tools`` None: only at Anthropic's own address."""
+
+    connectors: Connectors | None = None
+    budgets: Budgets | None = None
+    web_tools: bool | None = None
+
+
+async def health(log: EventLog, lab: Lab, models: ModelCatalogue, beside: Beside) -> dict[str, Any]:
     """``{"ok", "version", "parts": {name: {"ok", "message", "next"?, …}}}``; ok is False when research cannot run."""
     parts = {
         "store": await _store(log),
-        "provider": _part(
-            True,
-            "Research runs on template scripts; no AI model is configured, so free chat is not answered.",
-            "Nothing is needed for research.",
-            provider="template",
-        ),
+        "provider": _provider(models),
         "sandbox": await _sandbox(lab),
         "git": await _git(lab),
         "github": _part(True, "Not connected. Repositories are kept on this machine.", provider="local"),
         "notebooks": _notebooks(),
         "templates": _templates(lab),
     }
+    if models.configured:
+        parts |= {"budgets": _budgets(beside.budgets), "web": _web(beside.web_tools)}
+    if beside.connectors is not None:
+        parts["connectors"] = _connectors(beside.connectors)
     needed = ("store", "git", "notebooks")
     return {"ok": all(parts[name]["ok"] for name in needed), "version": __version__, "parts": parts}
 
@@ -40,6 +62,43 @@ async def _store(log: EventLog) -> dict[str, Any]:
     warnings = found.get("warnings") or []
     message = " ".join(warnings) or f"{found['kind']}, journal mode {found.get('journal', 'unknown')}."
     return _part(bool(found.pop("ok")), message, **found)
+
+
+def _provider(models: ModelCatalogue) -> dict[str, Any]:
+    """Without a key all is well, templates need none; a key that does not work is a problem."""
+    if models.provider is None or not models.configured:
+        message = "No AI model is configured: research runs on template scripts, and free chat is not answered."
+        return _part(True, message, GET_KEY, provider="template")
+    status = models.status()
+    ok, next = bool(status.pop("ok")), str(status.pop("next", ""))
+    if not ok:
+        next = f"{next} Until then research runs with the provider `template`, when you ask for it.".strip()
+    return _part(ok, str(status.pop("message")), next, provider=models.provider.id, **status)
+
+
+def _budgets(budgets: Budgets | None) -> dict[str, Any]:
+    limits = {
+        "a run": budgets.run_usd if budgets else None,
+        "a chat": budgets.session_usd if budgets else None,
+        "a user's day": budgets.day_usd if budgets else None,
+    }
+    told = ", ".join(f"${usd:g} for {what}" for what, usd in limits.items() if usd is not None)
+    if told:
+        return _part(True, f"At most {told}.")
+    hint = "PostdocApp.budget_usd_run, budget_usd_session and budget_usd_day limit what models may cost."
+    return _part(True, "No limit on what models may cost.", hint)
+
+
+def _web(web_tools: bool | None) -> dict[str, Any]:
+    said = {True: "on", False: "off", None: "on at Anthropic's own address, off elsewhere"}[web_tools]
+    return _part(True, f"The provider's web search and fetch are {said}; a persona must list them too.")
+
+
+def _connectors(connectors: Connectors) -> dict[str, Any]:
+    problems = [str(problem) for problem in connectors.problems()]
+    if not problems:
+        return _part(True, "No problem with the MCP servers of the configuration.")
+    return _part(False, " ".join(problems), "Correct the file that PostdocApp.mcp_file names; see docs/mcp.md.")
 
 
 async def _sandbox(lab: Lab) -> dict[str, Any]:

@@ -16,13 +16,14 @@ import msgspec
 
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.agent.execute import set_state
-from jupyterlab_postdoc.agent.personas import Personas
+from jupyterlab_postdoc.agent.personas import Persona, Personas
 from jupyterlab_postdoc.agent.research import Lab
 from jupyterlab_postdoc.commands import QUEUED, Commands, Receipt, pending
 from jupyterlab_postdoc.commands import User as User
 from jupyterlab_postdoc.errors import PostdocError, not_found
-from jupyterlab_postdoc.health import health
+from jupyterlab_postdoc.health import Beside, health
 from jupyterlab_postdoc.log import EventLog
+from jupyterlab_postdoc.models import ModelCatalogue
 from jupyterlab_postdoc.protocol import Event, iso, new_id
 from jupyterlab_postdoc.runs import Runs
 from jupyterlab_postdoc.store.base import RUN_OPEN, CommandRow, RunStatus, SessionRow, Tx
@@ -61,14 +62,22 @@ class SessionManager:
     """All sessions of one server. Every method takes the user, and knows only what that user may see."""
 
     def __init__(
-        self, log: EventLog, runs: Runs, lab: Lab, personas: Personas, *, default_model: str | None = None
+        self,
+        log: EventLog,
+        runs: Runs,
+        lab: Lab,
+        personas: Personas,
+        *,
+        models: ModelCatalogue | None = None,
+        beside: Beside | None = None,
     ) -> None:
         self.log = log
+        self.models = models or ModelCatalogue(None)
+        self._beside = beside or Beside()
         self._runs = runs
         self._lab = lab
         self._personas = personas
-        self._default_model = default_model
-        self._commands = Commands(runs, lab, personas)
+        self._commands = Commands(runs, lab, personas, self.models)
 
     # --- sessions ---
 
@@ -94,7 +103,7 @@ class SessionManager:
                 title=title or "",
                 reason="idle",
                 persona=chosen.name,
-                model=model or chosen.model or self._default_model,
+                model=await self._model(user, model, chosen),
             )
 
         async def unit(tx: Tx) -> SessionRow:
@@ -106,6 +115,12 @@ class SessionManager:
             return known
 
         return chat_object(await self.log.write(unit))
+
+    async def _model(self, user: User, model: str | None, persona: Persona) -> str | None:
+        """The model of a new chat: the one asked for, else the persona's, else the default. None: none is set up."""
+        if model is None and not self.models.configured:
+            return None
+        return await self.models.resolve(model or persona.model, user.anonymous)
 
     async def get(self, user: User, id: str) -> dict[str, Any]:
         """One session as an object; raises not_found."""
@@ -210,21 +225,13 @@ class SessionManager:
         """All personas, without their prompts."""
         return [persona.describe() for persona in self._personas.list()]
 
-    def describe_models(self) -> Objects:
-        """What can drive a session on this server."""
-        return [
-            {
-                "id": "template",
-                "provider": "template",
-                "label": "Template script (no AI model)",
-                "available": True,
-                "kinds": ["research"],
-            }
-        ]
+    async def describe_models(self, user: User) -> Objects:
+        """What can drive a session on this server, and what of it this user may choose."""
+        return await self.models.list(user.anonymous)
 
     async def health(self) -> dict[str, Any]:
         """How every part of the server is, and what to do where one is not."""
-        return await health(self.log, self._lab)
+        return await health(self.log, self._lab, self.models, self._beside)
 
     async def tidy(self) -> None:
         """At start: sessions that claim to be at work while none of their runs is get an honest state."""

@@ -32,7 +32,7 @@ class ModelsHandler(PostdocHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        self.send(self.sessions.describe_models())
+        self.send(await self.sessions.describe_models(self.user))
 
 
 class HealthHandler(PostdocHandler):

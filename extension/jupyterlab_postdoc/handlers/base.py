@@ -24,6 +24,8 @@ from . import frames
 
 RESOURCE = "postdoc"
 LOCAL_USER = "local"
+MADE_UP = "Anonymous "
+"""How the names begin that Jupyter gives to users it does not know."""
 
 S = TypeVar("S")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -73,14 +75,34 @@ def user_of(handler: JupyterHandler) -> User:
     """The server's own identity of who asks, never the client's word.
 
     A server with one shared token or password gives each request a random user (a UUID): these are all one person, so
-    they share
-    one name and keep their sessions.
+    they share one name and keep their sessions. ``anonymous`` is who has shown no credential (:func:`is_anonymous`).
     """
     known = handler.current_user
     provider = type(handler.identity_provider)
+    anonymous = is_anonymous(handler)
     if _UUID.fullmatch(known.username) and provider.get_user is IdentityProvider.get_user:
-        return User(name=LOCAL_USER, display=LOCAL_USER)
-    return User(name=known.username, display=known.display_name or known.name or known.username)
+        return User(name=LOCAL_USER, display=LOCAL_USER, anonymous=anonymous)
+    display = known.display_name or known.name or known.username
+    return User(name=known.username, display=display, anonymous=anonymous)
+
+
+def is_anonymous(handler: JupyterHandler) -> bool:
+    """Whether nobody knows who asks, so that the models for anonymous users apply.
+
+    - Authentication is off (neither token nor password): yes, whoever it is.
+    - One token or password for all, the usual server: no. Who has it is the server's own user, although Jupyter calls
+      them "Anonymous Himalia".
+    - A provider that knows people (a hub): those whom it names are known. Yes for the user that it makes up
+      (``generate_anonymous_user``: a UUID with such a name) for a request without the server's token.
+    """
+    provider = handler.identity_provider
+    if not provider.auth_enabled:
+        return True
+    if type(provider).get_user is IdentityProvider.get_user:
+        return False
+    known = handler.current_user
+    made_up = _UUID.fullmatch(known.username) is not None and known.name.startswith(MADE_UP)
+    return made_up and not provider.is_token_authenticated(handler)
 
 
 class JsonErrors(web.RequestHandler):

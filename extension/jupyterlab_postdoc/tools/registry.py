@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from importlib.metadata import entry_points
 
-from jupyterlab_postdoc.tools import files, git, notebook, shell, talk
+from jupyterlab_postdoc.tools import files, git, notebook, shell, talk, templates
 from jupyterlab_postdoc.tools.base import Tool, ToolBox
 
 ENTRY_POINT_GROUP = "jupyterlab_postdoc.tools"
@@ -15,6 +15,8 @@ BUILT_IN: tuple[Tool, ...] = (
     files.write_file,
     files.edit_file,
     shell.shell,
+    templates.list_templates,
+    templates.use_template,
     notebook.nb_create,
     notebook.nb_cells,
     notebook.nb_edit,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from jupyterlab_postdoc.templates import TemplateRegistry
+
 
 class Kernels(Protocol):
     """Jupyter kernels of sessions, for the tool py_exec."""
@@ -20,3 +22,4 @@ class Resources:
 
     kernels: Any = None
     fetch: Any = None
+    templates: TemplateRegistry | None = None

@@ -6,9 +6,19 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.protocol import Plan, PlanItem
 from jupyterlab_postdoc.providers.base import ToolOutcome
 from jupyterlab_postdoc.tools.base import ToolContext, tool
+from jupyterlab_postdoc.tools.project import RESULTS
+
+VERDICT_KEYS = (
+    *("claim", "supported", "estimate", "ci_low", "ci_high", "p_value", "n_obs", "unit"),
+    *("summary", "limits", "data", "seed"),
+)
+"""What a verdict holds (docs/templates.md)."""
+NEEDED = ("claim", "supported")
+"""Without these there is nothing that a reader could check."""
 
 
 @tool(risk="read", title="Updating the plan")
@@ -39,4 +49,34 @@ async def finish(
 ) -> ToolOutcome:
     """End the work: the notebook has run without errors and has its verdict. The repository is completed from it."""
     verdict = ctx.project.verdict()
+    if any(key not in verdict for key in NEEDED) or verdict["supported"] not in (True, False, None):
+        lacking = ", ".join(key for key in VERDICT_KEYS if key not in verdict)
+        raise PostdocError(
+            "tool_failed",
+            f"The verdict is not complete; it lacks {lacking}." if lacking else "`supported` is True, False or None.",
+            next="Add them to the cell `verdict` (None for a figure that does not exist) and run the notebook.",
+        )
+    await _refuse_stale(ctx)
     return ToolOutcome(True, summary, {"summary": summary, "verdict": verdict}, ends_run=True)
+
+
+async def _refuse_stale(ctx: ToolContext) -> None:
+    """The verdict must be that of the notebook as it stands.
+
+    When the process that ran it is gone (a crash came between), nothing is known of its cells; then the files' times
+    tell whether it was changed since.
+    """
+    project = ctx.project
+    path = project.root / project.notebook.path
+    if not path.is_file():
+        return
+    cells = [cell for cell in await project.notebook.cells() if cell.code.strip()]
+    wrong = [cell.name for cell in cells if cell.status != "ok"]
+    if len(wrong) == len(cells) and all(cell.status == "new" for cell in cells):
+        wrong = wrong if path.stat().st_mtime_ns > (project.root / RESULTS).stat().st_mtime_ns else []
+    if wrong:
+        raise PostdocError(
+            "tool_failed",
+            f"The verdict is not that of the notebook as it stands: {', '.join(wrong[:8])} changed since, or failed.",
+            next="Run the notebook (nb_run) until every cell is ok, then finish.",
+        )

@@ -35,7 +35,7 @@ def check(path: Path, notebook: Notebook, *, full: bool = True) -> list[Found]:
     time.
     """
     graph = Graph(notebook)
-    found = [*graph.syntax, *graph.multiple(), *graph.cycles(), *graph.setup(), *graph.undefined()]
+    found = [*graph.syntax, *graph.multiple(), *graph.cycles(), *graph.setup(), *graph.undefined(), *graph.private()]
     found += [*missing(notebook, path.parent), *names(notebook)]
     found += lint(path, notebook) if full else []
     rank = {"error": 0, "warning": 1, "note": 2}
@@ -113,6 +113,14 @@ class Graph:
                 text = f"Cell {key!r} uses {name!r}, which no cell defines."
                 yield issue("PD001", key, first_line(self.code[key], name, ast.Load), text)
 
+    def private(self) -> Iterator[Found]:
+        """marimo neither reports nor runs a cell that reads another cell's ``_name``."""
+        for key in self.refs:
+            for name in sorted(foreign_private(self.code[key])):
+                text = f"Cell {key!r} uses {name!r}, which it does not define; a name with a leading _ exists only in "
+                text += f"its own cell. Write {name.lstrip('_')!r} in the cell that defines it."
+                yield issue("PD004", key, first_line(self.code[key], name, ast.Load), text)
+
 
 def stored(code: str) -> set[str]:
     """Names that a cell which does not parse may define: its later repair should not add findings elsewhere."""
@@ -126,6 +134,25 @@ def first_line(code: str, name: str, context: type[ast.expr_context]) -> int | N
         if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, context):
             return node.lineno
     return None
+
+
+@lru_cache(memo.CELLS)
+def foreign_private(code: str) -> frozenset[str]:
+    """Names like ``_x`` that the cell reads and nowhere binds."""
+    read: set[str] = set()
+    bound: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.alias):
+            bound.add(node.asname or node.name.partition(".")[0])
+        elif isinstance(node, ast.Global | ast.Nonlocal):
+            bound.update(node.names)
+        elif (name := getattr(node, "name", None) or getattr(node, "rest", None)) and isinstance(name, str):
+            bound.add(name)  # functions, classes, `except … as`, `case … as`
+    return frozenset(name for name in read - bound if name.strip("_") and name[0] == "_" and name[1] != "_")
 
 
 @lru_cache(memo.CELLS)

@@ -52,11 +52,11 @@ FIRST_TOKEN_SECONDS = Histogram(
 
 
 class Names:
-    """Lets the first ``limit`` well-formed names through; all others are one."""
+    """Lets the first ``limit`` well-formed names through, and those ``known`` before; all others are one."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, known: Collection[str] = ()) -> None:
         self._limit = limit
-        self._seen: set[str] = set()
+        self._seen = set(known)
 
     def __call__(self, name: str | None) -> str:
         """The name, or "other"."""
@@ -68,7 +68,7 @@ class Names:
         return name
 
 
-_models, _providers = Names(40), Names(10)
+_models, _providers = Names(40), Names(10, ("anthropic", "template"))
 _tools: set[str] = set()
 
 

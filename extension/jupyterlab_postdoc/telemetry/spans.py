@@ -182,7 +182,7 @@ class Telemetry:
         """Count a failed call of a provider."""
         metrics.count_error(code)
 
-    def run_ended(self, kind: str, provider: str | None, outcome: str) -> None:
+    def count_run(self, kind: str, provider: str | None, outcome: str) -> None:
         """Count a run that ended or rests."""
         metrics.count_run(kind, provider, outcome)
 

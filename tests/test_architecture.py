@@ -13,9 +13,10 @@ import jupyterlab_postdoc
 
 PACKAGE = Path(jupyterlab_postdoc.__file__).parent
 LAYERS = [
+    ["secrets"],
     ["errors", "protocol"],
     ["store"],
-    ["hub", "text_stream"],
+    ["hub", "text_stream", "telemetry"],
     ["log"],
     ["run_context"],
     ["runs"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from jupyterlab_postdoc.secrets import redact
+
 HTTP_STATUS: dict[str, int] = {
     "bad_json": 400,
     "bad_message": 400,
@@ -42,11 +44,13 @@ HTTP_STATUS: dict[str, int] = {
 class PostdocError(Exception):
     """Something a person should read: what happened, what was kept, and what to do next.
 
-    ``code`` is one of :data:`HTTP_STATUS`; ``details`` are extra fields that REST and sockets pass on.
+    ``code`` is one of :data:`HTTP_STATUS`; ``details`` are extra fields that REST and sockets pass on. Its sentences
+    hold no secret of this server, whoever it was that said them first.
     """
 
     def __init__(self, code: str, message: str, *, next: str = "", retryable: bool = False, **details: Any) -> None:
         assert code in HTTP_STATUS, code
+        message, next = redact(message), redact(next)
         super().__init__(message)
         self.code = code
         self.message = message

@@ -21,10 +21,12 @@ SHORTEST = 8
 """Characters of the shortest value that is kept: a shorter one would be found in harmless text."""
 BLOCK = 16
 """Parts of a long secret are found too, when they hold an aligned block of so many characters."""
-LOGGERS = ("jupyterlab_postdoc", "anthropic", "httpx2", "httpcore2", "mcp", "asyncio", "tornado")
+CHUNK = 1 << 20
+LOGGERS = ("jupyterlab_postdoc", "anthropic", "httpx2", "httpcore2", "mcp", "opentelemetry", "asyncio", "tornado")
 
 _NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|COOKIE|PAT)$", re.IGNORECASE)
 _values: set[str] = set()
+_forms: tuple[str, ...] = ()
 _needles: tuple[str, ...] = ()
 _places: dict[str, list[tuple[str, int]]] = {}
 _starts: frozenset[str] = frozenset()
@@ -84,14 +86,14 @@ def forms(value: str) -> set[str]:
 
 
 def _index() -> None:
-    global _needles, _places, _starts, _prefixes, _longest
+    global _forms, _needles, _places, _starts, _prefixes, _longest
     every = {form for value in _values for form in forms(value)}
     places: dict[str, list[tuple[str, int]]] = {}
     for form in every:
         for offset in _offsets(form):
             needle = form[offset : offset + BLOCK] if len(form) >= 2 * BLOCK else form
             places.setdefault(needle, []).append((form, offset))
-    _places, _needles = places, tuple(places)
+    _places, _needles, _forms = places, tuple(places), tuple(every)
     _starts = frozenset(form[0] for form in every)
     _prefixes = frozenset(form[:size] for form in every for size in range(1, len(form)))
     _longest = max(map(len, every))
@@ -141,6 +143,21 @@ def _found(text: str, needle: str) -> Iterable[tuple[int, int]]:
             first, last = min(first, at - (offset - left)), max(last, at + right - offset)
         yield first, last
         at = text.find(needle, at + 1)
+
+
+def in_file(path: str | Path) -> bool:
+    """Whether the file holds a whole secret, in any of its forms. Reads all of it: call it in a thread."""
+    wanted = [form.encode() for form in _forms]
+    if not wanted:
+        return False
+    with open(path, "rb") as file:
+        tail = b""
+        while data := file.read(CHUNK):
+            window = tail + data
+            if any(form in window for form in wanted):
+                return True
+            tail = window[-_longest:]
+    return False
 
 
 class StreamRedactor:

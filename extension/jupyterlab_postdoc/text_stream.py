@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from .protocol import Body, Event, Thinking, Token, ToolInput, ToolOutput
+from .secrets import StreamRedactor
 
 BUCKET_S = 0.05
 MAX_DELTA = 32_768
@@ -33,7 +34,8 @@ class TextStream:
     """Collects deltas of one item and commits them in buckets; the first one of a quiet item goes out at once.
 
     One background task per busy period, not per event. End it by a final event with ``Draft(…, replaces=item)`` after
-    ``flush()`` (:meth:`RunContext.emit` does that by itself).
+    ``flush()`` (:meth:`RunContext.emit` does that by itself). Secrets of this server are taken out on the way, also
+    where they come in pieces.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class TextStream:
         self._buffer: list[str] = []
         self._error: Exception | None = None
         self._closed = False
+        self._redactor = StreamRedactor()
         self._hurry = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
 
@@ -75,16 +78,20 @@ class TextStream:
         self._check()
         if self._closed:
             raise RuntimeError("the text is final already")
-        if not delta:
+        self._take(self._redactor.feed(delta))
+
+    def _take(self, clean: str) -> None:
+        if not clean:
             return
-        self._parts.append(delta)
-        self._buffer.append(delta)
+        self._parts.append(clean)
+        self._buffer.append(clean)
         if self._pump is None or self._pump.done():
             self._hurry.clear()
             self._pump = asyncio.create_task(self._run(), name=f"text {self.item}")
 
     async def flush(self) -> None:
         """Everything written so far is committed and published, or the failure is raised."""
+        self._take(self._redactor.flush())
         self._hurry.set()
         while (self._buffer and self._error is None) or (self._pump is not None and not self._pump.done()):
             if self._pump is None or self._pump.done():
@@ -96,6 +103,8 @@ class TextStream:
     async def close(self) -> None:
         """Before the final event: nothing more is sent. What was not sent yet need not be: the final event holds it."""
         self._closed = True
+        if rest := self._redactor.flush():
+            self._parts.append(rest)
         self._buffer.clear()
         self._hurry.set()
         if self._pump is not None and not self._pump.done():

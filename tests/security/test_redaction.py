@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -14,12 +15,17 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from jupyterlab_postdoc import secrets
-from jupyterlab_postdoc.secrets import REMOVED, KeyFileError, RedactingFilter, StreamRedactor, read_key, redact
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.protocol import Event
+from jupyterlab_postdoc.secrets import CHUNK, REMOVED, KeyFileError, RedactingFilter, StreamRedactor, read_key, redact
+from jupyterlab_postdoc.text_stream import TextStream
+from jupyterlab_postdoc.workspace.git import Git
 
 KEY = "sk-ant-api03-Zk4+pQ/2vT9_xW-canary-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ-lastAA"
 SHORT = 'pw "q\\é/9'
@@ -80,6 +86,39 @@ def test_pieces_of_a_stream() -> None:
             at += size
         assert "".join([*out, stream.flush()]) == whole
     assert StreamRedactor().feed("Nothing is held back here.") == "Nothing is held back here."
+
+
+async def test_a_file_with_a_secret_is_not_committed(tmp_path: Path) -> None:
+    root = tmp_path / "study"
+    root.mkdir()
+    git = Git()
+    await git.init(root)
+    (root / "good.txt").write_text("nothing to hide\n")
+    (root / "bad.ipynb").write_bytes(b"x" * (CHUNK - 20) + base64.b64encode(b"KEY=" + KEY.encode()) + b"y" * 100)
+    commit = await git.commit_all(root, subject="Add files", body="", trailers={})
+    assert commit is not None
+    assert [(excluded.path, excluded.reason) for excluded in commit.excluded] == [
+        ("bad.ipynb", "it holds a secret of this server")
+    ]
+    assert (await git.run("ls-files", cwd=root, env=git.own(root))).text.split() == ["good.txt"]
+
+
+async def test_no_error_says_a_secret_and_no_stream_shows_one() -> None:
+    error = PostdocError("provider_auth", f"The provider refused {KEY}.", next=f"Replace {SHORT}.")
+    assert str(error) == error.message == f"The provider refused {REMOVED}."
+    assert error.as_dict()["next"] == f"Replace {REMOVED}."
+    sent: list[str] = []
+
+    async def append(bodies: Any) -> list[Event]:
+        sent.extend(body.delta for body in bodies)
+        return [Event("s", len(sent), 0.0, "token", None, "i_1", b"")]
+
+    stream = TextStream(append, "i_1", "token", 0.001)
+    for letter in f"The key is {KEY}, he said.":
+        await stream.write(letter)
+        await asyncio.sleep(0)
+    await stream.flush()
+    assert "".join(sent) == stream.text == f"The key is {REMOVED}, he said."
 
 
 def test_it_is_fast_enough_for_every_result() -> None:

@@ -90,6 +90,7 @@ def _one_of(known: Collection[str], value: str | None) -> str:
 
 def count_run(kind: str, provider: str | None, outcome: str) -> None:
     """A run ended (done, error, stopped) or rests (waiting, queued)."""
+    outcome = "done" if outcome == "finished" else outcome
     RUNS.labels(_one_of(KINDS, kind), _providers(provider), _one_of(OUTCOMES, outcome)).inc()
 
 

@@ -13,6 +13,7 @@ import msgspec
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.protocol import Body, ImageRef
 from jupyterlab_postdoc.providers.base import ToolOutcome
+from jupyterlab_postdoc.secrets import redact
 from jupyterlab_postdoc.tools.project import Project
 from jupyterlab_postdoc.tools.resources import Resources
 
@@ -118,7 +119,7 @@ class Tool:
 
 async def _clipped(ctx: ToolContext, outcome: ToolOutcome) -> ToolOutcome:
     """The outcome with its text cut to head and tail, the whole kept as a blob: it is too long for an event."""
-    text = outcome.content
+    text = redact(outcome.content)
     half = MAX_RESULT // 2
     left_out = len(text) - 2 * half
     short = f"{text[:half]}\n… {left_out} characters left out …\n{text[-half:]}"

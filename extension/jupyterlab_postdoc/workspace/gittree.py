@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jupyterlab_postdoc import secrets
 from jupyterlab_postdoc.errors import PostdocError
 
 MAX_FILE_BYTES = 50 << 20
@@ -99,7 +100,9 @@ def _refusal(root: str, path: str) -> str | None:
         return None if stat.S_ISDIR(info.st_mode) else "not a regular file"
     if info.st_size > MAX_FILE_BYTES:
         return f"{info.st_size / (1 << 20):.0f} MB: larger than {MAX_FILE_BYTES >> 20} MB"
-    return None if os.access(full, os.R_OK) else "not readable"
+    if not os.access(full, os.R_OK):
+        return "not readable"
+    return "it holds a secret of this server" if secrets.in_file(full) else None
 
 
 def _reserved(part: str) -> bool:

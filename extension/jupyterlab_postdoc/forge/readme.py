@@ -18,6 +18,7 @@ _ENDINGS = {
     "running": "This study is still being made; there is no result yet.",
     "failed": "This study did not finish.",
     "stopped": "This study was stopped before it finished.",
+    "changed": "The notebook was changed after its last complete run.",
 }
 
 
@@ -34,7 +35,7 @@ def readme(
     sections = [
         f"# {markdown(study.topic, 150) or 'Study'}",
         _label(study),
-        f"## Question\n\n{paragraphs(study.topic)}\n\nMethod: {markdown(study.title)}.",
+        _question(study),
         _result(study, verdict, outcome),
         _figures(present),
         _reproduce(python, verdict, datasets),
@@ -50,9 +51,27 @@ def readme(
 def maker(study: Study) -> str:
     """Who wrote the study, in one honest sentence part (Markdown)."""
     template = f"template {markdown(study.template)} v{markdown(study.template_version)}"
-    if study.used_model:
-        return f"written by the language model {markdown(study.model or 'unknown')} ({markdown(study.provider)})"
-    return f"generated from {template}, no language model was used"
+    if not study.by_model:
+        made = f"generated from {template}, no language model was used"
+        return made + (f" until it was {_revised(study)}" if study.revisions else "")
+    made = f"written by the language model {markdown(study.model or 'unknown')} ({markdown(study.provider)})"
+    if study.persona:
+        made += f" with the persona {markdown(study.persona)}"
+    if study.template:
+        made += f", which began with {template}"
+    return made + (f"; {_revised(study)}" if study.revisions else "")
+
+
+def _revised(study: Study) -> str:
+    """Later changes by a model, in one sentence part: the models in the order in which they came."""
+    models = list(dict.fromkeys(revision.model for revision in study.revisions))
+    last = max(revision.at for revision in study.revisions)
+    return f"changed later by the language model {' and '.join(map(markdown, models))} (last on {day(last)})"
+
+
+def _question(study: Study) -> str:
+    method = f"Method: {markdown(study.title)}." if study.title else "The method is described in the notebook."
+    return f"## Question\n\n{paragraphs(study.topic)}\n\n{method}"
 
 
 def _label(study: Study) -> str:
@@ -64,7 +83,7 @@ def _result(study: Study, verdict: Mapping[str, Any] | None, outcome: Outcome) -
     if outcome.state != "done":
         ending = _ENDINGS.get(outcome.state, _ENDINGS["failed"])
         reason = f" {markdown(outcome.reason)}" if outcome.reason else ""
-        kept = " What was made until then is in this repository." if outcome.state != "running" else ""
+        kept = " What was made until then is in this repository." if outcome.state in ("failed", "stopped") else ""
         parts.append(f"**{ending}**{reason}{kept}")
         if verdict is not None:
             parts.append(

@@ -20,11 +20,11 @@ from jupyterlab_postdoc import __version__
 from jupyterlab_postdoc.forge import datasets, environment
 from jupyterlab_postdoc.forge.names import disk_errors
 from jupyterlab_postdoc.forge.readme import readme
-from jupyterlab_postdoc.forge.study import Outcome, StepRecord, Study
+from jupyterlab_postdoc.forge.study import Outcome, Revision, StepRecord, Study
 from jupyterlab_postdoc.forge.text import day, json_text, moment, one_line, quoted
 from jupyterlab_postdoc.forge.tree import put
 
-__all__ = ["Outcome", "StepRecord", "Study", "add_dataset", "write_results", "write_skeleton"]
+__all__ = ["Outcome", "Revision", "StepRecord", "Study", "add_dataset", "write_results", "write_skeleton"]
 
 _STATIC = {
     ".gitignore": "gitignore",
@@ -126,7 +126,8 @@ def _pyproject(study: Study, direct: Mapping[str, str], minor: str) -> str:
 def _citation(study: Study) -> str:
     released = day(study.finished if study.finished is not None else study.created)
     made = "by a language model" if study.used_model else f"from template {study.template}, without a language model"
-    abstract = f"{one_line(study.title)}. Made by a research agent {made}; reviewed by nobody yet."
+    title = f"{one_line(study.title)}. " if study.title else ""
+    abstract = f"{title}Made by a research agent {made}; reviewed by nobody yet."
     return (
         "cff-version: 1.2.0\n"
         'message: "If you use this study, please cite it as below, and check it first."\n'
@@ -172,10 +173,11 @@ def _provenance(root: Path, study: Study, outcome: Outcome, packages: Mapping[st
             "topic": study.topic,
             "title": study.title,
             "repository": study.repo_name,
-            "template": {"name": study.template, "version": study.template_version},
+            "template": {"name": study.template, "version": study.template_version} if study.template else None,
             "provider": study.provider,
             "model": study.model,
             "language_model_used": study.used_model,
+            **_model_details(study),
             "reviewed_by": [],
             "session": study.session,
             "run": study.run,
@@ -185,7 +187,7 @@ def _provenance(root: Path, study: Study, outcome: Outcome, packages: Mapping[st
             "outcome": {"state": outcome.state, "reason": outcome.reason},
             "parameters": {key: _without_directories(value) for key, value in study.parameters.items()},
             "plan": list(study.plan),
-            "steps": [{"key": step.key, "title": step.title, "commit": step.commit} for step in study.steps],
+            "steps": [_step(step) for step in study.steps],
             "data": datasets.entries(root),
             "files": {path: digest for path in _LOOKED_FOR if (digest := _sha256(root / path))},
             "python": platform.python_version(),
@@ -194,6 +196,22 @@ def _provenance(root: Path, study: Study, outcome: Outcome, packages: Mapping[st
             "generator": {"name": "jupyterlab-postdoc", "version": __version__},
         }
     )
+
+
+def _model_details(study: Study) -> dict[str, Any]:
+    """Who the model was told to be, and which runs of a model changed the study later."""
+    found: dict[str, Any] = {"persona": study.persona} if study.persona else {}
+    if study.revisions:
+        found["revisions"] = [
+            {"run": made.run, "model": made.model, "persona": made.persona, "at": moment(made.at)}
+            for made in study.revisions
+        ]
+    return found
+
+
+def _step(step: StepRecord) -> dict[str, Any]:
+    described = {"key": step.key, "title": step.title, "commit": step.commit}
+    return described if step.run is None else {**described, "run": step.run}
 
 
 def _without_directories(value: Any) -> Any:

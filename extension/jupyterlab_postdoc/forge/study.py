@@ -9,11 +9,25 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One finished step of the run: journal key, a few words, and its commit (None: nothing changed)."""
+    """One finished step of the run: journal key, a few words, and its commit (None: nothing changed).
+
+    ``run`` is None for the run that made the study, else the later one that changed it.
+    """
 
     key: str
     title: str
     commit: str | None = None
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A later run in which a language model changed the study; ``at`` is UNIX seconds."""
+
+    run: str
+    model: str
+    persona: str
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +36,8 @@ class Study:
 
     ``created`` and ``finished`` are UNIX seconds; ``requires`` are import names (template.yaml's ``requires``);
     ``title`` is the template's title; ``author`` the user's display name; ``plan`` the planned steps in words;
-    ``references`` have ``text`` and ``doi`` or ``url``.
+    ``references`` have ``text`` and ``doi`` or ``url``. A study that a language model wrote has no ``title``, and a
+    ``template`` only when it began with one.
     """
 
     topic: str
@@ -42,16 +57,26 @@ class Study:
     model: str | None = None
     steps: Sequence[StepRecord] = ()
     finished: float | None = None
+    persona: str = ""
+    revisions: Sequence[Revision] = ()
+
+    @property
+    def by_model(self) -> bool:
+        """Whether a language model wrote it; the template provider is none."""
+        return self.provider != "template"
 
     @property
     def used_model(self) -> bool:
-        """Whether a language model took part; the template provider is none."""
-        return self.provider != "template"
+        """Whether a language model took part."""
+        return self.by_model or bool(self.revisions)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How the run ended: ``done``, ``running``, ``failed`` or ``stopped``, with a sentence that says why."""
+    """How the run ended: ``done``, ``running``, ``failed`` or ``stopped``, with a sentence that says why.
+
+    ``changed``: a later run changed the notebook and did not run it to its end.
+    """
 
     state: str = "done"
     reason: str = ""

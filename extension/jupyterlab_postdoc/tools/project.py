@@ -21,7 +21,11 @@ REPORT = "reports/report.html"
 
 @dataclass
 class Project:
-    """One run's repository. ``public_root`` is its path as the file browser shows it, below the server's root."""
+    """A study's repository. ``public_root`` is its path as the file browser shows it, below the server's root.
+
+    ``run`` is the run that works here now: the one that made the study, or a later one. ``marks`` are trailers that
+    its commits carry beside those of the step.
+    """
 
     study: Study
     workspace: Workspace
@@ -30,6 +34,8 @@ class Project:
     forge: Forge
     public_root: str
     notebook_timeout_s: float = 600.0
+    run: str = ""
+    marks: dict[str, str] = field(default_factory=dict)
     steps: list[StepRecord] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     """Paths that the last commit left out, with the reason."""
@@ -58,13 +64,14 @@ class Project:
         return found
 
     def _trailers(self, step: str) -> dict[str, str]:
-        return {"Research-Session": self.study.session, "Research-Run": self.study.run, "Research-Step": step}
+        run = self.run or self.study.run
+        return {"Research-Session": self.study.session, "Research-Run": run, "Research-Step": step}
 
     async def commit(self, message: str, *, step: str) -> str | None:
         """Commit everything that changed, marked with the step; None when nothing did. The same step commits once."""
         subject, _, body = message.strip().partition("\n")
         commit = await self.git.commit_all(
-            self.root, subject=subject[:200], body=body.strip(), trailers=self._trailers(step)
+            self.root, subject=subject[:200], body=body.strip(), trailers={**self._trailers(step), **self.marks}
         )
         if commit is not None:
             self.left_out = {excluded.path: excluded.reason for excluded in commit.excluded}
@@ -82,8 +89,30 @@ class Project:
 
     def note(self, step: str, title: str, commit: str | None) -> None:
         """Remember for the provenance which commit a step made."""
-        if all(record.key != step for record in self.steps):
-            self.steps.append(StepRecord(step, title, commit))
+        run = None if self.run in ("", self.study.run) else self.run
+        if all((record.key, record.run) != (step, run) for record in self.steps):
+            self.steps.append(StepRecord(step, title, commit, run))
+
+    @property
+    def changed(self) -> bool:
+        """Whether the run that works here now has committed anything."""
+        run = None if self.run in ("", self.study.run) else self.run
+        return any(record.run == run and record.commit for record in self.steps)
+
+    async def stale(self) -> list[str]:
+        """Cells that were changed since the notebook ran, or that did not come to their end in the last run.
+
+        When the process that ran it is gone, nothing is known of its cells; then the files' times tell whether the
+        notebook was changed since it had its verdict.
+        """
+        path = self.root / self.notebook.path
+        if not path.is_file():
+            return []
+        cells = [cell for cell in await self.notebook.cells() if cell.code.strip()]
+        wrong = [cell.name for cell in cells if cell.status != "ok"]
+        if all(cell.status == "new" for cell in cells) and (self.root / RESULTS).is_file():
+            return wrong if path.stat().st_mtime_ns > (self.root / RESULTS).stat().st_mtime_ns else []
+        return wrong
 
     async def describe(self, *, finished: float, outcome: repository.Outcome | None = None) -> None:
         """Write README, provenance and citation from what there is now."""

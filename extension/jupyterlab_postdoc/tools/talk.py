@@ -10,7 +10,6 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.protocol import Plan, PlanItem
 from jupyterlab_postdoc.providers.base import ToolOutcome
 from jupyterlab_postdoc.tools.base import ToolContext, tool
-from jupyterlab_postdoc.tools.project import RESULTS
 
 VERDICT_KEYS = (
     *("claim", "supported", "estimate", "ci_low", "ci_high", "p_value", "n_obs", "unit"),
@@ -61,20 +60,8 @@ async def finish(
 
 
 async def _refuse_stale(ctx: ToolContext) -> None:
-    """The verdict must be that of the notebook as it stands.
-
-    When the process that ran it is gone (a crash came between), nothing is known of its cells; then the files' times
-    tell whether it was changed since.
-    """
-    project = ctx.project
-    path = project.root / project.notebook.path
-    if not path.is_file():
-        return
-    cells = [cell for cell in await project.notebook.cells() if cell.code.strip()]
-    wrong = [cell.name for cell in cells if cell.status != "ok"]
-    if len(wrong) == len(cells) and all(cell.status == "new" for cell in cells):
-        wrong = wrong if path.stat().st_mtime_ns > (project.root / RESULTS).stat().st_mtime_ns else []
-    if wrong:
+    """The verdict must be that of the notebook as it stands."""
+    if wrong := await ctx.project.stale():
         raise PostdocError(
             "tool_failed",
             f"The verdict is not that of the notebook as it stands: {', '.join(wrong[:8])} changed since, or failed.",

@@ -65,7 +65,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 async def _with_server(args: argparse.Namespace, screen: Screen) -> int:
-    from . import commands, research, templates
+    from . import answers, chat, commands, models, research, templates
     from .server import Source, Wish
 
     source = Source(Wish(args.url, args.token, args.root, start=not args.no_start))
@@ -75,11 +75,14 @@ async def _with_server(args: argparse.Namespace, screen: Screen) -> int:
         "templates": templates.listed,
         "chats": commands.chats,
         "watch": commands.watch,
+        "chat": chat.chat,
         "send": commands.send,
         "stop": commands.stop,
-        "respond": commands.respond,
+        "respond": answers.respond,
         "post": commands.post,
         "rooms": commands.rooms,
+        "requests": answers.requests,
+        "models": models.models,
         "status": commands.status,
     }[args.command]
     try:

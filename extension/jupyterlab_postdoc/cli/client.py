@@ -197,9 +197,9 @@ class Link:
                 raise arrived
             yield arrived
 
-    async def send(self, type: str, **fields: Any) -> Frame:
+    async def send(self, type: str, *, id: str | None = None, **fields: Any) -> Frame:
         """Send a command and return its ack. Raises Problem when the server refuses it."""
-        id = new_id()
+        id = id or new_id()
         given = {name: value for name, value in fields.items() if value is not None}
         frame = {"type": type, "id": id, "chatId": self.chat, **given}
         waiting = _Waiting(frame, asyncio.get_running_loop().create_future())

@@ -1,37 +1,26 @@
-"""The shorter commands: chats, watch, send, stop, respond, post, rooms, status."""
+"""The shorter commands: chats, watch, send, stop, post, rooms, status."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import signal
 import sys
 from typing import Any
 
+from .answers import finals
+from .chat import one_answer
 from .client import Link, Rest, new_id, segment
 from .endings import exit_code
 from .follow import Follower
+from .output import acknowledged, dump, rows
 from .problems import DONE, FAILED, usage
 from .screen import Screen
 from .server import Source
-from .text import clean, one_line, table, when
+from .text import clean, one_line, when
 
 Frame = dict[str, Any]
 ROOM = "room:"
-
-
-def dump(screen: Screen, value: object) -> None:
-    """`value` as JSON on standard output."""
-    screen.raw(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-def rows(screen: Screen, head: list[str], body: list[list[str]]) -> None:
-    """A table with a heading."""
-    head_line, *lines = table([head, *body], screen.width)
-    screen.line(head_line, "dim")
-    for line in lines:
-        screen.line(line)
 
 
 async def chats(args: argparse.Namespace, source: Source, screen: Screen) -> int:
@@ -49,7 +38,7 @@ async def chats(args: argparse.Namespace, source: Source, screen: Screen) -> int
             screen.line(f"Deleted {one_line(args.chat)}. Its repository was left as it is.")
         return DONE
     chat = await rest("GET", f"api/chats/{segment(args.chat)}")
-    events = await _all_finals(rest, args.chat)
+    events = await finals(rest, args.chat)
     if args.json:
         dump(screen, chat | {"messages": events})
         return DONE
@@ -77,16 +66,6 @@ def _list_chats(args: argparse.Namespace, screen: Screen, found: list[Frame]) ->
         lines = [[c["id"], one_line(c.get("state")), when(c.get("updatedAt")), one_line(c.get("title"))] for c in found]
         rows(screen, ["CHAT", "STATE", "CHANGED", "TITLE"], lines)
     return DONE
-
-
-async def _all_finals(rest: Rest, chat: str) -> list[Frame]:
-    events: list[Frame] = []
-    while True:
-        after = events[-1]["seq"] if events else 0
-        page = await rest("GET", f"api/chats/{segment(chat)}/messages", after=after, limit=1000)
-        if not page:
-            return events
-        events += page
 
 
 async def watch(args: argparse.Namespace, source: Source, screen: Screen) -> int:
@@ -146,20 +125,12 @@ async def send(args: argparse.Namespace, source: Source, screen: Screen) -> int:
         ack = await rest(
             "POST", f"api/chats/{segment(args.chat)}/messages", {"content": text, "mode": args.mode}, key=new_id()
         )
-        _acknowledged(args, screen, ack, "Queued: the agent is busy." if ack.get("queued") else "Sent.")
+        acknowledged(args, screen, ack, "Queued: the agent is busy." if ack.get("queued") else "Sent.")
         return DONE
     follower = Follower(source, screen, as_json=args.json)
+    follower.patient = frozenset()
     async with follower.link(args.chat, after=int(chat.get("lastSeq") or 0)) as link:
-        ack = await link.send("chat", content=text, mode=args.mode)
-        ending = await follower.until_done(link, command=ack.get("id"))
-    return exit_code(ending)
-
-
-def _acknowledged(args: argparse.Namespace, screen: Screen, ack: object, sentence: str) -> None:
-    if args.json:
-        screen.raw(json.dumps(ack, ensure_ascii=False))
-    else:
-        screen.line(sentence)
+        return await one_answer(link, follower, text, args.mode)
 
 
 async def stop(args: argparse.Namespace, source: Source, screen: Screen) -> int:
@@ -167,23 +138,7 @@ async def stop(args: argparse.Namespace, source: Source, screen: Screen) -> int:
     await source.get()
     how = "now" if args.now else "graceful"
     ack = await Rest(source)("POST", f"api/chats/{segment(args.chat)}/stop", {"how": how}, key=new_id())
-    _acknowledged(args, screen, ack, "Stopping at once." if args.now else "Stopping after the current step.")
-    return DONE
-
-
-async def respond(args: argparse.Namespace, source: Source, screen: Screen) -> int:
-    """Answer a question or an approval."""
-    await source.get()
-    rest, path = Rest(source), f"api/chats/{segment(args.chat)}"
-    asked = next((e for e in await _all_finals(rest, args.chat) if e.get("requestId") == args.request), {})
-    if asked.get("type") == "approval_request":
-        if args.answer not in {"allow", "deny"}:
-            raise usage("The agent asks for leave: the answer is allow or deny.")
-        fields = {"requestId": args.request, "decision": args.answer}
-    else:
-        fields = {"requestId": args.request, "answer": args.answer}
-    ack = await rest("POST", f"{path}/respond", fields, key=new_id())
-    _acknowledged(args, screen, ack, "Answered.")
+    acknowledged(args, screen, ack, "Stopping at once." if args.now else "Stopping after the current step.")
     return DONE
 
 
@@ -195,7 +150,7 @@ async def post(args: argparse.Namespace, source: Source, screen: Screen) -> int:
     await source.get()
     body = {"room": room.removeprefix(ROOM), "content": words[0], "agent": args.agent, "kind": args.kind}
     message = await Rest(source)("POST", "api/messages", body, key=new_id())
-    _acknowledged(args, screen, message, f"Message {message['id']} in room {one_line(room)}.")
+    acknowledged(args, screen, message, f"Message {message['id']} in room {one_line(room)}.")
     return DONE
 
 
@@ -267,6 +222,7 @@ async def status(args: argparse.Namespace, source: Source, screen: Screen) -> in
         ok = bool(part.get("ok"))
         state = "ok" if ok else "NOT OK"
         screen.line(f"{one_line(name):<10} {state:<7} {one_line(part.get('message'))}", *([] if ok else ["yellow"]))
-        for hint in [*([] if ok else [part.get("next")]), *part.get("warnings", [])]:
-            screen.line(clean(hint or ""), indent=" " * 19)
+        for hint in [part.get("next"), *part.get("warnings", [])]:
+            if hint:
+                screen.line(clean(hint), indent=" " * 19)
     return DONE if health.get("ok") else FAILED

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
-from .follow import Ending
+from .asking import answer_command
+from .follow import Ending, Follower
 from .names import me, program
-from .problems import DONE, FAILED, USAGE
-from .render import figures
+from .problems import DONE, FAILED, USAGE, WAITING
+from .render import figures, money
 from .screen import Screen
 from .server import Server
 from .text import clean, duration, one_line
@@ -18,6 +21,12 @@ from .text import clean, duration, one_line
 Frame = dict[str, Any]
 _WHY = {
     "max_turns": "it used all the turns it was given",
+    "retries": "the model could not be reached, although it was asked several times",
+    "refusal": "the model declined",
+    "provider_auth": "the key for the model was not accepted",
+    "no_model": "there is no model to do it",
+    "budget_exceeded": "it used up its budget",
+    "stuck": "it went round in circles",
     "budget": "it used up its budget",
     "user": "it was stopped",
     "crash": "the server broke down",
@@ -72,8 +81,25 @@ def tell(screen: Screen, ending: Ending, chat: Frame, server: Server, again: str
     return exit_code(ending)
 
 
+def waits(follower: Follower, chat: str, frame: Frame) -> int:
+    """Nobody is here to answer `frame`: say how to do that from elsewhere, and how to follow on; the exit code."""
+    follower.screen.close()
+    what = one_line(frame.get("what") or frame.get("question"))
+    answer, follow = answer_command(chat, frame), f"{me()} watch {chat} --until-done"
+    if follower.as_json:
+        problem = {"code": "waiting", "error": f"The agent waits for an answer: {what}", "next": answer}
+        print(json.dumps(problem, ensure_ascii=False), file=sys.stderr, flush=True)
+        return WAITING
+    follower.screen.line("The agent waits for an answer, and nobody is at this terminal to give it.", "yellow")
+    follower.screen.line(f"Answer with: {answer}", indent="  ")
+    follower.screen.line(f"Then follow: {follow}", indent="  ")
+    return WAITING
+
+
 def exit_code(ending: Ending) -> int:
-    """0 done, 2 when what was asked for cannot be used, else 1."""
+    """0 done, 2 when what was asked for cannot be used, 4 when it waits for an answer, else 1."""
+    if ending.waiting is not None:
+        return WAITING
     if ending.success:
         return DONE
     if ending.unanswered is not None or (ending.error or {}).get("code") in {"bad_message", "not_found"}:
@@ -105,6 +131,15 @@ def _verdict(screen: Screen, ending: Ending) -> None:
     if result.get("provider") == "template":
         by = f"Written by a research template{f' in {took}' if took else ''}"
         screen.line(f"{by}; no language model took part and nothing was paid.", "dim", indent="  ")
+    else:
+        screen.line(spent(ending, took), "dim", indent="  ")
+
+
+def spent(ending: Ending, took: str) -> str:
+    """Which model it was, how long it took and what that cost."""
+    by = ", ".join(sorted(one_line(model) for model in ending.models if model)) or "a language model"
+    note = "; a price is not known" if ending.unpriced else ""
+    return f"By {by}{f' in {took}' if took else ''}: {money((ending.result or {}).get('cost'))}{note}."
 
 
 def _where(screen: Screen, places: Places) -> None:
@@ -143,6 +178,8 @@ def _stopped(screen: Screen, ending: Ending, places: Places, chat: str, log: Pat
         screen.line(f"Paused: {_WHY.get(ending.reason, one_line(ending.reason) or 'it waits')}.", "bold", "yellow")
     else:
         screen.line(f"The research did not come to a verdict: {_WHY.get(why, 'the reason is above')}.", "bold", "red")
+    if result.get("cost"):
+        screen.line(spent(ending, duration(result.get("duration_ms"))), "dim", indent="  ")
     kept = [f"the notebook {places.notebook}"] if places.notebook else []
     if ending.commits:
         commits = "1 commit" if ending.commits == 1 else f"{ending.commits} commits"

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .asking import ASKS, SETTLES, Keyboard, Prompt, how_to_answer
 from .client import Link
-from .names import me
 from .problems import Problem
 from .render import Story
 from .screen import Screen
 from .server import Source
-from .text import one_line
 
 Frame = dict[str, Any]
 ENDED = frozenset({"finished", "stopped", "error", "paused"})
@@ -33,6 +31,10 @@ class Ending:
     reason: str = ""
     error: Frame | None = None
     unanswered: Frame | None = None
+    waiting: Frame | None = None
+    """What was asked when nobody was there to answer: the run waits, this command does not."""
+    models: set[str] = field(default_factory=set)
+    unpriced: bool = False
     artifacts: dict[str, Frame] = field(default_factory=dict)
     commits: int = 0
 
@@ -53,15 +55,26 @@ class Ending:
         elif kind == "artifact":
             self.artifacts[str(frame.get("artifact"))] = frame
             self.commits += frame.get("artifact") == "commit"
+        elif kind == "usage":
+            self.models.add(str(frame.get("model") or frame.get("provider") or ""))
+            self.unpriced = self.unpriced or frame.get("cost") is None
 
 
 class Interrupts:
     """Ctrl-C: the first asks for a graceful stop, the second stops at once, the third gives up waiting."""
 
-    def __init__(self, link: Link, say: Callable[[str], None], *, stoppable: bool) -> None:
+    def __init__(
+        self,
+        link: Link,
+        say: Callable[[str], None],
+        *,
+        stoppable: bool = True,
+        idle: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._link = link
         self._say = say
         self._stoppable = stoppable
+        self._idle = idle
         self._count = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._main = asyncio.current_task()
@@ -77,7 +90,7 @@ class Interrupts:
 
     def _interrupt(self) -> None:
         self._count += 1
-        if not self._stoppable and self._main is not None:
+        if (not self._stoppable or self._idle()) and self._main is not None:
             self._main.cancel()
         elif self._count == 1:
             self._say("Stopping: the current step is finished first. Press Ctrl-C again to stop at once.")
@@ -88,6 +101,10 @@ class Interrupts:
         elif self._main is not None:
             self._main.cancel()
 
+    def reset(self) -> None:
+        """The run ended: the next Ctrl-C is a first one again."""
+        self._count = 0
+
     def _stop(self, how: str) -> None:
         async def ask() -> None:
             with contextlib.suppress(Problem):
@@ -96,64 +113,6 @@ class Interrupts:
         task = asyncio.create_task(ask())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-class Prompt:
-    """Asks the person at the terminal, without holding up the events; the answer may also come from elsewhere."""
-
-    def __init__(self, link: Link, screen: Screen) -> None:
-        self._link = link
-        self._screen = screen
-        self._open: Frame | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._last: Frame | None = None
-
-    def ask(self, frame: Frame) -> None:
-        """Wait for a line on standard input and send it as the answer to `frame`."""
-        hint = "a number or text" if frame.get("options") else "text"
-        hint = "y or n" if frame.get("type") == "approval_request" else hint
-        self._screen.live("")
-        self._screen.line(f"Your answer ({hint}), then Enter:", "bold")
-        if self._open is None:
-            asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._read)
-        self._open = frame
-
-    def close(self) -> None:
-        """Stop asking: it was answered, or the run ended."""
-        if self._open is not None:
-            self._open = None
-            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-
-    def _read(self) -> None:
-        line = os.read(sys.stdin.fileno(), 65536)
-        frame = self._open
-        if not line or frame is None:
-            self.close()
-            return
-        text = line.decode("utf-8", "replace").strip()
-        if not text:
-            return
-        self.close()
-        task = asyncio.create_task(self._answer(frame, text))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, frame: Frame, text: str) -> None:
-        try:
-            await self._link.send("respond", requestId=frame.get("requestId"), **answer_fields(frame, text))
-        except Problem as problem:
-            self._screen.line(f"! {problem.message}", "red")
-            self.ask(frame)
-
-
-def answer_fields(frame: Frame, text: str) -> dict[str, Any]:
-    """What a person typed, as fields of `respond`: a decision for an approval, else the text or the numbered option."""
-    if frame.get("type") == "approval_request":
-        return {"decision": "allow" if text.lower() in {"y", "yes", "allow"} else "deny"}
-    options = frame.get("options") or []
-    if text.isdigit() and 1 <= int(text) <= len(options):
-        text = str(options[int(text) - 1])
-    return {"answer": text}
 
 
 class Follower:
@@ -166,6 +125,8 @@ class Follower:
         self.story = Story(screen)
         self.ending = Ending()
         self.types: Sequence[str] | None = None
+        self.patient = frozenset({"question"})
+        """What is waited for when nobody is at the terminal; anything else that is asked ends the command."""
         self._prompt: Prompt | None = None
         self._run: str | None = None
 
@@ -204,24 +165,30 @@ class Follower:
         Events up to `seen` are history; when the session is not `busy`, its end is among them. `leave` is asked at each
         question: when it answers True, the run is stopped and the question returned. Ctrl-C stops a `stoppable` run.
         """
-        self._prompt = Prompt(link, self.screen) if stoppable and self._interactive else None
+        self._prompt = prompt = Prompt(link, self.screen) if stoppable and self.interactive else None
+        self._keyboard = Keyboard(lambda text: prompt.typed(text) if prompt and prompt.asking and text else None)
         with Interrupts(link, self.say, stoppable=stoppable):
             try:
-                async for frame, text in _until_settled(link, self.ending, 0 if busy else seen):
-                    self.show(frame, text)
-                    if (seen == 0 or int(frame["seq"]) > seen or not busy) and self._concerns(frame, command):
-                        self.ending.note(frame)
-                        await self._ask(link, frame, leave)
+                async with contextlib.aclosing(_until_settled(link, self.ending, 0 if busy else seen)) as events:
+                    async for frame, text in events:
+                        self.show(frame, text)
+                        if (seen == 0 or int(frame["seq"]) > seen or not busy) and self._concerns(frame, command):
+                            self.ending.note(frame)
+                            await self._ask(link, frame, leave, stoppable)
+                        if self.ending.waiting is not None:
+                            break
             except BrokenPipeError:  # nobody reads what the run would say (`… | head`)
                 if stoppable:
                     with contextlib.suppress(Problem, TimeoutError):
                         await asyncio.wait_for(link.send("stop", how="now"), 5)
                 raise
+            finally:
+                self._keyboard.close()
         self.screen.close()
         return self.ending
 
     @property
-    def _interactive(self) -> bool:
+    def interactive(self) -> bool:
         return not self.as_json and self.screen.terminal and sys.stdin.isatty()
 
     def _concerns(self, frame: Frame, command: str | None) -> bool:
@@ -230,29 +197,28 @@ class Follower:
             self._run = frame.get("runId")
         return self._run is None or frame.get("runId", self._run) == self._run
 
-    async def _ask(self, link: Link, frame: Frame, leave: Callable[[Frame], bool]) -> None:
+    async def _ask(self, link: Link, frame: Frame, leave: Callable[[Frame], bool], stoppable: bool) -> None:
         kind = frame.get("type")
-        if kind in {"question", "approval_request"}:
+        if kind in ASKS:
             if self._prompt is not None:
                 self._prompt.ask(frame)
             elif leave(frame):
                 self.ending.unanswered = frame
                 with contextlib.suppress(Problem):
                     await link.send("stop", how="now")
+            elif stoppable and kind not in self.patient:
+                self.ending.waiting = frame
             else:
                 self.say(how_to_answer(link.chat, frame))
-        elif kind in {"answered", "approval_resolved", "result"} and self._prompt is not None:
-            self._prompt.close()
+        elif self._prompt is not None and kind in SETTLES:
+            self._prompt.settled(frame)
+        elif self._prompt is not None and kind == "result":
+            self._prompt.drop()
+        if self._prompt is not None:  # only now: a command in the background must not read from its terminal
+            self._keyboard.open() if self._prompt.asking else self._keyboard.close()
 
 
-def how_to_answer(chat: str, frame: Frame) -> str:
-    """The command that answers `frame`."""
-    example = "allow|deny" if frame.get("type") == "approval_request" else '"…"'
-    request = one_line(frame.get("requestId"))
-    return f"It waits for an answer. Answer with: {me()} respond {chat} {request} {example}"
-
-
-async def _until_settled(link: Link, ending: Ending, last: int) -> AsyncIterator[tuple[Frame, str]]:
+async def _until_settled(link: Link, ending: Ending, last: int) -> AsyncGenerator[tuple[Frame, str], None]:
     """Events until the result is there and the session's state says so too (or never does), or up to `last`."""
     events = link.events()
     try:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-EXIT_CODES = "Exit codes: 0 done, 1 failed or stopped, 2 wrong use (also: no template fits), 3 no connection."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed or stopped, 2 wrong use (also: no template fits), 3 no connection, "
+    "4 it waits for an answer and nobody is at the terminal."
+)
 SERVER_HELP = (
     "The command talks to a running Jupyter server with Postdoc (first the one whose folder holds this one); "
     "when none runs, it starts one for its own duration."
@@ -76,6 +79,7 @@ def build() -> argparse.ArgumentParser:
     _talk(add)
     _rooms(add)
     _templates(add("templates", "List and show research templates; check or begin your own."))
+    add("models", "List the models that may be used, what they can read and what they cost.")
     add("status", "Say which server is used and how each of its parts is.")
     return parser
 
@@ -90,6 +94,12 @@ def _research(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repo-name", metavar="NAME", help="name of the repository; made from the topic when left out")
     parser.add_argument("--title", help="title of the chat")
     parser.add_argument("--persona", help="persona of the agent")
+    parser.add_argument(
+        "--provider", choices=["template", "anthropic"],
+        help="who does it: a template's script, or a model; a model when the server has a key",
+    )  # fmt: skip
+    parser.add_argument("--model", metavar="NAME", help="haiku, sonnet, opus, or a name from `models`")
+    parser.add_argument("--budget-usd", type=_positive, metavar="X", help="ask before more than this is spent")
     parser.add_argument("--budget-minutes", type=_positive, metavar="MIN", help="work at most this long")
     parser.add_argument("--budget-turns", type=_count, metavar="N", help="take at most this many agent turns")
 
@@ -109,6 +119,17 @@ def _talk(add) -> None:  # type: ignore[no-untyped-def]
     watch.add_argument("--types", type=_list, metavar="A,B", help="only these types of events")
     watch.add_argument("--until-done", action="store_true", help="leave when the run ends, with its exit code")
 
+    chat = add(
+        "chat",
+        "Talk to an agent: one message and its answer, or a conversation at the terminal. "
+        "Ctrl-C finishes the current step and stops, twice stops at once.",
+    )
+    chat.add_argument("words", nargs="*", metavar="[CHAT] MESSAGE", help="`-` reads the message from standard input")
+    chat.add_argument(
+        "--model", metavar="NAME", help="haiku, sonnet, opus, or a name from `models`; kept with the chat"
+    )
+    chat.add_argument("--persona", metavar="NAME", help="researcher, analyst, reviewer, assistant, or one of your own")
+
     send = add("send", "Say something in a chat.")
     send.add_argument("chat", metavar="CHAT")
     send.add_argument("text", metavar="TEXT")
@@ -126,6 +147,12 @@ def _talk(add) -> None:  # type: ignore[no-untyped-def]
     respond.add_argument("chat", metavar="CHAT")
     respond.add_argument("request", metavar="REQUEST")
     respond.add_argument("answer", metavar="ANSWER", help="the answer; allow or deny when leave was asked for")
+    respond.add_argument(
+        "--scope", choices=["once", "session", "always"], help="for allow: this once, in this chat, or from now on"
+    )
+
+    requests = add("requests", "List what agents ask and nobody has answered yet.")
+    requests.add_argument("chat", nargs="?", metavar="CHAT", help="only of this chat")
 
 
 def _rooms(add) -> None:  # type: ignore[no-untyped-def]

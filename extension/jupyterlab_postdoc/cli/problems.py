@@ -8,6 +8,7 @@ DONE = 0
 FAILED = 1
 USAGE = 2
 NO_CONNECTION = 3
+WAITING = 4
 
 _USAGE_CODES = frozenset({"bad_message", "bad_json", "unknown_type", "too_large"})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -10,7 +11,15 @@ from .text import bar, clean, duration, number, one_line
 
 Frame = dict[str, Any]
 
-_QUIET = {"usage", "queue_changed", "cell", "tool_output", "session_state"}
+_QUIET = {"usage", "queue_changed", "cell", "tool_output", "tool_input", "session_state"}
+_PIECES = {"token", "usage", "tool_input"}  # what comes while a text forms, and does not end it
+MAX_INPUT_LINES = 20
+RISKS = {
+    "read": "it reads",
+    "write": "it changes files of the project",
+    "execute": "it runs code in the sandbox",
+    "outside": "it leaves this machine",
+}
 
 
 class Story:
@@ -19,20 +28,22 @@ class Story:
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._item: str | None = None
-        self._told = ""
+        self._told: dict[str, str] = {}  # by item, what was shown of it as it came
         self._status: tuple[str, float] = ("", 0.0)
         self._held = ""  # a text that may be the summary, which the end tells anyway
         self._said = ""
         self._reported = False
         self._plan: list[str] | None = None
         self._titles: dict[str, str] = {}
-        self.hidden: str | None = None  # id of a message that was shown already
+        self._inputs: dict[str, Frame] = {}
+        self.hidden: set[str] = set()  # ids of messages that were shown already
 
     def show(self, frame: Frame) -> None:
         """Show one event; a type this program does not know is left out."""
         kind = str(frame.get("type"))
         self._release(frame)
-        if kind not in {"token", "usage"} and self._item is not None and kind != "assistant_message":
+        finals = {"assistant_message", "thinking"}
+        if kind not in _PIECES and self._item is not None and kind not in finals:
             self._close_text()
         tell = getattr(self, f"_on_{kind}", None)
         if tell is not None and kind not in _QUIET:
@@ -40,52 +51,90 @@ class Story:
 
     def _release(self, frame: Frame) -> None:
         """Show the text held back, unless it only says beforehand what the run will end with."""
-        if self._held and frame.get("type") not in {"token", "usage"}:
+        if self._held and frame.get("type") not in _PIECES:
             given = frame.get("toolInput") if frame.get("toolName") == "finish" else None
-            if not (isinstance(given, dict) and str(given.get("summary", "")).strip() == self._held):
-                self._screen.line()
-                self._screen.line(self._held)
-            self._held = ""
+            if isinstance(given, dict) and str(given.get("summary", "")).strip() == self._held:
+                self._held = ""
+            self._show_held()
 
     def _close_text(self) -> None:
-        self._item, self._told = None, ""
+        self._item = None
         self._screen.end_stream()
 
     def _on_user_message(self, frame: Frame) -> None:
-        if self.hidden is not None and frame.get("id") == self.hidden:
+        if frame.get("id") in self.hidden:
             return
         who = f"{frame.get('agent')} ({frame.get('kind')})" if frame.get("agent") else frame.get("by")
         self._screen.line(f"{one_line(who)}: {clean(frame.get('content', ''))}", "bold")
 
     def _on_token(self, frame: Frame) -> None:
-        if not self._screen.terminal or self._reported:
-            return
+        if self._screen.terminal and not self._reported:
+            self._stream(frame)
+
+    def _stream(self, frame: Frame, *styles: str) -> None:
         item = str(frame.get("itemId"))
         if self._item not in {None, item}:
             self._close_text()
         if self._item is None:
             self._screen.line()
         self._item = item
-        self._told += str(frame.get("delta", ""))
-        self._screen.stream(str(frame.get("delta", "")))
+        self._told[item] = self._told.get(item, "") + str(frame.get("delta", ""))
+        self._screen.stream(str(frame.get("delta", "")), *styles)
+
+    def _on_thinking(self, frame: Frame) -> None:
+        """Dimmed, and on terminals only: a log is for what was said and done."""
+        if not self._screen.terminal:
+            return
+        if "content" not in frame:
+            self._stream(frame, "dim")
+            return
+        content = clean(frame.get("content") or "").strip()
+        item = str(frame.get("itemId"))
+        if self._item == item or (content and item not in self._told):
+            self._close_text()
+        if content and item not in self._told:  # else it was read as it came
+            self._screen.line()
+            self._screen.line(content, "dim")
 
     def _on_assistant_message(self, frame: Frame) -> None:
-        content = str(frame.get("content", ""))
+        content, item = str(frame.get("content", "")), str(frame.get("itemId"))
         self._said = content.strip()
-        if self._item == frame.get("itemId") and content.startswith(self._told):
-            self._screen.stream(content[len(self._told) :])
-            self._close_text()
-        else:
+        told = self._told.pop(item, None)
+        if told is None or not content.startswith(told):
             if self._item is not None:
                 self._close_text()
             self._held = content.strip()
+        elif self._item == item:
+            self._screen.stream(content[len(told) :])
+            self._close_text()
+        else:  # another text has begun since; what is missing of this one stands alone
+            self._held = content[len(told) :].strip()
         if frame.get("partial"):
-            self._screen.line("(cut off here)", "dim")
+            self._show_held()
+            self._screen.line(
+                "(The answer was cut off here. What came so far is kept, nothing of it is carried out.)", "dim"
+            )
+        if sources := frame.get("citations"):
+            self._show_held()
+            for source in sources:
+                where = one_line(source.get("url")) if isinstance(source, dict) else ""
+                self._screen.line(f"source: {one_line(source.get('title') or '')} {where}".rstrip(), "dim", indent="  ")
+
+    def _show_held(self) -> None:
+        if self._held:
+            self._screen.line()
+            self._screen.line(self._held)
+            self._held = ""
+
+    def _on_context_summary(self, _: Frame) -> None:
+        self._screen.line("(The conversation so far was summed up for the model. The log keeps all of it.)", "dim")
 
     def _on_agent_status(self, frame: Frame) -> None:
         message, progress = one_line(frame.get("message")), frame.get("progress")
         known = isinstance(progress, int | float) and not isinstance(progress, bool)
-        if self._screen.terminal:
+        if frame.get("phase") == "retry":  # a person who waits wants to know why, also afterwards
+            self._screen.line(f"~ {message}", "yellow")
+        elif self._screen.terminal:
             share = min(max(float(progress), 0.0), 1.0) if known else 0.0  # type: ignore[arg-type]
             head = f"{bar(share, 12 if self._screen.width < 60 else 20)} {share:4.0%}  " if known else "… "
             self._screen.live(head + message)
@@ -100,12 +149,19 @@ class Story:
         title = one_line(frame.get("title") or frame.get("toolName"))
         self._titles[str(frame.get("toolId"))] = title
         given = frame.get("toolInput")
-        if frame.get("toolName") == "plan" and isinstance(given, dict):
+        inner = "  " if frame.get("parent") else ""
+        if isinstance(given, dict):
+            self._inputs[str(frame.get("toolId"))] = given
+        if frame.get("partial"):
+            self._screen.line(f"> {title}: cut off before it was complete, and not carried out", "yellow", indent=inner)
+        elif frame.get("toolName") == "plan" and isinstance(given, dict):
             self._on_plan(given)  # here, so that a step stands before the tools it uses
         elif frame.get("toolName") != "finish":
-            self._screen.line(f"> {title}", "cyan")
+            self._screen.line(f"> {title}", "cyan", indent=inner)
 
     def _on_tool_result(self, frame: Frame) -> None:
+        for image in frame.get("images") or []:
+            self._screen.line(f"(picture: {one_line(image.get('title') or image.get('mediaType') or '')})", "dim")
         if frame.get("ok"):
             return
         title = self._titles.get(str(frame.get("toolId")), one_line(frame.get("toolName") or "A step"))
@@ -145,12 +201,22 @@ class Story:
         self._screen.line()
         where = f" ({one_line(frame.get('where'))})" if frame.get("where") else ""
         self._screen.line(f"? May the agent do this: {clean(frame.get('what', ''))}{where}", "bold")
+        if frame.get("toolName"):
+            risk = RISKS.get(str(frame.get("risk")), one_line(frame.get("risk") or ""))
+            tool = f"{one_line(frame['toolName'])}{f': {risk}' if risk else ''}"
+            self._screen.line(tool, "dim", indent="    ")
+        lines = shown_input(self._inputs.get(str(frame.get("toolId"))) or {})
+        for line in lines[:MAX_INPUT_LINES]:
+            self._screen.line(line, indent="    ")
+        if len(lines) > MAX_INPUT_LINES:
+            self._screen.line(f"… and {len(lines) - MAX_INPUT_LINES} more lines", "dim", indent="    ")
 
     def _on_answered(self, frame: Frame) -> None:
         self._screen.line(f"  answered: {one_line(frame.get('answer'))}", "dim")
 
     def _on_approval_resolved(self, frame: Frame) -> None:
-        self._screen.line(f"  {one_line(frame.get('decision'))} by {one_line(frame.get('by'))}", "dim")
+        scope = {"session": " for this chat", "always": " for all chats"}.get(str(frame.get("scope")), "")
+        self._screen.line(f"  {one_line(frame.get('decision'))}{scope} by {one_line(frame.get('by'))}", "dim")
 
     def _on_error(self, frame: Frame) -> None:
         if str(frame.get("error", "")).strip() != self._said:  # the agent may have ended with the same sentence
@@ -168,9 +234,28 @@ class Story:
         self._release(frame)
         how = "Done" if frame.get("success") else f"Ended: {one_line(frame.get('stop_reason'))}"
         took = duration(frame.get("duration_ms"))
-        self._screen.line(f"= {how}{f' after {took}' if took else ''}", "green" if frame.get("success") else "yellow")
+        paid = "" if frame.get("provider") == "template" else f", {money(frame.get('cost'))}"
+        told = f"= {how}{f' after {took}' if took else ''}{paid}"
+        self._screen.line(told, "green" if frame.get("success") else "yellow")
         if (verdict := frame.get("verdict")) and isinstance(verdict, dict) and verdict.get("summary"):
             self._screen.line(clean(verdict["summary"]), indent="  ")
+
+
+def money(cost: object) -> str:
+    """A cost in US dollars as a person reads it; it is an estimate from the tokens that the model counted."""
+    if isinstance(cost, bool) or not isinstance(cost, int | float):
+        return "cost unknown"
+    return "less than $0.01" if 0 < cost < 0.01 else f"about ${cost:,.2f}"
+
+
+def shown_input(given: Frame) -> list[str]:
+    """The input of a call, line by line: a person who allows something must see what it is."""
+    lines: list[str] = []
+    for name, value in given.items():
+        text = clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        first, *rest = text.split("\n")
+        lines += [f"{one_line(name)}: {first}", *(f"  {line}" for line in rest)]
+    return lines
 
 
 def figures(verdict: Frame) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .client import Link, Rest, new_id, segment
-from .endings import exit_code, tell
+from .endings import exit_code, tell, waits
 from .follow import Follower
 from .names import me
 from .problems import NO_CONNECTION, USAGE, Problem, usage
@@ -43,9 +43,10 @@ def _fields(args: argparse.Namespace, server: Server, data: Path | None) -> Fram
                 f"The data file {data} lies outside the server's folder {root}.", "Copy it there, or start with --root."
             )
         parameters["data"] = data.relative_to(root).as_posix()
-    budget = {"minutes": args.budget_minutes, "turns": args.budget_turns}
+    budget = {"usd": args.budget_usd, "minutes": args.budget_minutes, "turns": args.budget_turns}
     budget = {name: value for name, value in budget.items() if value is not None}
     fields: Frame = {"topic": args.topic.strip(), "repo_name": args.repo_name, "template": args.template}
+    fields |= {"provider": args.provider, "model": args.model}
     return fields | {"params": parameters or None, "budget": budget or None}
 
 
@@ -58,8 +59,8 @@ async def _begin(link: Link, rest: Rest, fields: Frame) -> Frame:
             raise
         with contextlib.suppress(Problem):
             await rest("DELETE", f"api/chats/{segment(link.chat)}")
-        if problem.code in {"not_found", "forbidden"}:
-            problem.exit_code = USAGE  # an unknown template, a data file out of reach
+        if problem.code in {"not_found", "forbidden", "no_model"}:
+            problem.exit_code = USAGE  # an unknown template or model, a data file out of reach
         raise
 
 
@@ -83,7 +84,7 @@ async def research(args: argparse.Namespace, source: Source, screen: Screen) -> 
         ack = await _begin(link, rest, fields)
         if not args.json:
             _head(screen, args.topic, chat["id"], source)
-            follower.story.hidden = ack.get("id")  # the topic was just said
+            follower.story.hidden.add(str(ack.get("id")))  # the topic was just said
         templates = await rest("GET", "api/templates")
         names = {str(template.get("name")) for template in templates}
         ending = await follower.until_done(
@@ -91,6 +92,8 @@ async def research(args: argparse.Namespace, source: Source, screen: Screen) -> 
         )
     if source.own is not None:
         source.own.keep_log = ending.error is not None and ending.error.get("code") == "internal"
+    if ending.waiting is not None:
+        return waits(follower, chat["id"], ending.waiting)
     if ending.unanswered is not None:
         _choose(args, screen, templates)
         return USAGE
@@ -110,6 +113,8 @@ async def resume(args: argparse.Namespace, source: Source, screen: Screen) -> in
     async with follower.link(args.chat, after=int(chat.get("lastSeq") or 0)) as link:
         ack = await link.send("resume")
         ending = await follower.until_done(link, command=ack.get("id"))
+    if ending.waiting is not None:
+        return waits(follower, args.chat, ending.waiting)
     if args.json:
         return exit_code(ending)
     chat = await rest("GET", f"api/chats/{segment(args.chat)}")
@@ -131,8 +136,9 @@ def _head(screen: Screen, topic: str, chat: str, source: Source) -> None:
 
 def _again(args: argparse.Namespace) -> str:
     words = ["research", args.topic]
-    if args.template:
-        words += ["--template", args.template]
+    for option in ("template", "provider", "model"):
+        if getattr(args, option):
+            words += [f"--{option}", getattr(args, option)]
     if args.root:
         words += ["--root", str(args.root)]
     for name, value in args.param:

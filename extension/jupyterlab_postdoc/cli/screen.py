@@ -58,7 +58,7 @@ class Screen:
         self._show()
         self.out.flush()
 
-    def stream(self, piece: str) -> None:
+    def stream(self, piece: str, *styles: str) -> None:
         """A piece of text that goes on, wrapped at words. Call `end_stream` after the last one."""
         self._hide()
         for word in _words(self._cleaner.feed(piece)):
@@ -70,7 +70,7 @@ class Screen:
                 self.out.write("\n")
                 self._column = 0
                 word = word.lstrip(" ")
-            self.out.write(word)
+            self.out.write(self.style(word, *styles))
             self._column += len(word)
         self.out.flush()
 

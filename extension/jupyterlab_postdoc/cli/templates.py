@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .client import Rest
-from .commands import dump, rows
+from .output import dump, rows
 from .problems import DONE, FAILED, Problem, usage
 from .screen import Screen
 from .server import Source

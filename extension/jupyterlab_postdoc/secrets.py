@@ -25,6 +25,12 @@ CHUNK = 1 << 20
 LOGGERS = ("jupyterlab_postdoc", "anthropic", "httpx2", "httpcore2", "mcp", "opentelemetry", "asyncio", "tornado")
 
 _NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|COOKIE|PAT)$", re.IGNORECASE)
+_KEY = re.compile(
+    r"\b(?:sk-[A-Za-z0-9_-]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|hf_[A-Za-z0-9]{30,}"
+    r"|xox[abprs]-[A-Za-z0-9-]{20,}|A(?:KI|SI)A[A-Z0-9]{16}|AIza[\w-]{35}|eyJ[\w-]{15,}\.eyJ[\w-]{15,}\.[\w-]{20,})"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]{40,}?-----END [A-Z ]*PRIVATE KEY-----"
+)
+"""Keys that say by their form what they are: model providers, GitHub, GitLab, Hugging Face, Slack, AWS, Google, JWT."""
 _values: set[str] = set()
 _forms: tuple[str, ...] = ()
 _needles: tuple[str, ...] = ()
@@ -57,6 +63,11 @@ def register_environment(environ: Mapping[str, str] | None = None) -> None:
             register(value)
         elif "://" in value and "@" in value:
             register(_password(value))
+
+
+def keys_in(text: str) -> list[str]:
+    """What looks like somebody's key: a user may have pasted one. Register it, and no commit will hold it."""
+    return _KEY.findall(text)
 
 
 def _harmless(value: str) -> bool:

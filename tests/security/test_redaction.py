@@ -99,7 +99,7 @@ async def test_a_file_with_a_secret_is_not_committed(tmp_path: Path) -> None:
     commit = await git.commit_all(root, subject="Add files", body="", trailers={})
     assert commit is not None
     assert [(excluded.path, excluded.reason) for excluded in commit.excluded] == [
-        ("bad.ipynb", "it holds a secret of this server")
+        ("bad.ipynb", "it holds a secret: a key, a token or a password")
     ]
     assert (await git.run("ls-files", cwd=root, env=git.own(root))).text.split() == ["good.txt"]
 
@@ -201,6 +201,16 @@ def test_the_key_comes_from_the_file_or_the_environment(tmp_path: Path) -> None:
         del os.environ[name]
     assert read_key(name) is None
     assert redact("from-the-file-0001 from-the-environment-0002") == f"{REMOVED} {REMOVED}"
+
+
+def test_a_key_that_somebody_pasted_is_known_by_its_form() -> None:
+    keys = ["sk-proj-" + "aB3_" * 10, "ghp_" + "x1Y2" * 9, "AKIA" + "Z9Y8" * 4, "hf_" + "q" * 34]
+    text = "Use " + ", ".join(keys) + " and not sk-ant-…, ghp_short, task-force-of-the-whole-institute-2026."
+    assert secrets.keys_in(text) == keys
+    secrets.register(*secrets.keys_in(text))
+    assert redact(text).count(REMOVED) == 4
+    block = "-----BEGIN OPENSSH PRIVATE KEY-----\n" + "b3BlbnNzaC1rZXktdjEA\n" * 5 + "-----END OPENSSH PRIVATE KEY-----"
+    assert secrets.keys_in(f"my key:\n{block}\n") == [block]
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def _refusal(root: str, path: str) -> str | None:
         return f"{info.st_size / (1 << 20):.0f} MB: larger than {MAX_FILE_BYTES >> 20} MB"
     if not os.access(full, os.R_OK):
         return "not readable"
-    return "it holds a secret of this server" if secrets.in_file(full) else None
+    return "it holds a secret: a key, a token or a password" if secrets.in_file(full) else None
 
 
 def _reserved(part: str) -> bool:

@@ -239,8 +239,10 @@ class ModelCatalogue:
         raise PostdocError("no_model", f"There is no model {name[:100]!r} on this server.", next=await self._hint())
 
     async def _hint(self) -> str:
-        names = [model.id for model in await self.models() if self._refusal(model.id, False) is None]
-        return f"There are: {', '.join((*LINES, *names))}." if names else "Leave the model out for the default."
+        models = [model for model in await self.models() if self._refusal(model.id, False) is None]
+        lines = [line for line in LINES if any(model.line == line for model in models)]
+        names = [*lines, *(model.id for model in models)]
+        return f"There are: {', '.join(names)}." if names else "Leave the model out for the default."
 
     def _nothing(self, anonymous: bool) -> str:
         who = "users without a login" if anonymous else "anybody"

@@ -10,7 +10,7 @@ USAGE = 2
 NO_CONNECTION = 3
 WAITING = 4
 
-_USAGE_CODES = frozenset({"bad_message", "bad_json", "unknown_type", "too_large"})
+_USAGE_CODES = frozenset({"bad_message", "bad_json", "unknown_type", "too_large", "no_model"})
 
 
 class Problem(Exception):

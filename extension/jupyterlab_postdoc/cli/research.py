@@ -59,8 +59,8 @@ async def _begin(link: Link, rest: Rest, fields: Frame) -> Frame:
             raise
         with contextlib.suppress(Problem):
             await rest("DELETE", f"api/chats/{segment(link.chat)}")
-        if problem.code in {"not_found", "forbidden", "no_model"}:
-            problem.exit_code = USAGE  # an unknown template or model, a data file out of reach
+        if problem.code in {"not_found", "forbidden"}:
+            problem.exit_code = USAGE  # an unknown template, a data file out of reach
         raise
 
 

@@ -20,7 +20,7 @@ NEEDED = ("claim", "supported")
 """Without these there is nothing that a reader could check."""
 
 
-@tool(risk="read", title="Updating the plan")
+@tool(risk="read", title="Updating the plan", needs_project=False)
 async def plan(
     ctx: ToolContext, items: Annotated[list[PlanItem], Meta(min_length=1, max_length=50, description="The whole plan")]
 ) -> ToolOutcome:
@@ -30,7 +30,7 @@ async def plan(
     return ToolOutcome(True, f"Plan shown: {done} of {len(items)} done.")
 
 
-@tool(risk="read", title="Asking the researcher")
+@tool(risk="read", title="Asking the researcher", needs_project=False)
 async def ask_user(
     ctx: ToolContext,
     question: Annotated[str, Meta(min_length=1, max_length=4000)],

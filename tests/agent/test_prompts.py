@@ -128,7 +128,7 @@ async def test_what_the_rules_say_of_private_names_values_controls_and_functions
 
 async def test_the_parts_go_with_the_tools(tmp_path: Path) -> None:
     place = await project(tmp_path / "p")
-    personas, templates = Personas(), TemplateRegistry().list()
+    personas, templates = Personas(), TemplateRegistry()
     tools = all_tools()
 
     def told(persona: str, project: Project | None = place, box: ToolBox = tools) -> str:
@@ -163,13 +163,12 @@ async def test_the_parts_go_with_the_tools(tmp_path: Path) -> None:
 def test_the_task_names_template_parameters_and_limits() -> None:
     registry = TemplateRegistry()
     given = {"topic": " Short-term reversal ", "params": {"lookback": 5, "data": None}, "budget": {"turns": 9}}
-    fits = prompts.research_prompt(given, registry.get("equity_signal"), registry.list())
-    assert "The topic fits the template `equity_signal`" in fits
+    fits = prompts.research_prompt(given, registry.get("equity_signal"), registry)
+    assert "the template `equity_signal`" in fits
     assert '"lookback": 5' in fits
     assert "null" not in fits
     assert "You have 9 turns." in fits
-    chosen = prompts.research_prompt({**given, "template": "equity_signal"}, registry.get("equity_signal"), [])
-    assert "The user chose the template" in chosen
-    nothing = prompts.research_prompt({"topic": "Owls"}, None, [])
-    assert "template" not in nothing
-    assert nothing.endswith("Owls")
+    nothing = prompts.research_prompt({"topic": "Owls"}, None, registry)
+    assert "\n\nOwls\n\nNo template fits by its keywords." in nothing
+    several = prompts.research_prompt({"topic": "Group comparison and time series forecast"}, None, registry)
+    assert ("Several templates may fit" in several) == (len(registry.candidates(several)) > 1)

@@ -6,14 +6,14 @@ this name. The system prompt of a session is the same at every turn, so that the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata, resources
 from typing import Any
 
 from jupyterlab_postdoc.agent.personas import Persona
 from jupyterlab_postdoc.forge.text import json_text, one_line
-from jupyterlab_postdoc.templates import Template
+from jupyterlab_postdoc.templates import Template, TemplateRegistry
 from jupyterlab_postdoc.tools.base import ToolBox
 from jupyterlab_postdoc.tools.project import Project
 
@@ -34,7 +34,7 @@ OTHERS = (
 
 
 def system_prompt(
-    persona: Persona, *, base: str, project: Project | None, templates: Sequence[Template], tools: ToolBox
+    persona: Persona, *, base: str, project: Project | None, templates: TemplateRegistry, tools: ToolBox
 ) -> str:
     """The administrator's text, then the persona's, then what goes with the tools at hand."""
     names = frozenset(tools.names())
@@ -50,18 +50,17 @@ def system_prompt(
     return "\n\n".join(part for given in parts if (part := given.strip()))
 
 
-def research_prompt(given: Mapping[str, Any], template: Template | None, templates: Sequence[Template]) -> str:
+def research_prompt(given: Mapping[str, Any], template: Template | None, templates: TemplateRegistry) -> str:
     """The first message of a research run. ``template`` is the one that the user chose or that fits the topic."""
     parts = [f"Make a complete study of this topic, from the question to the verdict:\n\n{str(given['topic']).strip()}"]
     parameters = {name: value for name, value in (given.get("params") or {}).items() if value is not None}
     if parameters:
         parts.append(f"The user gave these parameters:\n\n{json_text(parameters).strip()}")
     if template is not None:
-        why = "The user chose" if given.get("template") else "The topic fits"
         parts.append(
-            f"{why} the template `{template.name}` ({one_line(template.title)}). Begin with "
-            f'`use_template("{template.name}", …)` and the parameters that this topic needs, look whether its method '
-            "answers the question as it was asked, and change what does not fit."
+            f"For this topic the template `{template.name}` ({one_line(template.title)}) was chosen, by the user or "
+            f'because its keywords fit. Begin with `use_template("{template.name}", …)` and the parameters that the '
+            "topic needs, look whether its method answers the question as it was asked, and change what does not fit."
         )
     elif templates:
         parts.append(
@@ -105,10 +104,11 @@ def _place(project: Project) -> str:
     )
 
 
-def _templates(templates: Sequence[Template]) -> str:
-    if not templates:
+def _templates(templates: TemplateRegistry) -> str:
+    known = templates.list()
+    if not known:
         return ""
-    lines = [f"- `{template.name}`: {one_line(template.title)}. {one_line(template.summary)}" for template in templates]
+    lines = [f"- `{template.name}`: {one_line(template.title)}. {one_line(template.summary)}" for template in known]
     return "\n".join(["## Templates", "", *lines])
 
 

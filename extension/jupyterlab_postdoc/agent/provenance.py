@@ -1,0 +1,100 @@
+"""What only the journal, the log and the commits know of a study: how it was asked for, who worked on it, with what.
+
+The files of a repository may be written by the agent that is described there; these may not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from jupyterlab_postdoc.agent.means import Means
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge.repository import Revision, StepRecord, Study
+from jupyterlab_postdoc.runs import RunContext
+from jupyterlab_postdoc.store.base import Reads, RunRow
+from jupyterlab_postdoc.templates import Template, TemplateRegistry
+from jupyterlab_postdoc.tools.project import Project
+
+MODEL, PERSONA = "Research-Model", "Research-Persona"
+"""Trailers of the commits of a run in which a model worked."""
+MAX_COMMITS = 10_000
+MAX_EVENTS = 100_000
+
+
+def marks(means: Means) -> dict[str, str]:
+    """The trailers that say which model changed something, as which persona."""
+    return {MODEL: means.model or "unknown", PERSONA: means.persona.name} if means.speaks else {}
+
+
+async def known_study(store: Reads, templates: TemplateRegistry, run: str, name: str) -> Study | None:
+    """The study as the run that made it has journalled it. None when that run is gone."""
+    made = await store.get_run(run)
+    if made is None or made.kind != "research":
+        return None
+    steps = await store.steps(run)
+    kept = steps.get("study")
+    if kept is not None and kept.status == "done":
+        return msgspec.convert(kept.result, Study)
+    chosen = steps.get("template")
+    return _as_asked(made, name, str(chosen.result) if chosen is not None else "unknown", templates)
+
+
+def _as_asked(made: RunRow, name: str, chosen: str, templates: TemplateRegistry) -> Study:
+    """The study of a Postdoc that journalled none: then only templates' scripts made studies."""
+    template: Template | None
+    try:
+        template = templates.get(chosen)
+    except PostdocError:
+        template = None
+    return Study(
+        topic=str(made.input["topic"]),
+        title=template.title if template else "",
+        repo_name=name,
+        template=chosen,
+        template_version=template.version if template else "unknown",
+        provider="template",
+        session=made.session,
+        run=made.id,
+        author=str(made.input.get("author") or ""),
+        created=made.created_at,
+        parameters=dict(made.input.get("params") or {}),
+        requires=template.requires if template else (),
+        plan=template.plan if template else (),
+        references=template.references if template else (),
+    )
+
+
+async def read_commits(project: Project) -> None:
+    """Fill in the project's steps and revisions from its commits; those of the run at work are not a revision yet."""
+    revisions: dict[str, Revision] = {}
+    for commit in reversed(await project.git.log(project.root, limit=MAX_COMMITS)):
+        run = commit.trailers.get("Research-Run")
+        if commit.trailers.get("Research-Session") != project.study.session or run is None:
+            continue
+        later = None if run == project.study.run else run
+        project.steps.append(StepRecord(commit.trailers.get("Research-Step", ""), commit.subject, commit.sha, later))
+        if later is not None and later != project.run and (model := commit.trailers.get(MODEL)):
+            revisions[later] = Revision(later, model, commit.trailers.get(PERSONA, ""), float(commit.time))
+    project.study = replace(project.study, revisions=tuple(revisions.values()))
+
+
+async def learned(ctx: RunContext, means: Means, study: Study, now: float) -> Study:
+    """The study with what this run has added: its revision; for a model's study its last plan and its template."""
+    if not means.speaks:
+        return study
+    if study.run != ctx.run.id:
+        mine = Revision(ctx.run.id, means.model or "unknown", means.persona.name, now)
+        study = replace(study, revisions=(*(other for other in study.revisions if other.run != mine.run), mine))
+    if not study.by_model:
+        return study
+    types = ["plan", "tool_result"]
+    for event in await ctx.log.store.read_events(ctx.session, finals=True, types=types, limit=MAX_EVENTS):
+        body = event.body()
+        if event.type == "plan" and body.get("runId") == study.run:
+            study = replace(study, plan=[str(item.get("text", "")) for item in body.get("items") or []])
+        elif body.get("toolName") == "use_template" and body.get("ok"):
+            used = body.get("data") or {}
+            study = replace(study, template=str(used.get("template")), template_version=str(used.get("version")))
+    return study

@@ -39,12 +39,19 @@ $(VENV)/.tested: pyproject.toml $(VENV)/.made
 	@$(PIP) install -e '.[test]'
 	@touch $@ $(VENV)/.installed
 
+# A model server for the tests; without Node those that need it are skipped and say so.
+$(VENV)/.aimock: $(VENV)/.made
+	@if command -v npm >/dev/null; then echo "Installing the tests' model server (once) …"; \
+	  npm install --prefix $(VENV)/aimock --no-save --no-package-lock --no-audit --no-fund --silent @copilotkit/aimock@1.43; \
+	  else echo "npm is missing: the tests with a scripted model server are skipped (apt install npm)."; fi
+	@touch $@
+
 install: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	@$(BIN)/jupyter-postdoc research "$(TOPIC)" --root demo
 
-test: $(VENV)/.tested
+test: $(VENV)/.tested $(VENV)/.aimock
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check extension tests bench
 	$(BIN)/mypy

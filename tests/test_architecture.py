@@ -13,7 +13,7 @@ import jupyterlab_postdoc
 
 PACKAGE = Path(jupyterlab_postdoc.__file__).parent
 LAYERS = [
-    ["secrets"],
+    ["secrets", "settings"],
     ["errors", "protocol"],
     ["store"],
     ["hub", "text_stream", "telemetry"],
@@ -29,6 +29,7 @@ LAYERS = [
     ["health", "commands"],
     ["sessions"],
     ["handlers"],
+    ["assemble"],
     ["app"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

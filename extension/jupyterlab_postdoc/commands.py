@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET
 
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.agent.execute import set_state
@@ -14,9 +15,10 @@ from jupyterlab_postdoc.agent.personas import Personas
 from jupyterlab_postdoc.agent.research import SYNTHETIC, Lab, data_file
 from jupyterlab_postdoc.errors import PostdocError, not_found
 from jupyterlab_postdoc.forge.names import check_repo_name
+from jupyterlab_postdoc.models import ModelCatalogue
 from jupyterlab_postdoc.protocol import Answered, ApprovalResolved, QueueChanged, Result, UserMessage, iso, new_id
 from jupyterlab_postdoc.runs import Runs, answer, cancel, requeue
-from jupyterlab_postdoc.store.base import RUN_OPEN, RunRow, RunStatus, SessionRow, Tx
+from jupyterlab_postdoc.store.base import RUN_OPEN, GrantRow, RunRow, RunStatus, SessionRow, Tx
 
 MAX_QUEUE = 100
 QUEUED: tuple[RunStatus, ...] = ("queued",)
@@ -27,10 +29,11 @@ Unit = Callable[[Tx, SessionRow], Awaitable[Receipt]]
 
 @dataclass(frozen=True)
 class User:
-    """Who does it, as Jupyter's identity provider says."""
+    """Who does it, as Jupyter's identity provider says. ``anonymous``: it does not know who (see handlers/base.py)."""
 
     name: str
     display: str
+    anonymous: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Commands:
     runs: Runs
     lab: Lab
     personas: Personas
+    models: ModelCatalogue
 
     async def prepare(self, user: User, command: protocol.Command, row: SessionRow, id: str) -> Unit:
         """What the transaction has to do. What needs files, templates or other transactions happens here, before it."""
@@ -47,7 +51,7 @@ class Commands:
             case protocol.Chat():
                 return self._say(user, command, id)
             case protocol.Research():
-                return self._research(user, command, id, row)
+                return await self._research(user, command, id, row)
             case protocol.Stop():
                 return self._stop(command)
             case protocol.Respond():
@@ -55,7 +59,7 @@ class Commands:
             case protocol.QueueCancel() | protocol.QueueUpdate():
                 return self._queue(command)
             case protocol.SessionSet():
-                return self._set(command)
+                return await self._set(user, command)
             case protocol.Resume():
                 return self._resume()
             case protocol.Fork():
@@ -75,23 +79,25 @@ class Commands:
                 body = UserMessage(id=id, content=command.content, by=user.name, runId=running[0].id, mode="steer")
                 events = await tx.append(session.id, body, run=running[0].id)
                 return {"seq": events[0].seq, "extra": {"runId": running[0].id}}
-            run = RunRow(id=new_id("r"), session=session.id, kind="chat", input={"content": command.content})
+            given = {"content": command.content, "anonymous": user.anonymous}
+            run = RunRow(id=new_id("r"), session=session.id, kind="chat", input=given)
             body = UserMessage(id=id, content=command.content, by=user.name, runId=run.id)
             return await self._enqueue(tx, session, run, body, open_runs)
 
         return unit
 
-    def _research(self, user: User, command: protocol.Research, id: str, row: SessionRow) -> Unit:
+    async def _research(self, user: User, command: protocol.Research, id: str, row: SessionRow) -> Unit:
         topic = command.topic.strip()
         if not topic:
             raise PostdocError("bad_message", "The topic is empty.", next="Say in a few words what to study.")
-        if command.provider not in (None, "template"):
-            raise PostdocError(
-                "no_model", f"There is no provider {command.provider!r} on this server.", next="Leave it out."
-            )
+        provider = self._provider(command)
         template, params = self._check_research(command, topic)
-        self._check_persona(row.persona, template)
+        if provider == "template":
+            self._check_persona(row.persona, template)
+        model = await self.models.resolve(command.model, user.anonymous) if command.model else None
         given = {
+            "provider": provider,
+            "anonymous": user.anonymous,
             "topic": topic,
             "repo_name": command.repo_name,
             "template": template,
@@ -104,12 +110,30 @@ class Commands:
             _no_room(session)
             open_runs = await tx.list_runs(session.id, status=RUN_OPEN)
             run = RunRow(id=new_id("r"), session=session.id, kind="research", input={**given, "messageId": id})
-            await tx.update_session(session.id, kind="research", title=session.title or topic[:200])
-            shown = {key: given[key] for key in ("topic", "repo_name", "template", "params", "budget")}
+            changes: dict[str, Any] = {"meta": {**session.meta, "provider": provider}} | (
+                {"model": model} if model else {}
+            )
+            await tx.update_session(session.id, kind="research", title=session.title or topic[:200], **changes)
+            shown = {key: given[key] for key in ("topic", "repo_name", "template", "params", "budget", "provider")}
             body = UserMessage(id=id, content=topic, by=user.name, runId=run.id, research=shown)
             return await self._enqueue(tx, session, run, body, open_runs)
 
         return unit
+
+    def _provider(self, command: protocol.Research) -> str:
+        """Who shall do the research: the one that is asked for, else a model when one can be asked."""
+        provider, status = self.models.provider, self.models.status()
+        if command.provider is None:
+            return provider.id if provider is not None and self.models.configured else "template"
+        asked_for = provider is not None and command.provider == provider.id
+        if command.provider == "template" or (asked_for and status["ok"]):
+            return command.provider
+        why = status if asked_for else {}
+        raise PostdocError(
+            "no_model",
+            str(why.get("message") or f"There is no provider {command.provider[:80]!r} on this server."),
+            next=f"{why.get('next', '')} Or start with the provider `template`, which needs no model.".strip(),
+        )
 
     def _check_research(self, command: protocol.Research, topic: str) -> tuple[str | None, dict[str, Any]]:
         """Template and parameters, checked before anything is begun. No template: the run will ask which one."""
@@ -169,16 +193,7 @@ class Commands:
             if asked is not None:
                 (ended if asked.status == "cancelled" else stopping).append(asked)
         for run in ended:
-            result = Result(
-                success=False,
-                cost=None,
-                duration_ms=0,
-                stop_reason="stopped",
-                summary="Stopped before it began.",
-                partial=True,
-                runId=run.id,
-            )
-            await tx.append(session, result, run=run.id)
+            await tx.append(session, _not_begun(run, "stopped", "Stopped before it began."), run=run.id)
         row = await tx.get_session(session)
         if stopping and row is not None and row.state != "stopping":
             await set_state(tx, session, "stopping", "user", stopping[0].id)
@@ -202,6 +217,10 @@ class Commands:
                 await answer(tx, request.id, decision=command.decision, answer=command.answer, by=user.name)
                 scope = {"scope": command.scope} if command.scope else {}
                 body = ApprovalResolved(requestId=request.id, decision=command.decision, by=user.name, **scope)
+                if command.decision == "allow" and command.scope in ("session", "always"):
+                    where = session.id if command.scope == "session" else ""
+                    owner, tool = str(request.body.get("owner", "")), str(request.body.get("tool", ""))
+                    await tx.put_grant(GrantRow(owner=owner, session=where, subject=tool))
             events = await tx.append(session.id, body, run=request.run)
             run = await tx.get_run(request.run) if request.run is not None else None
             if run is not None and run.status == "queued":
@@ -233,13 +252,15 @@ class Commands:
             left = pending(await tx.list_runs(session.id, status=QUEUED))
             cancelled = {"cancelled": [command.messageId]} if isinstance(command, protocol.QueueCancel) else {}
             events = await tx.append(session.id, QueueChanged(pending=left, **cancelled))
+            if cancelled:
+                await tx.append(session.id, _not_begun(run, "cancelled", "Taken back before it began."), run=run.id)
             if not await tx.list_runs(session.id, status=RUN_OPEN):
                 await set_state(tx, session.id, "stopped", "user", run.id)
             return {"seq": events[0].seq}
 
         return unit
 
-    def _set(self, command: protocol.SessionSet) -> Unit:
+    async def _set(self, user: User, command: protocol.SessionSet) -> Unit:
         changes: dict[str, Any] = {
             name: value
             for name in ("title", "model", "persona", "archived")
@@ -247,6 +268,8 @@ class Commands:
         }
         if "persona" in changes:
             changes["persona"] = self.personas.get(changes["persona"]).name
+        if "model" in changes:
+            changes["model"] = await self.models.resolve(changes["model"], user.anonymous)
 
         async def unit(tx: Tx, session: SessionRow) -> Receipt:
             new_persona = changes.get("persona", session.persona) != session.persona
@@ -257,7 +280,8 @@ class Commands:
                     next="Start a new chat with the other persona.",
                 )
             row = await tx.update_session(session.id, expect_version=command.version, **changes)
-            body = protocol.SessionState(status=row.state, version=row.version, title=row.title)
+            model = row.model if row.model and row.model != session.model else UNSET
+            body = protocol.SessionState(status=row.state, version=row.version, title=row.title, model=model)
             events = await tx.append(session.id, body)
             return {"seq": events[0].seq, "extra": {"version": row.version}}
 
@@ -327,6 +351,18 @@ def pending(queued: Sequence[RunRow]) -> list[dict[str, Any]]:
         }
         for run in queued
     ]
+
+
+def _not_begun(run: RunRow, stop_reason: str, summary: str) -> Result:
+    return Result(
+        success=False,
+        cost=None,
+        duration_ms=0,
+        stop_reason=stop_reason,
+        summary=summary,
+        partial=True,
+        runId=run.id,
+    )
 
 
 def _no_room(session: SessionRow) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Literal, TypeVar, cast
 
 import msgspec
@@ -170,6 +170,15 @@ class RunContext:
             stream = self._streams.pop(draft.replaces, None) if draft.replaces is not None else None
             if stream is not None:
                 await stream.close()
+
+    async def cut_off(self, items: Collection[str]) -> None:
+        """These items get no end: what was shown of them becomes final, marked as partial."""
+        for item in items:
+            stream = self._streams.pop(item, None)
+            if stream is not None:
+                await stream.flush()
+                await stream.close()
+        await self.write(lambda tx: close_items(tx, self.run, self.fence, self.provider, tools=False, only=set(items)))
 
     async def _settle_all(self) -> None:
         for item in list(self._streams):
@@ -349,12 +358,17 @@ def stored_error(error: Any) -> PostdocError:
     return PostdocError(error["code"], error["error"], next=error["next"], retryable=error["retryable"], **rest)
 
 
-async def close_items(tx: Tx, run: RunRow, fence: Fence, provider: str | None, *, tools: bool) -> None:
-    """Make what a run left half said final. Tool output stays until its tool's result comes, unless ``tools``."""
+async def close_items(
+    tx: Tx, run: RunRow, fence: Fence, provider: str | None, *, tools: bool, only: Collection[str] | None = None
+) -> None:
+    """Make what a run left half said final (``only`` these items). Tool output stays until its tool's result comes,
+    unless ``tools``.
+    """
     named = provider if provider is not None else run.input.get("provider")
     items: dict[str, list[Event]] = {}
     for event in await tx.open_frames(run.session, run=run.id):
-        if event.type != "tool_output" or tools:
+        wanted = event.type != "tool_output" or tools
+        if wanted and (only is None or event.item in only):
             items.setdefault(event.item or "", []).append(event)
     for item, frames in items.items():
         body = _cut_off(item, frames[0], "".join(frame.body().get("delta", "") for frame in frames))

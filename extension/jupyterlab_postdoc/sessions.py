@@ -229,9 +229,9 @@ class SessionManager:
         """What can drive a session on this server, and what of it this user may choose."""
         return await self.models.list(user.anonymous)
 
-    async def health(self) -> dict[str, Any]:
+    async def health(self, user: User) -> dict[str, Any]:
         """How every part of the server is, and what to do where one is not."""
-        return await health(self.log, self._lab, self.models, self._beside)
+        return await health(self.log, self._lab, self.models, self._beside, user.name)
 
     async def tidy(self) -> None:
         """At start: sessions that claim to be at work while none of their runs is get an honest state."""
@@ -288,7 +288,7 @@ def chat_object(row: SessionRow) -> dict[str, Any]:
         "reason": row.reason,
         "model": row.model,
         "persona": row.persona,
-        "provider": "template" if row.kind == "research" else None,
+        "provider": row.meta.get("provider", "template" if row.kind == "research" else None),
         "archived": row.archived,
         "version": row.version,
         "lastSeq": row.last_seq,

@@ -86,7 +86,7 @@ async def test_migration_backs_up_first_and_is_all_or_nothing(data_dir: Path, tm
     await fill(data_dir)
     folder = tmp_path / "migrations"
     shutil.copytree(migrations()[0][1].parent, folder)
-    (folder / "0002_more.sql").write_text("CREATE TABLE more (x TEXT);\nCREATE TABLE session (id TEXT);\n")
+    (folder / "0090_more.sql").write_text("CREATE TABLE more (x TEXT);\nCREATE TABLE session (id TEXT);\n")
     path = data_dir / "postdoc.db"
     conn = await connect(path, 1.0)
     try:
@@ -95,9 +95,9 @@ async def test_migration_backs_up_first_and_is_all_or_nothing(data_dir: Path, tm
         (copy,) = data_dir.glob("*.backup.db")
         assert stat.S_IMODE(copy.stat().st_mode) == 0o600
         assert not await conn.execute_fetchall("SELECT 1 FROM sqlite_master WHERE name = 'more'")
-        (folder / "0002_more.sql").write_text("-- a comment; with a semicolon\nCREATE TABLE more (\n  x TEXT\n);\n")
-        assert await migrate(conn, path, folder) == 2
-        assert [tuple(r) for r in await conn.execute_fetchall("SELECT version FROM schema_version")] == [(2,)]
+        (folder / "0090_more.sql").write_text("-- a comment; with a semicolon\nCREATE TABLE more (\n  x TEXT\n);\n")
+        assert await migrate(conn, path, folder) == 90
+        assert [tuple(r) for r in await conn.execute_fetchall("SELECT version FROM schema_version")] == [(90,)]
     finally:
         await conn.close()
     backup = sqlite3.connect(copy)

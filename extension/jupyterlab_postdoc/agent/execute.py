@@ -6,15 +6,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
-from jupyterlab_postdoc.agent.agent import Agent
-from jupyterlab_postdoc.agent.history import TYPES, exchanges
-from jupyterlab_postdoc.agent.limits import Limits
-from jupyterlab_postdoc.agent.loop import converse
-from jupyterlab_postdoc.agent.personas import Persona, Personas
+from jupyterlab_postdoc.agent.chat import ChatRun
+from jupyterlab_postdoc.agent.crew import Crew
+from jupyterlab_postdoc.agent.loop import Ending
+from jupyterlab_postdoc.agent.means import Means
+from jupyterlab_postdoc.agent.personas import Personas
 from jupyterlab_postdoc.agent.research import BUDGETS, Lab, ResearchRun
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import repository
@@ -27,22 +29,50 @@ from jupyterlab_postdoc.store.base import RUN_OPEN, RunRow, SessionRow, Tx
 KEEP_S = 1.2
 """How long a stopped run may take to commit what it has made: a hard stop has two seconds for everything."""
 
+GOOD_ENDINGS = ("end_turn", "stop_sequence", "tool_use")
+
 _log = logging.getLogger(__name__)
 Then = Callable[[Tx], Awaitable[object]]
+
+
+@dataclass
+class Work:
+    """What is known of an execution while it lasts."""
+
+    means: Means | None = None
+    research: ResearchRun | None = None
+    chat: ChatRun | None = None
+
+    @property
+    def provider(self) -> str:
+        """Who drives it."""
+        return self.means.provider.id if self.means is not None else "unknown"
+
+    async def settle(self) -> None:
+        """Count a call of the model that was cut off."""
+        making = self.research or self.chat
+        if making is not None and making.agent is not None:
+            await making.agent.speech.settle_interrupted()
+
+    async def cost(self) -> float | None:
+        """What the run has cost in US dollars; None when that is unknown."""
+        purse = self.means.purse if self.means is not None else None
+        return await purse.total() if purse is not None else None
 
 
 class Executor:
     """Executes runs of kind ``research`` and ``chat``.
 
-    ``chat_provider`` answers free chat. The template provider never does: it would only pretend to understand.
+    The template provider never answers free chat: it would only pretend to understand. Nor does it take the place of a
+    model that fails.
     """
 
-    def __init__(self, lab: Lab, personas: Personas, chat_provider: Provider | None = None) -> None:
+    def __init__(self, lab: Lab, personas: Personas, crew: Crew) -> None:
         self._lab = lab
         self._personas = personas
-        self._chat_provider = chat_provider
+        self._crew = crew
         self._template_provider = TemplateProvider(lab.templates)
-        self._researching: dict[str, ResearchRun] = {}
+        self._working: dict[str, Work] = {}
 
     async def execute(self, ctx: RunContext) -> None:
         """One execution: it ends the run, or leaves it waiting, or lets a signal of the dispatcher through."""
@@ -50,18 +80,40 @@ class Executor:
         if session is None:
             return
         ctx.cancel.check()
+        work = self._working[ctx.run.id] = Work()
         try:
             await self._begin(ctx)
             persona = self._personas.get(session.persona)
-            if ctx.run.kind == "research":
-                await self._research(ctx, session, persona)
-            else:
-                await self._chat(ctx, session, persona)
+            means = await self._crew.means(ctx, session, persona, self._provider(ctx), self._lab)
+            with self._crew.watch.agent(persona=persona.name, session=session.id, run=ctx.run.id, model=means.model):
+                work.means = means
+                if ctx.run.kind == "research":
+                    await self._research(ctx, work)
+                else:
+                    await self._chat(ctx, session, work)
         except Paused as paused:
-            self._researching.pop(ctx.run.id, None)
+            self._working.pop(ctx.run.id, None)
+            await work.settle()
             await ctx.pause(paused, then=state_change(ctx.session, "waiting", paused.reason, ctx.run.id))
         except PostdocError as e:
             await self._fail(ctx, e)
+
+    def _provider(self, ctx: RunContext) -> Provider:
+        """Who drives this run: what was chosen when it was asked for, for as long as it lasts."""
+        if ctx.run.kind == "research" and ctx.run.input.get("provider", "template") == "template":
+            return self._template_provider
+        if self._crew.model is None:
+            raise self._no_model()
+        return self._crew.model
+
+    def _no_model(self) -> PostdocError:
+        names = ", ".join(template.name for template in self._lab.templates.list())
+        return PostdocError(
+            "no_model",
+            "No AI model is configured on this server, so free chat cannot be answered. Your message is kept.",
+            next="Set ANTHROPIC_API_KEY where the server starts, or start a research session: it needs no model. "
+            f"Templates: {names}.",
+        )
 
     async def on_crash(self, ctx: RunContext, exc: BaseException) -> None:
         """End a run that was stopped, or that failed in a way nobody foresaw: the dispatcher has put that in words."""
@@ -74,19 +126,19 @@ class Executor:
 
     # --- kinds of runs ---
 
-    async def _research(self, ctx: RunContext, session: SessionRow, persona: Persona) -> None:
-        provider: Provider = self._template_provider
-        research = ResearchRun(ctx, self._lab, provider, persona, session.model or persona.model)
-        self._researching[ctx.run.id] = research
-        outcome = await research.execute()
-        del self._researching[ctx.run.id]
+    async def _research(self, ctx: RunContext, work: Work) -> None:
+        assert work.means is not None
+        work.research = ResearchRun(ctx, self._lab, work.means, self._crew.base_prompt)
+        outcome = await work.research.execute()
+        await work.settle()
+        del self._working[ctx.run.id]
         last: list[Body] = []
         if not outcome.success:
             last.append(Error(code=outcome.code, error=outcome.summary, next=outcome.hint))
         last.append(
             Result(
                 success=outcome.success,
-                cost=None,
+                cost=await work.cost(),
                 duration_ms=_duration_ms(ctx),
                 stop_reason=outcome.stop_reason,
                 summary=outcome.summary,
@@ -97,37 +149,32 @@ class Executor:
         )
         state, reason = ("finished", "end_turn") if outcome.success else ("error", outcome.stop_reason)
         then = state_change(ctx.session, state, reason, ctx.run.id, meta=_project(outcome.artifacts))
+        self._crew.watch.count_run(ctx.run.kind, work.provider, state)
         await ctx.finish("done" if outcome.success else "error", *last, output=msgspec.to_builtins(last[-1]), then=then)
 
-    async def _chat(self, ctx: RunContext, session: SessionRow, persona: Persona) -> None:
-        provider = self._chat_provider
-        if provider is None:
-            names = ", ".join(template.name for template in self._lab.templates.list())
-            raise PostdocError(
-                "no_model",
-                "No AI model is configured on this server, so free chat cannot be answered. Your message is kept.",
-                next="Start a research session instead: it needs no model. "
-                f"Templates: {names}. Or ask the administrator to configure a model.",
+    async def _chat(self, ctx: RunContext, session: SessionRow, work: Work) -> None:
+        assert work.means is not None
+        chat = work.chat = ChatRun(ctx, self._lab, work.means, self._crew.base_prompt)
+        ending = await chat.execute(session)
+        await work.settle()
+        del self._working[ctx.run.id]
+        good = ending.stop_reason in GOOD_ENDINGS
+        last: list[Body] = [] if good else [_why(ending)]
+        last.append(
+            Result(
+                success=good,
+                cost=await work.cost(),
+                duration_ms=_duration_ms(ctx),
+                stop_reason=ending.stop_reason,
+                summary=UNSET if good else ending.text,
+                partial=UNSET if good else True,
+                artifacts=chat.artifacts or UNSET,
             )
-        events = await ctx.log.store.read_events(ctx.session, finals=True, types=TYPES, limit=10_000)
-        earlier = exchanges(events, before_run=ctx.run.id)
-        agent = Agent(
-            ctx,
-            provider,
-            self._lab.tools.only(persona.tools),
-            task=ctx.run.input,
-            limits=Limits.of(None, turns=self._lab.max_turns, minutes=self._lab.max_minutes),
-            system=persona.system_prompt,
-            model=session.model or persona.model,
-            earlier=earlier,
         )
-        ending = await converse(agent)
-        if ending.stop_reason in BUDGETS:
-            raise PostdocError(
-                "budget_exceeded", agent.limits.sentence(ending.stop_reason), next="Send a message to go on from here."
-            )
-        result = Result(success=True, cost=None, duration_ms=_duration_ms(ctx), stop_reason=ending.stop_reason)
-        await ctx.finish("done", result, then=state_change(ctx.session, "finished", "end_turn", ctx.run.id))
+        state, reason = ("finished", "end_turn") if good else ("error", ending.stop_reason)
+        then = state_change(ctx.session, state, reason, ctx.run.id, meta=_project(chat.artifacts))
+        self._crew.watch.count_run(ctx.run.kind, work.provider, state)
+        await ctx.finish("done" if good else "error", *last, output=msgspec.to_builtins(last[-1]), then=then)
 
     # --- beginnings and ends ---
 
@@ -143,35 +190,59 @@ class Executor:
 
         await ctx.write(unit)
 
-    async def _keep(self, ctx: RunContext, ending: repository.Outcome) -> dict[str, str] | None:
-        """Commit what a research run has made but not committed yet; the artifacts that the result shall name.
+    async def _keep(self, ctx: RunContext, work: Work, ending: repository.Outcome) -> dict[str, str] | None:
+        """Commit what a run has made but not committed yet; the artifacts that the result shall name.
 
         None: there is no project, or it cannot be written now; the files stay as they are and the end is told anyway.
         """
-        research = self._researching.pop(ctx.run.id, None)
-        if research is None:
+        making = work.research or work.chat
+        if making is None:
             return None
         try:
             async with asyncio.timeout(KEEP_S):
-                return await research.keep(ending)
+                return await making.keep(ending)
         except (PostdocError, OSError, TimeoutError) as e:
             _log.warning("What run %s has made is not committed: %s", ctx.run.id, e or "it took too long")
             return None
 
     async def _fail(self, ctx: RunContext, e: PostdocError) -> None:
-        artifacts = await self._keep(ctx, repository.Outcome("failed", e.message))
+        work = self._working.pop(ctx.run.id, Work())
+        await work.settle()
+        artifacts = await self._keep(ctx, work, repository.Outcome("failed", e.message))
         details: dict[str, Any] = {"ref": e.details["ref"]} if "ref" in e.details else {}
         error = Error(code=e.code, error=e.message, next=e.next, retryable=e.retryable, **details)
-        result = _unfinished(ctx, e.code, e.message, artifacts)
-        then = state_change(ctx.session, "error", e.code, ctx.run.id, meta=_project(artifacts))
+        result = _unfinished(ctx, e.code, e.message, artifacts, await work.cost())
+        reason = "retries" if e.retryable and e.code.startswith("provider_") else e.code
+        then = state_change(ctx.session, "error", reason, ctx.run.id, meta=_project(artifacts))
+        self._crew.watch.count_run(ctx.run.kind, work.provider, "error")
         await ctx.finish("error", error, result, error=e.as_dict(), then=then)
 
     async def _stopped(self, ctx: RunContext) -> None:
-        artifacts = await self._keep(ctx, repository.Outcome("stopped"))
+        work = self._working.pop(ctx.run.id, Work())
+        await work.settle()
+        artifacts = await self._keep(ctx, work, repository.Outcome("stopped"))
         kept = "Stopped as asked. Everything that was made is kept; resume carries on from the last finished step."
-        result = _unfinished(ctx, "stopped", kept, artifacts)
+        result = _unfinished(ctx, "stopped", kept, artifacts, await work.cost())
         then = state_change(ctx.session, "stopped", "user", ctx.run.id, meta=_project(artifacts))
+        self._crew.watch.count_run(ctx.run.kind, work.provider, "stopped")
         await ctx.finish("stopped", result, then=then)
+
+
+def _why(ending: Ending) -> Error:
+    """What a chat turn that did not come to a good end is about."""
+    if ending.stop_reason == "refusal":
+        return Error(
+            code="provider_refusal",
+            error="The model declined to answer this. The exchange is kept here, and left out of what it is told next.",
+            next="Put the question in other words, or choose another model.",
+        )
+    if ending.stop_reason in BUDGETS:
+        return Error(code="budget_exceeded", error=ending.text, next="Send a message to go on from here.")
+    return Error(
+        code="provider_stream_error",
+        error="The answer is longer than the model can give in one go and was cut off. What was said is kept.",
+        next="Ask it to go on, or for a shorter answer.",
+    )
 
 
 async def back_in_queue(tx: Tx, run: RunRow) -> None:
@@ -211,11 +282,13 @@ def _duration_ms(ctx: RunContext) -> int:
     return max(0, round(1000 * (time.time() - began)))
 
 
-def _unfinished(ctx: RunContext, stop_reason: str, summary: str, artifacts: dict[str, str] | None) -> Result:
+def _unfinished(
+    ctx: RunContext, stop_reason: str, summary: str, artifacts: dict[str, str] | None, cost: float | None
+) -> Result:
     fields: dict[str, Any] = {"artifacts": artifacts} if artifacts else {}
     return Result(
         success=False,
-        cost=None,
+        cost=cost,
         duration_ms=_duration_ms(ctx),
         stop_reason=stop_reason,
         summary=summary,

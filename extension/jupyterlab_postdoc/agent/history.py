@@ -7,9 +7,12 @@ from typing import Any
 
 from jupyterlab_postdoc.protocol import Event
 from jupyterlab_postdoc.providers.base import Exchange, ToolCall, ToolOutcome, Turn
+from jupyterlab_postdoc.store.base import Reads
 
-TYPES = ("user_message", "assistant_message", "tool_use", "tool_result")
+TYPES = ("user_message", "assistant_message", "tool_use", "tool_result", "result", "context_summary")
 UNKNOWN = ToolOutcome(False, "This call was cut off; its outcome is unknown.")
+CARRIED_ON = "(The conversation went on from the summary.)"
+PAGE = 2_000
 
 
 class _Open:
@@ -17,6 +20,8 @@ class _Open:
 
     def __init__(self, user: str) -> None:
         self.user = user
+        self.waits = True
+        """Whether nothing has come of the message yet."""
         self.turns: list[Turn] = []
         self._texts: list[str] = []
         self._calls: list[ToolCall] = []
@@ -44,23 +49,56 @@ class _Open:
 
 
 def exchanges(events: Iterable[Event], *, before_run: str | None = None) -> list[Exchange]:
-    """The finished exchanges of a session's events, oldest first; those of ``before_run`` and later ones are left out.
+    """The finished exchanges of a session's events, oldest first, as they are when ``before_run`` begins.
 
-    Replies that were cut off (``partial``) are no part of the conversation; a word in mid-run belongs to its run.
+    No part of the conversation: replies that were cut off (``partial``), what a sub-agent or the provider's own server
+    did (``parent``, ``server``), exchanges that the model refused (they would make it refuse again), messages that
+    still wait their turn. A word in mid-run belongs to its run. The last ``context_summary`` stands for everything up
+    to the event that it names.
     """
+    told = [event for event in events if event.type in TYPES and not event.partial and event.run != before_run]
+    summary = next((event.body() for event in reversed(told) if event.type == "context_summary"), None)
+    through = summary["through"] if summary else 0
     found: dict[str, _Open] = {}
-    for event in events:
-        if event.type not in TYPES or event.partial:
-            continue
-        body = event.body()
-        run = body.get("runId") or event.run or f"seq:{event.seq}"
-        if run == before_run:
-            break
-        if event.type == "user_message":
-            if body.get("mode") != "steer":
-                found.setdefault(run, _Open(body["content"]))
-        elif run in found and not body.get("partial"):
-            found[run].take(body)
+    for event in told:
+        if event.seq > through:
+            _take(found, event, summed_up=summary is not None)
     for exchange in found.values():
         exchange.close()
-    return [Exchange(exchange.user, exchange.turns) for exchange in found.values()]
+    done = [exchange for exchange in found.values() if exchange.turns or not exchange.waits]
+    told_of = [Exchange(exchange.user, exchange.turns) for exchange in done]
+    if summary is None:
+        return told_of
+    first = told_of[0] if told_of else Exchange(CARRIED_ON, [])
+    return [Exchange(first.user, first.turns, summary["content"]), *told_of[1:]]
+
+
+def _take(found: dict[str, _Open], event: Event, *, summed_up: bool) -> None:
+    body = event.body()
+    run = body.get("runId") or event.run or f"seq:{event.seq}"
+    if event.type == "user_message":
+        if body.get("mode") != "steer":
+            found.setdefault(run, _Open(body["content"]))
+    elif event.type == "result":
+        if body.get("stop_reason") == "refusal":
+            found.pop(run, None)
+        elif run in found:
+            found[run].waits = False
+    elif event.type != "context_summary" and not (body.get("partial") or body.get("parent") or body.get("server")):
+        if summed_up and run not in found:
+            found[run] = _Open(CARRIED_ON)
+        if run in found:
+            found[run].take(body)
+
+
+async def read_history(store: Reads, session: str, *, before_run: str) -> tuple[list[Exchange], int]:
+    """The earlier exchanges of a session and the ``seq`` of their last event, from its last summary on."""
+    summaries = await store.read_events(session, finals=True, types=["context_summary"], limit=100_000)
+    own = [event for event in summaries if event.run != before_run]
+    after = min(own[-1].body()["through"], own[-1].seq - 1) if own else 0
+    events: list[Event] = []
+    while page := await store.read_events(session, after=after, finals=True, types=TYPES, limit=PAGE):
+        events += page
+        after = page[-1].seq
+    before = [event for event in events if event.run != before_run]
+    return exchanges(events, before_run=before_run), before[-1].seq if before else 0

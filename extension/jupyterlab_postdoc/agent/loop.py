@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jupyterlab_postdoc.agent.agent import Agent
+from jupyterlab_postdoc.agent.brakes import Brakes
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,16 @@ async def converse(agent: Agent) -> Ending:
 
     Raises Stopped, Paused and Yielded at the edge of a step; PostdocError when the provider fails for good.
     """
+    brakes = Brakes(agent)
     while True:
-        if limit := agent.limits.reached(len(agent.turns)):
-            return Ending(limit, "")
-        reply = await agent.ask()
-        outcomes = {}
-        for call in reply.calls:
-            outcomes[call.id] = await agent.act(call)
+        if (limit := await brakes.before_turn()) is not None:
+            return Ending(limit.reason, limit.text)
+        reply = await brakes.ask()
+        if reply is None:
+            continue
+        outcomes = await agent.act(reply.calls)
         await agent.settle(reply, outcomes)
         if any(outcome.ends_run for outcome in outcomes.values()):
             return Ending("end_turn", reply.text, finished=True)
-        if not reply.calls:
+        if not reply.calls and not brakes.goes_on(reply):
             return Ending(reply.stop_reason, reply.text)

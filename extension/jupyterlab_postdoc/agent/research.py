@@ -2,58 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from jupyterlab_postdoc.agent.agent import Agent, ask_user, commit_events
-from jupyterlab_postdoc.agent.limits import Limits
+from jupyterlab_postdoc.agent.acts import ask_user
+from jupyterlab_postdoc.agent.agent import Agent
+from jupyterlab_postdoc.agent.history import read_history
+from jupyterlab_postdoc.agent.lab import SYNTHETIC, Lab, data_file
 from jupyterlab_postdoc.agent.loop import Ending, converse
-from jupyterlab_postdoc.agent.personas import Persona
+from jupyterlab_postdoc.agent.means import Means, Mission
+from jupyterlab_postdoc.agent.prompts import research_prompt, system_prompt
+from jupyterlab_postdoc.agent.workplace import Workplace
 from jupyterlab_postdoc.errors import HTTP_STATUS, PostdocError
-from jupyterlab_postdoc.forge import datasets, names, repository
-from jupyterlab_postdoc.forge.base import Forge
-from jupyterlab_postdoc.notebooks.base import NotebookRuntime
-from jupyterlab_postdoc.protocol import AgentStatus, Artifact
-from jupyterlab_postdoc.providers.base import Provider, ToolOutcome, Turn
+from jupyterlab_postdoc.forge import repository
+from jupyterlab_postdoc.protocol import AgentStatus
+from jupyterlab_postdoc.providers.base import ToolOutcome, Turn
 from jupyterlab_postdoc.runs import RunContext
-from jupyterlab_postdoc.store.base import Tx
-from jupyterlab_postdoc.templates import Template, TemplateRegistry
-from jupyterlab_postdoc.tools.base import ToolBox
-from jupyterlab_postdoc.tools.project import REPORT, Project
-from jupyterlab_postdoc.workspace import sandbox
-from jupyterlab_postdoc.workspace.git import Git
-from jupyterlab_postdoc.workspace.processes import Limits as ProcessLimits
-from jupyterlab_postdoc.workspace.workspace import Workspace
+from jupyterlab_postdoc.templates import Template
+from jupyterlab_postdoc.tools.project import Project
 
-SYNTHETIC = ("synthetic", "synthetic-null")
-BUDGETS = ("max_turns", "budget")
+__all__ = ["BUDGETS", "SYNTHETIC", "Lab", "Outcome", "ResearchRun", "data_file"]
 
-
-@dataclass(frozen=True)
-class Lab:
-    """Everything a research run works with that is not of the run itself."""
-
-    root_dir: Path
-    research_dir: str
-    templates: TemplateRegistry
-    tools: ToolBox
-    git: Git
-    forge: Forge
-    make_notebook: Callable[[Workspace], NotebookRuntime]
-    allow_unsandboxed: bool = False
-    process_limits: ProcessLimits | None = None
-    notebook_timeout_s: float = 600.0
-    max_turns: int = 40
-    max_minutes: float = 60.0
-
-    @property
-    def queue(self) -> str:
-        """The queue of this root directory: a run's files lie below it, so no server with another root may take it."""
-        return f"root:{hashlib.sha256(str(self.root_dir.resolve()).encode()).hexdigest()[:16]}"
+BUDGETS = ("max_turns", "budget", "stuck")
+NEEDED = ("nb_edit", "nb_run", "finish")
+"""Without these tools no study comes to its end."""
+KEPT = "Everything made so far is kept and committed."
 
 
 @dataclass(frozen=True)
@@ -72,31 +47,58 @@ class Outcome:
 class ResearchRun:
     """One execution of a research run. Every part of it is a journalled step, so it may begin again at any time."""
 
-    def __init__(self, ctx: RunContext, lab: Lab, provider: Provider, persona: Persona, model: str | None) -> None:
+    def __init__(self, ctx: RunContext, lab: Lab, means: Means, base_prompt: str) -> None:
         self.ctx = ctx
         self.lab = lab
-        self.provider = provider
-        self.persona = persona
-        self.model = model
-        self.project: Project | None = None
-        ctx.provider = provider.id
+        self.means = means
+        self.base_prompt = base_prompt
+        self.agent: Agent | None = None
+        self.workplace = Workplace(ctx, lab, means)
+        ctx.provider = means.provider.id
+
+    @property
+    def project(self) -> Project | None:
+        """The project, as soon as there is one."""
+        return self.workplace.project
 
     async def execute(self) -> Outcome:
         """Do the research. Raises Paused, Stopped and Yielded; a failure that a person should read is an Outcome."""
         given = self.ctx.run.input
+        self._check_tools()
         await self.ctx.emit(AgentStatus(message="Preparing the research project", phase="prepare"))
         template = await self._template(given)
-        parameters = template.validate_parameters(given.get("params") or {})
+        asked = given.get("params") or {}
+        parameters = dict(asked)
+        if template is not None:
+            complete = template.validate_parameters(asked)
+            # A model chooses the rest itself when it begins with the template.
+            parameters = {name: complete[name] for name in asked} if self.means.speaks else complete
         try:
-            project = await self._prepare(given, template, parameters)
-            return await self._work(project, template, parameters, given)
+            project = await self.workplace.prepare(given, template, parameters)
+            ending = await self._work(project, template, given)
+            return await self._complete(project, ending)
         finally:
             if self.project is not None:
                 await self.project.notebook.close()
 
+    async def keep(self, ending: repository.Outcome) -> dict[str, str] | None:
+        """After a stop or a failure: commit what lies there (see :meth:`Workplace.keep`)."""
+        return await self.workplace.keep(ending)
+
+    def _check_tools(self) -> None:
+        """A persona that cannot write a notebook would use up its turns for nothing."""
+        lacking = [name for name in NEEDED if self.means.tools.get(name) is None] if self.means.speaks else []
+        if lacking:
+            raise PostdocError(
+                "forbidden",
+                f"The persona {self.means.persona.title} may not use {', '.join(lacking)}, which research needs.",
+                next="Start the research in a chat with another persona, for example the default one.",
+            )
+
     # --- which template ---
 
-    async def _template(self, given: Mapping[str, Any]) -> Template:
+    async def _template(self, given: Mapping[str, Any]) -> Template | None:
+        """The template that was asked for or that fits. None only when a model works, which needs none."""
         templates = self.lab.templates
 
         async def choose() -> str | None:
@@ -108,6 +110,8 @@ class ResearchRun:
         name = await self.ctx.step("template", choose)
         attempt = 0
         while name is None:
+            if self.means.speaks:
+                return None
             name = await self._ask_for_template(str(given["topic"]), attempt)
             attempt += 1
         return templates.get(name)
@@ -121,257 +125,80 @@ class ResearchRun:
         answer = await ask_user(self.ctx, f"template-{attempt}", question, known)
         return answer.strip() if answer.strip() in known else None
 
-    # --- the project ---
-
-    async def _prepare(self, given: Mapping[str, Any], template: Template, parameters: dict[str, Any]) -> Project:
-        status = await sandbox.probe()
-        box = sandbox.choose(status, trusted=template.origin == "package", allow_unsandboxed=self.lab.allow_unsandboxed)
-        if not box.isolated:
-            await self.ctx.step("sandbox-notice", _nothing, record=lambda _: [AgentStatus(message=_notice(status))])
-        prepared = await self.ctx.step("workspace", lambda: self._claim(given, parameters))
-        root = self._research_root() / prepared["name"]
-        self._check_still_there(root)
-        workspace = Workspace(root, sandbox=box, limits=self.lab.process_limits)
-        parameters |= prepared["parameters"]
-        project = Project(
-            study=self._study(given, template, parameters, prepared["name"]),
-            workspace=workspace,
-            notebook=self.lab.make_notebook(workspace),
-            git=self.lab.git,
-            forge=self.lab.forge,
-            public_root=f"{self.lab.research_dir}/{prepared['name']}",
-            notebook_timeout_s=self.lab.notebook_timeout_s,
-        )
-        self.project = project
-        await project.notebook.warm(template.requires)  # its process starts up beside the first commit
-        await self._first_commit(project)
-        return project
-
-    def _research_root(self) -> Path:
-        return self.lab.root_dir / self.lab.research_dir
-
-    def _check_still_there(self, root: Path) -> None:
-        if names.read_marker(root / ".git").get("run") != self.ctx.run.id:
-            raise PostdocError(
-                "not_found",
-                f"The project's folder {self.lab.research_dir}/{root.name} is gone: it was moved, renamed or deleted.",
-                next="Put it back where it was and resume, or start a new study.",
-            )
-
-    async def _claim(self, given: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """A folder of our own with the user's data in it; finds its own folder again after a crash."""
-        run = self.ctx.run.id
-        root = await names.claim_directory(
-            self._research_root(),
-            topic=str(given["topic"]),
-            repo_name=given.get("repo_name"),
-            run_id=run,
-            session_id=self.ctx.session,
-            taken=lambda name: self.lab.forge.is_taken(name, run=run),
-        )
-        await self.lab.git.init(root)
-        replaced: dict[str, Any] = {}
-        if "data" in parameters and parameters["data"] not in SYNTHETIC:
-            source = data_file(self.lab.root_dir, str(parameters["data"]))
-            entry = await repository.add_dataset(root, source, retrieved=self.ctx.run.created_at)
-            replaced["data"] = entry["path"]
-        return {"name": root.name, "parameters": replaced}
-
-    def _study(
-        self, given: Mapping[str, Any], template: Template, parameters: Mapping[str, Any], name: str
-    ) -> repository.Study:
-        return repository.Study(
-            topic=str(given["topic"]),
-            title=template.title,
-            repo_name=name,
-            template=template.name,
-            template_version=template.version,
-            provider=self.provider.id,
-            session=self.ctx.session,
-            run=self.ctx.run.id,
-            author=str(given.get("author") or ""),
-            created=self.ctx.run.created_at,
-            parameters=dict(parameters),
-            requires=template.requires,
-            plan=template.plan,
-            references=template.references,
-            model=None if self.provider.id == "template" else self.model,
-        )
-
-    async def _first_commit(self, project: Project) -> None:
-        async def start() -> str | None:
-            await repository.write_skeleton(project.root, project.study)
-            return await project.commit("Start the research project", step="start")
-
-        async def look() -> str | None:
-            return await project.find_commit("start")
-
-        place = Artifact(artifact="repo", path=project.public_root, title=project.study.repo_name)
-        sha = await self.ctx.step(
-            "start",
-            start,
-            reconcile=look,
-            record=lambda sha: [place, *commit_events(sha, "Start the research project")],
-        )
-        project.note("start", "Start the research project", sha)
-        await self.ctx.write(self._show_project)
-
-    async def _show_project(self, tx: Tx) -> None:
-        """From now on the session's object tells where the project is."""
-        row = await tx.get_session(self.ctx.session)
-        assert row is not None
-        assert self.project is not None
-        project = self.project
-        shown = {
-            "repo": project.study.repo_name,
-            "path": project.public_root,
-            "notebook": project.public(project.notebook.path),
-            "report": project.public(REPORT),
-            "commit": None,
-        }
-        await tx.update_session(row.id, repo=project.study.repo_name, meta={**row.meta, "project": shown})
-
     # --- the work ---
 
-    async def _work(
-        self, project: Project, template: Template, parameters: Mapping[str, Any], given: Mapping[str, Any]
-    ) -> Outcome:
+    async def _work(self, project: Project, template: Template | None, given: Mapping[str, Any]) -> Ending:
         study = project.study
-        task = {
+        task: dict[str, Any] = {
             "topic": study.topic,
-            "template": template.name,
-            "parameters": dict(parameters),
+            "template": template.name if template is not None else None,
+            "parameters": dict(study.parameters),
             "repo_name": study.repo_name,
             "study": {"session": study.session, "repository": study.repo_name, "created": _date(study.created)},
         }
-        agent = Agent(
-            self.ctx,
-            self.provider,
-            self.lab.tools.only(self.persona.tools),
-            task=task,
-            limits=Limits.of(given.get("budget"), turns=self.lab.max_turns, minutes=self.lab.max_minutes),
-            system=self.persona.system_prompt,
-            model=self.model,
-            project=project,
-        )
+        mission = Mission(task=task, prompt=study.topic, project=project)
+        if self.means.speaks:
+            mission = await self._briefed(mission, project, template, given)
+        resources = replace(self.means.resources, templates=self.lab.templates)
+        agent = self.agent = Agent(self.ctx, replace(self.means, resources=resources), mission)
         # A single long run of the notebook must not outlast the budget either; one second is left to say so.
         project.notebook_timeout_s = min(project.notebook_timeout_s, agent.limits.seconds_left() + 1)
         ending = await converse(agent)
-        if ending.stop_reason in BUDGETS:
+        if ending.stop_reason in ("max_turns", "budget") and not ending.text:
             ending = replace(ending, text=agent.limits.sentence(ending.stop_reason))
-        return await self._complete(project, ending, _failed_call(agent.turns))
+        return ending
 
-    async def _complete(self, project: Project, ending: Ending, failed: ToolOutcome | None) -> Outcome:
+    async def _briefed(
+        self, mission: Mission, project: Project, template: Template | None, given: Mapping[str, Any]
+    ) -> Mission:
+        """What a model is told before it begins."""
+        templates = self.lab.templates
+        earlier, through = await read_history(self.ctx.log.store, self.ctx.session, before_run=self.ctx.run.id)
+        system = system_prompt(
+            self.means.persona, base=self.base_prompt, project=project, templates=templates, tools=self.means.tools
+        )
+        asked = {**given, "params": dict(project.study.parameters)}
+        return replace(
+            mission,
+            prompt=research_prompt(asked, template, templates),
+            system=system,
+            earlier=earlier,
+            through=through,
+            must_finish=True,
+        )
+
+    async def _complete(self, project: Project, ending: Ending) -> Outcome:
         """README, provenance, last commit, publication; then the outcome in words."""
-        success, code, hint = _judge(ending, failed)
-        state = repository.Outcome() if success else repository.Outcome("failed", ending.text or ending.stop_reason)
-        await self.ctx.emit(AgentStatus(message="Writing the README and publishing", phase="publish"))
+        assert self.agent is not None
+        success, code, sentence, hint = _judge(ending, _failed_call(self.agent.turns), model=self.means.speaks)
+        state = repository.Outcome() if success else repository.Outcome("failed", sentence)
         message = "Describe the study" if success else "Describe what was done so far"
-
-        async def describe() -> str | None:
-            finished = await self._finished_at()
-            await project.describe(finished=finished, outcome=state)
-            return await project.commit(message, step="describe")
-
-        await self._step("describe", describe, project, message)
-        url, commit = await self._publish(project)
+        artifacts = await self.workplace.conclude(message, state)
         verdict = project.verdict() if success else None
-        artifacts = {**_artifacts(project, commit), "remote": url}
-        summary = str((verdict or {}).get("summary") or ending.text or "The run ended without a result.")
+        summary = str((verdict or {}).get("summary") or sentence or "The run ended without a result.")
         return Outcome(success, ending.stop_reason, summary, verdict, artifacts, code, hint)
 
-    async def keep(self, ending: repository.Outcome) -> dict[str, str] | None:
-        """After a stop or a failure: commit what lies there, with a README that says how it ended.
 
-        Returns its artifacts, as the result shows them; None when there is no project yet.
-        """
-        project = self.project
-        if project is None:
-            return None
-        await project.notebook.close()
-        message = "Keep the unfinished work"
-
-        async def commit() -> str | None:
-            await project.describe(finished=await self._finished_at(), outcome=ending)
-            return await project.commit(message, step=key)
-
-        key = f"kept:{self.ctx.run.attempt}"
-        await self._step(key, commit, project, message)
-        return _artifacts(project, await project.git.head(project.root))
-
-    async def _step(
-        self, key: str, commit: Callable[[], Awaitable[str | None]], project: Project, message: str
-    ) -> None:
-        async def look() -> str | None:
-            return await project.find_commit(key)
-
-        self.ctx.check_lease()
-        sha = await self.ctx.step(key, commit, reconcile=look, record=lambda sha: commit_events(sha, message))
-        project.note(key, message, sha)
-
-    async def _finished_at(self) -> float:
-        """The time of the last step: the same however often the end is written."""
-        steps = (await self.ctx.steps()).values()
-        return max((step.ended_at or 0.0 for step in steps), default=0.0) or time.time()
-
-    async def _publish(self, project: Project) -> tuple[str, str]:
-        async def push() -> list[str]:
-            self.ctx.check_lease()
-            return list(await project.publish())
-
-        url, commit = await self.ctx.step(
-            "publish",
-            push,
-            record=lambda sent: [
-                Artifact(artifact="branch", title="main", path=project.public_root, data={"commit": sent[1]})
-            ],
-        )
-        return url, commit
-
-
-def _artifacts(project: Project, commit: str | None) -> dict[str, str]:
-    """Where everything is: repo, commit, and notebook and report when they are there."""
-    found = {"repo": project.public_root} | ({"commit": commit} if commit else {})
-    for name, path in (("notebook", project.notebook.path), ("report", REPORT)):
-        if (project.root / path).exists():
-            found[name] = project.public(path)
-    return found
-
-
-def data_file(root_dir: Path, given: str) -> Path:
-    """The user's data file below the server's root directory; raises forbidden, bad_message or too_large."""
-    root = root_dir.resolve()
-    try:
-        path = (root / given).resolve()
-        inside = path.is_relative_to(root)
-        exists = inside and path.is_file()
-    except (OSError, ValueError):
-        inside, exists = True, False
-    if not inside:
-        raise PostdocError(
-            "forbidden",
-            f"The data file {given[:200]!r} is outside the server's folder.",
-            next="Copy it into the folder that the Jupyter server shows, and give the path from there.",
-        )
-    if not exists:
-        raise PostdocError(
-            "bad_message",
-            f"There is no data file {given[:200]!r} in the server's folder.",
-            next="Give the path relative to the folder that the Jupyter server shows.",
-        )
-    datasets.check(path)
-    return path
-
-
-def _judge(ending: Ending, failed: ToolOutcome | None) -> tuple[bool, str, str]:
-    """Success, else the error's code and what to do next."""
-    kept = "Everything made so far is kept and committed."
+def _judge(ending: Ending, failed: ToolOutcome | None, *, model: bool) -> tuple[bool, str, str, str]:
+    """Success, else the error's code, a sentence that says why, and what to do next."""
     if ending.finished:
-        return True, "", ""
+        return True, "", ending.text, ""
     if ending.stop_reason in BUDGETS:
-        return False, "budget_exceeded", f"{kept} Start again with a larger budget."
+        again = "Send a message to go on from here, or start" if model else "Start"
+        return False, "budget_exceeded", ending.text, f"{KEPT} {again} again with a larger budget."
+    if ending.stop_reason == "refusal":
+        sentence = "The model declined to go on with this topic, so there is no result."
+        return False, "provider_refusal", sentence, f"{KEPT} Put the topic in other words, or choose another model."
+    if ending.stop_reason in ("max_tokens", "model_context_window_exceeded"):
+        sentence = "The model's reply was longer than it may be, several times, so the study did not come to its end."
+        return False, "provider_stream_error", sentence, f"{KEPT} Send a message to go on from here in smaller steps."
+    if model:
+        word = f" It said last: {ending.text.strip()[:500]}" if ending.text.strip() else ""
+        sentence = f"The model ended its work without a verdict from a notebook that has run.{word}"
+        return False, "notebook_failed", sentence, f"{KEPT} Send a message that says what to do about it."
     code = str(failed.data.get("code", "")) if failed is not None else ""
-    return False, code if code in HTTP_STATUS else "notebook_failed", f"{kept} Correct the input and start again."
+    code = code if code in HTTP_STATUS else "notebook_failed"
+    return False, code, ending.text or ending.stop_reason, f"{KEPT} Correct the input and start again."
 
 
 def _failed_call(turns: Sequence[Turn]) -> ToolOutcome | None:
@@ -381,15 +208,6 @@ def _failed_call(turns: Sequence[Turn]) -> ToolOutcome | None:
             if call.id in turn.results and not turn.results[call.id].ok:
                 return turn.results[call.id]
     return None
-
-
-async def _nothing() -> None:
-    return None
-
-
-def _notice(status: sandbox.SandboxStatus) -> str:
-    allowed = "That is allowed for templates that ship with Postdoc, or by the administrator's setting."
-    return f"Running without a sandbox. {status.why} {allowed} {status.install_hint}".strip()
 
 
 def _date(ts: float) -> str:

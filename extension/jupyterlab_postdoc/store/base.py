@@ -23,12 +23,15 @@ from .rows import (
     CommandRow,
     Draft,
     Fence,
+    GrantRow,
     RequestRow,
     RequestStatus,
     RunRow,
     RunStatus,
     ScheduleRow,
     SessionRow,
+    SpendRow,
+    Spent,
     StepRow,
     StepStatus,
     WorkerRow,
@@ -43,6 +46,7 @@ __all__ = [
     "CommandRow",
     "Draft",
     "Fence",
+    "GrantRow",
     "LeaseLost",
     "Outcome",
     "Reads",
@@ -53,6 +57,8 @@ __all__ = [
     "RunStatus",
     "ScheduleRow",
     "SessionRow",
+    "SpendRow",
+    "Spent",
     "StepRow",
     "StepStatus",
     "Store",
@@ -122,6 +128,14 @@ class Reads(Protocol):
     async def get_command(self, session: str, id: str) -> CommandRow | None: ...
 
     async def get_blob(self, session: str, hash: str) -> BlobRow | None: ...
+
+    async def spent(
+        self, *, owner: str | None = None, session: str | None = None, run: str | None = None, since: float = 0.0
+    ) -> Spent:
+        """What the calls of one owner, session or run (give exactly one) have cost since a time."""
+
+    async def list_grants(self, owner: str, session: str) -> set[str]:
+        """The tools that this owner has given leave for once and for all, in this session or in all."""
 
     async def list_schedules(self, session: str | None = None) -> list[ScheduleRow]: ...
 
@@ -252,6 +266,13 @@ class Tx(Reads, Protocol):
 
     async def put_blob(self, row: BlobRow) -> None:
         """The bytes must lie on disk before (see :meth:`Store.write_blob`)."""
+
+    async def put_spend(self, row: SpendRow) -> None:
+        """A new call, or what became known of one."""
+
+    async def put_grant(self, row: GrantRow) -> None: ...
+
+    async def delete_grant(self, owner: str, session: str, subject: str) -> bool: ...
 
     async def put_schedule(self, row: ScheduleRow) -> None: ...
 

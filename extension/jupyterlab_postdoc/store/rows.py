@@ -178,3 +178,37 @@ class WorkerRow(Struct, frozen=True, kw_only=True):
     pid: int
     started: str
     heartbeat_at: float = 0.0
+
+
+class SpendRow(Struct, frozen=True, kw_only=True):
+    """One call of a model. ``cost`` is US dollars, None when the model has no known price; ``estimated`` while the call
+    lasts, and for one that was interrupted. ``tokens`` by kind, as the provider counts them.
+    """
+
+    id: str
+    owner: str
+    session: str
+    run: str
+    ts: float = 0.0
+    provider: str = ""
+    model: str = ""
+    tokens: dict[str, int] = {}
+    cost: float | None = None
+    estimated: bool = False
+
+
+class Spent(NamedTuple):
+    """A sum of calls: US dollars, how many calls, and how many of them have no known price."""
+
+    cost: float
+    calls: int
+    unpriced: int
+
+
+class GrantRow(Struct, frozen=True, kw_only=True):
+    """Leave given by ``owner`` once and for all to use the tool ``subject``: in one session, or ("") in all."""
+
+    owner: str
+    session: str
+    subject: str
+    created_at: float = 0.0

@@ -17,6 +17,7 @@ from .rows import (
     RunStatus,
     ScheduleRow,
     SessionRow,
+    Spent,
     StepRow,
     WorkerRow,
 )
@@ -130,6 +131,24 @@ class SqliteReads(ABC):
     async def get_blob(self, session: str, hash: str) -> BlobRow | None:
         rows = await self.fetch(f"{BLOB.select} WHERE session_id = ? AND hash = ?", (session, hash))
         return BLOB.load(rows[0]) if rows else None
+
+    async def spent(
+        self, *, owner: str | None = None, session: str | None = None, run: str | None = None, since: float = 0.0
+    ) -> Spent:
+        given = [("owner", owner), ("session_id", session), ("run_id", run)]
+        column, value = next(pair for pair in given if pair[1] is not None)
+        rows = await self.fetch(
+            "SELECT coalesce(sum(cost), 0.0), count(*), count(*) - count(cost) FROM spend"
+            f" WHERE {column} = ? AND ts >= ?",
+            (value, since),
+        )
+        return Spent(*rows[0])
+
+    async def list_grants(self, owner: str, session: str) -> set[str]:
+        rows = await self.fetch(
+            "SELECT subject FROM leave_given WHERE owner = ? AND session_id IN ('', ?)", (owner, session)
+        )
+        return {row[0] for row in rows}
 
     async def list_schedules(self, session: str | None = None) -> list[ScheduleRow]:
         rows = await self.fetch(

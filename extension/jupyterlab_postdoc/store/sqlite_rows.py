@@ -9,11 +9,22 @@ import msgspec
 
 from jupyterlab_postdoc.protocol import Event
 
-from .rows import BlobRow, CommandRow, RequestRow, RunRow, ScheduleRow, SessionRow, StepRow, WorkerRow
+from .rows import (
+    BlobRow,
+    CommandRow,
+    GrantRow,
+    RequestRow,
+    RunRow,
+    ScheduleRow,
+    SessionRow,
+    SpendRow,
+    StepRow,
+    WorkerRow,
+)
 
 S = TypeVar("S", bound=msgspec.Struct)
-_JSON = {"meta", "input", "output", "error", "body", "result", "template"}
-_BOOL = {"archived", "interrupted", "enabled"}
+_JSON = {"meta", "input", "output", "error", "body", "result", "template", "tokens"}
+_BOOL = {"archived", "interrupted", "enabled", "estimated"}
 _RENAMED = {"session": "session_id", "run": "run_id", "parent": "parent_run"}
 
 EVENT_COLUMNS = "session_id, seq, ts, type, run_id, item, CAST(payload AS BLOB)"
@@ -79,3 +90,5 @@ COMMAND = Table("command", CommandRow)
 BLOB = Table("blob", BlobRow)
 SCHEDULE = Table("schedule", ScheduleRow)
 WORKER = Table("worker", WorkerRow)
+SPEND = Table("spend", SpendRow)
+GRANT = Table("leave_given", GrantRow)

@@ -19,18 +19,20 @@ from .rows import (
     CommandRow,
     Draft,
     Fence,
+    GrantRow,
     RequestRow,
     RequestStatus,
     RunRow,
     RunStatus,
     ScheduleRow,
     SessionRow,
+    SpendRow,
     StepRow,
     StepStatus,
     WorkerRow,
 )
 from .sqlite_reads import QUEUE_ORDER, SqliteReads
-from .sqlite_rows import BLOB, COMMAND, REQUEST, RUN, SCHEDULE, SESSION, STEP, WORKER, dump
+from .sqlite_rows import BLOB, COMMAND, GRANT, REQUEST, RUN, SCHEDULE, SESSION, SPEND, STEP, WORKER, dump
 
 _ALLOCATE = """
 UPDATE session SET last_seq = last_seq + json_extract(v.value, '$[1]'),
@@ -183,7 +185,7 @@ class SqliteTx(SqliteReads):
             return False
         self.orphans |= {r[0] for r in await self.fetch("SELECT hash FROM blob WHERE session_id = ?", (id,))}
         await self.fetch("DELETE FROM step WHERE run_id IN (SELECT id FROM run WHERE session_id = ?)", (id,))
-        for table in ("event", "run", "request", "command", "blob", "schedule"):
+        for table in ("event", "run", "request", "command", "blob", "schedule", "leave_given"):
             await self.fetch(f"DELETE FROM {table} WHERE session_id = ?", (id,))
         await self.fetch("INSERT OR REPLACE INTO deleted_session VALUES (?, ?)", (id, self.now))
         self.outcome.deleted.add(id)
@@ -342,6 +344,21 @@ class SqliteTx(SqliteReads):
 
     async def put_blob(self, row: BlobRow) -> None:
         await self.fetch(BLOB.upsert, BLOB.params(msgspec.structs.replace(row, created_at=row.created_at or self.now)))
+
+    async def put_spend(self, row: SpendRow) -> None:
+        await self.fetch(SPEND.upsert, SPEND.params(msgspec.structs.replace(row, ts=row.ts or self.now)))
+
+    async def put_grant(self, row: GrantRow) -> None:
+        row = msgspec.structs.replace(row, created_at=row.created_at or self.now)
+        await self.fetch(GRANT.upsert, GRANT.params(row))
+
+    async def delete_grant(self, owner: str, session: str, subject: str) -> bool:
+        return bool(
+            await self.fetch(
+                "DELETE FROM leave_given WHERE owner = ? AND session_id = ? AND subject = ? RETURNING subject",
+                (owner, session, subject),
+            )
+        )
 
     async def put_schedule(self, row: ScheduleRow) -> None:
         await self.fetch(SCHEDULE.upsert, SCHEDULE.params(row))

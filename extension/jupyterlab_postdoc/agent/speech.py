@@ -1,0 +1,154 @@
+"""Getting a reply: paid for before it is asked, heard to its end, asked again when it was cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import UNSET
+
+from jupyterlab_postdoc.agent.context import estimate_tokens
+from jupyterlab_postdoc.agent.spend import estimate_interrupted
+from jupyterlab_postdoc.agent.turns import Listener, Reply
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.protocol import Usage
+from jupyterlab_postdoc.providers.base import TurnRequest
+
+if TYPE_CHECKING:
+    from jupyterlab_postdoc.agent.agent import Agent
+
+EMPTY_ATTEMPTS = 2
+LONGEST_WAIT_S = 60.0
+PATIENCE_S = 300.0
+"""A provider that asks for more waiting than this is not waited for: the run ends, and may be resumed later."""
+
+
+class BudgetReached(PostdocError):
+    """The next call cannot be paid for. ``which``: run, session or day.
+
+    Retryable, since the turn has not failed: it is asked when there is money again.
+    """
+
+    def __init__(self, which: str, sentence: str, next: str) -> None:
+        super().__init__("budget_exceeded", sentence, next=next, retryable=True)
+        self.which = which
+
+
+class TooLong(PostdocError):
+    """The request does not fit the model's window. Retryable: it is asked again when it has been made shorter."""
+
+    def __init__(self, e: PostdocError) -> None:
+        super().__init__(e.code, e.message, next=e.next, retryable=True)
+
+
+class Speech:
+    """What an agent asks its provider, one reply at a time."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self._open: tuple[str, Listener] | None = None
+        """The call that is being paid for now, and what is known of it."""
+
+    async def reply(self, name: str, build: Callable[[], Awaitable[TurnRequest]], *, alone: bool = False) -> Reply:
+        """A whole reply; ``alone``: nobody watches it form. Raises PostdocError when all attempts failed."""
+        attempt, empty = 0, 0
+        while True:
+            attempt += 1
+            listener = Listener(
+                self.agent.ctx, self._item(name, attempt), silent=alone or self.agent.parent is not None
+            )
+            try:
+                reply = await self._one(f"{name}.{attempt}", await build(), listener)
+                if not reply.empty or reply.stop_reason not in ("end_turn", "tool_use", "stop_sequence"):
+                    return reply
+                empty += 1
+                if empty >= EMPTY_ATTEMPTS:
+                    return self._nothing_said(reply)
+                await self.agent.status("The model answered with nothing. Asking again", phase="retry")
+            except PostdocError as e:
+                await self._cut_off(listener)
+                await self._wait(e, attempt)
+
+    def _nothing_said(self, reply: Reply) -> Reply:
+        """A model that is done may have nothing to add after its tools; without any word before, it is a failure."""
+        if self.agent.turns:
+            return reply
+        raise PostdocError(
+            "provider_stream_error",
+            "The model answered with nothing, twice. Your message is kept.",
+            next="Send it again in other words, or choose another model.",
+        )
+
+    async def _one(self, id: str, request: TurnRequest, listener: Listener) -> Reply:
+        purse = self.agent.means.purse
+        if purse is None:
+            return await listener.hear(self.agent.provider, request)
+        model = request.model or ""
+        cached = self.agent.context.tokens or 0
+        expected = estimate_tokens(request, self.agent.context.tokens)
+        payable = await purse.affordable(model, expected, cached)
+        if payable.exceeded is not None:
+            raise BudgetReached(payable.exceeded, payable.sentence, payable.next)
+        call = f"{self.agent.ctx.run.id}:{self.agent.key(id)}:{self.agent.ctx.run.attempt}"
+        await purse.begin(call, model, expected, cached)
+        self._open = (call, listener)
+        self.agent.ctx.check_lease()
+        reply = await listener.hear(
+            self.agent.provider, msgspec.structs.replace(request, max_tokens=payable.max_tokens)
+        )
+        cost, prices = await purse.settle(call, reply.model or model, reply.usage or {}, estimated=reply.usage is None)
+        self._open = None
+        self.agent.watch.turn(reply, listener)
+        return msgspec.structs.replace(reply, cost=cost, prices=prices)
+
+    def _item(self, name: str, attempt: int) -> str:
+        """Short, and new at each attempt: what a cut-off attempt showed stays in the log as a partial message."""
+        run = self.agent.ctx.run
+        return f"i{run.id[-6:]}.{self.agent.key(name)}.{run.attempt}" + (f".{attempt}" if attempt > 1 else "")
+
+    async def _cut_off(self, listener: Listener) -> None:
+        """What was seen of a failed attempt stays, marked as partial; what it cost is counted."""
+        if not listener.silent and listener.items:
+            await self.agent.ctx.cut_off(listener.items)
+        await self.settle_interrupted()
+
+    async def settle_interrupted(self) -> None:
+        """Count a call that was cut off: its usage is known in part, the rest is estimated."""
+        purse = self.agent.means.purse
+        if self._open is None or purse is None:
+            return
+        (call, listener), self._open = self._open, None
+        model = self.agent.means.model or ""
+        usage = estimate_interrupted(listener.usage, listener.chars)
+        cost, prices = await purse.settle(call, model, usage, estimated=True)
+        await self.agent.ctx.emit(
+            Usage(tokens=usage, cost=cost, prices=prices or UNSET, model=model or UNSET, estimated=True)
+        )
+
+    async def _wait(self, e: PostdocError, attempt: int) -> None:
+        """Say what happened and wait, or raise it."""
+        if isinstance(e, BudgetReached):
+            raise e
+        self.agent.watch.provider_error(e.code)
+        if e.details.get("context"):
+            raise TooLong(e)
+        attempts = self.agent.means.attempts
+        if not e.retryable or attempt >= attempts:
+            raise e
+        asked = e.details.get("retry_after_s")
+        wait = min(LONGEST_WAIT_S, self.agent.means.retry_wait_s * 2 ** (attempt - 1)) * random.uniform(0.8, 1.2)
+        wait = max(wait, float(asked)) if asked is not None else wait
+        if wait > PATIENCE_S:
+            raise e
+        await self.agent.status(
+            f"{e.message} Asking again in {max(1, round(wait))} s (attempt {attempt + 1} of {attempts}).", phase="retry"
+        )
+        try:
+            async with asyncio.timeout(wait):
+                await self.agent.ctx.cancel.wait()
+        except TimeoutError:
+            return
+        self.agent.ctx.cancel.check()

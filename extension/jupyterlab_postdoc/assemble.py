@@ -1,0 +1,150 @@
+"""The objects of a server, made from its configuration: nothing is opened and nothing heavy is loaded here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from jupyterlab_postdoc.agent.crew import Crew
+from jupyterlab_postdoc.agent.execute import Executor, back_in_queue
+from jupyterlab_postdoc.agent.personas import Personas
+from jupyterlab_postdoc.agent.research import Lab
+from jupyterlab_postdoc.agent.spend import Budgets
+from jupyterlab_postdoc.dispatch.local import LocalDispatcher
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge.local import LocalForge
+from jupyterlab_postdoc.health import Beside
+from jupyterlab_postdoc.log import EventLog
+from jupyterlab_postdoc.models import ModelCatalogue
+from jupyterlab_postdoc.notebooks.batch import BatchRuntime
+from jupyterlab_postdoc.providers.base import Provider
+from jupyterlab_postdoc.providers.prices import Prices
+from jupyterlab_postdoc.runs import Runs
+from jupyterlab_postdoc.sessions import SessionManager
+from jupyterlab_postdoc.settings import Settings
+from jupyterlab_postdoc.store.sqlite import SqliteStore
+from jupyterlab_postdoc.telemetry import Telemetry
+from jupyterlab_postdoc.templates import TemplateRegistry
+from jupyterlab_postdoc.tools.registry import all_tools
+from jupyterlab_postdoc.tools.resources import Resources
+from jupyterlab_postdoc.workspace.git import Git
+from jupyterlab_postdoc.workspace.processes import Limits
+
+
+@dataclass
+class Services:
+    """What handlers reach: ``settings["postdoc"]``."""
+
+    log: EventLog
+    runs: Runs
+    sessions: SessionManager
+    dispatcher: LocalDispatcher
+    crew: Crew
+
+    async def start(self) -> None:
+        """Open the log, put the sessions in order, take up the work."""
+        await self.log.start()
+        await self.crew.watch.start()
+        await self.sessions.tidy()
+        await self.dispatcher.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Let runs leave at their next step, give them back to the queue, close the log and everything beside it."""
+        await self.dispatcher.stop(grace_s)
+        await self.crew.close()
+        await self.log.stop()
+
+
+def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) -> Services:
+    """All objects of a server whose files lie below ``root_dir``, not yet started."""
+    data_dir = Path(config.data_dir).expanduser()
+    git, memory = Git(), config.memory_limit_mb << 20
+    watch = Telemetry(enabled=config.telemetry, tools=all_tools().names())
+    templates = TemplateRegistry([Path(path).expanduser() for path in config.template_paths])
+    lab = Lab(
+        root_dir=root_dir,
+        research_dir=_research_dir(config),
+        templates=templates,
+        tools=all_tools(),
+        git=git,
+        forge=LocalForge(data_dir, git),
+        make_notebook=lambda workspace: BatchRuntime(workspace, memory_bytes=memory),
+        allow_unsandboxed=config.allow_unsandboxed,
+        process_limits=Limits(memory_bytes=memory),
+        notebook_timeout_s=config.notebook_timeout_s,
+        max_turns=config.max_turns,
+        max_minutes=config.max_minutes,
+    )
+    provider = _provider(config, watch)
+    prices = Prices(config.model_prices)
+    models = ModelCatalogue(
+        provider,
+        prices,
+        allowed=config.allowed_models,
+        anonymous=config.anonymous_models,
+        default=config.default_model,
+    )
+    budgets = Budgets(
+        run_usd=config.budget_usd_run or None,
+        session_usd=config.budget_usd_session or None,
+        day_usd=config.budget_usd_day or None,
+    )
+    crew = Crew(
+        models=models,
+        model=provider,
+        prices=prices,
+        budgets=budgets,
+        resources=Resources(templates=templates),
+        watch=watch,
+        base_prompt=_text(config.base_prompt_file),
+        compact_at_tokens=config.compact_at_tokens,
+        approval_hours=config.approval_hours,
+        attempts=config.model_attempts,
+        retry_wait_s=config.model_retry_wait_s,
+    )
+    personas = Personas(_file(config.personas_file))
+    log = EventLog(SqliteStore(data_dir))
+    runs = Runs(log, on_requeued=back_in_queue)
+    executor = Executor(lab, personas, crew)
+    dispatcher = LocalDispatcher(
+        runs,
+        executor.execute,
+        on_crash=executor.on_crash,
+        concurrency=config.max_concurrent_runs,
+        queues=(lab.queue,),
+    )
+    beside = Beside(budgets=budgets, web_tools=config.web_tools)
+    sessions = SessionManager(log, runs, lab, personas, models=models, beside=beside)
+    return Services(log, runs, sessions, dispatcher, crew)
+
+
+def _provider(config: Settings, watch: Telemetry) -> Provider | None:
+    if config.chat_provider:
+        return cast(Provider, config.chat_provider())
+    return None
+
+
+def _file(name: str) -> Path | None:
+    return Path(name).expanduser() if name else None
+
+
+def _text(name: str) -> str:
+    path = _file(name)
+    if path is None:
+        return ""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as e:
+        raise PostdocError(
+            "bad_message",
+            f"The base prompt {path.name} cannot be read: {e}.",
+            next="Correct PostdocApp.base_prompt_file.",
+        ) from e
+
+
+def _research_dir(config: Settings) -> str:
+    parts = Path(config.research_dir).parts
+    if not parts or Path(config.research_dir).is_absolute() or ".." in parts:
+        raise ValueError("PostdocApp.research_dir must be a folder below the server's root directory.")
+    return Path(config.research_dir).as_posix()

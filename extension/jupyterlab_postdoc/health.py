@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +13,8 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.models import GET_KEY, ModelCatalogue
 from jupyterlab_postdoc.workspace import sandbox
+
+DAY_S = 86_400
 
 if TYPE_CHECKING:
     from jupyterlab_postdoc.agent.spend import Budgets
@@ -34,8 +37,11 @@ class Beside:
     web_tools: bool | None = None
 
 
-async def health(log: EventLog, lab: Lab, models: ModelCatalogue, beside: Beside) -> dict[str, Any]:
-    """``{"ok", "version", "parts": {name: {"ok", "message", "next"?, …}}}``; ok is False when research cannot run."""
+async def health(log: EventLog, lab: Lab, models: ModelCatalogue, beside: Beside, owner: str) -> dict[str, Any]:
+    """``{"ok", "version", "parts": {name: {"ok", "message", "next"?, …}}}``; ok is False when research cannot run.
+
+    ``owner`` is who asks: what they have spent today (UTC) is told to them only.
+    """
     parts = {
         "store": await _store(log),
         "provider": _provider(models),
@@ -46,7 +52,7 @@ async def health(log: EventLog, lab: Lab, models: ModelCatalogue, beside: Beside
         "templates": _templates(lab),
     }
     if models.configured:
-        parts |= {"budgets": _budgets(beside.budgets), "web": _web(beside.web_tools)}
+        parts |= {"budgets": await _budgets(log, beside.budgets, owner), "web": _web(beside.web_tools)}
     if beside.connectors is not None:
         parts["connectors"] = _connectors(beside.connectors)
     needed = ("store", "git", "notebooks")
@@ -76,17 +82,22 @@ def _provider(models: ModelCatalogue) -> dict[str, Any]:
     return _part(ok, str(status.pop("message")), next, provider=models.provider.id, **status)
 
 
-def _budgets(budgets: Budgets | None) -> dict[str, Any]:
+async def _budgets(log: EventLog, budgets: Budgets | None, owner: str) -> dict[str, Any]:
     limits = {
         "a run": budgets.run_usd if budgets else None,
         "a chat": budgets.session_usd if budgets else None,
         "a user's day": budgets.day_usd if budgets else None,
     }
+    spent = await log.store.spent(owner=owner, since=time.time() // DAY_S * DAY_S)
+    calls = "1 call" if spent.calls == 1 else f"{spent.calls} calls"
+    unknown = f", {spent.unpriced} of them at an unknown price" if spent.unpriced else ""
+    today = f"You have spent about ${spent.cost:,.2f} today ({calls}{unknown})."
+    figures = {"spentToday": spent.cost, "callsToday": spent.calls, "unpricedToday": spent.unpriced}
     told = ", ".join(f"${usd:g} for {what}" for what, usd in limits.items() if usd is not None)
     if told:
-        return _part(True, f"At most {told}.")
+        return _part(True, f"At most {told}. {today}", **figures)
     hint = "PostdocApp.budget_usd_run, budget_usd_session and budget_usd_day limit what models may cost."
-    return _part(True, "No limit on what models may cost.", hint)
+    return _part(True, f"No limit on what models may cost. {today}", hint, **figures)
 
 
 def _web(web_tools: bool | None) -> dict[str, Any]:

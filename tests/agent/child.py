@@ -29,7 +29,7 @@ async def main(home: Path, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 await services.sessions.submit(ANA, protocol.Resume(chatId=chat))
             events = await settled(services, chat)
             shown = await services.sessions.get(ANA, chat)
-            health = await services.sessions.health()
+            health = await services.sessions.health(ANA)
             done.append({"chat": chat, "state": shown["state"], "events": events, "health": health["parts"]})
     return done
 

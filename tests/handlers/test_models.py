@@ -95,6 +95,26 @@ async def test_without_a_key_a_chat_can_be_made_and_a_model_cannot_be_named(http
     assert (part["ok"], part["provider"], "ANTHROPIC_API_KEY" in part["next"]) == (True, "template", True)
 
 
+@pytest.fixture
+def with_prices(jp_server_config):
+    prices = {"claude-opus-*": {"input": 1000.0, "output": 5000.0}}
+    jp_server_config.merge(Config({"PostdocApp": {"model_prices": prices, "budget_usd_session": 0.0}}))
+
+
+async def test_what_was_spent_today_is_told(with_models, with_prices, http):
+    for model in ("opus", "haiku"):
+        chat = (await http("POST", "api/chats", body={"model": model})).json["id"]
+        await http("POST", f"api/chats/{chat}/messages", body={"content": "who are you"})
+        events = await settled(http, chat)
+        result = next(event for event in events if event["type"] == "result")
+        assert result["success"] is True, events
+    part = (await http("GET", "api/health")).json["parts"]["budgets"]
+    assert (part["callsToday"], part["spentToday"]) == (2, pytest.approx(0.028, rel=0.2)), part
+    assert "$5 for a run" in part["message"]
+    assert "a chat" not in part["message"], "no limit was set for it"
+    assert "You have spent about $0.03 today (2 calls" in part["message"]
+
+
 async def test_health_tells_who_answers_and_what_it_may_cost(with_models, http):
     parts = (await http("GET", "api/health")).json["parts"]
     assert (parts["provider"]["ok"], parts["provider"]["provider"], parts["provider"]["message"]) == (

@@ -41,7 +41,7 @@ class HealthHandler(PostdocHandler):
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        self.send(await self.sessions.health())
+        self.send(await self.sessions.health(self.user))
 
 
 class AgentsHandler(PostdocHandler):

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from tests.agent.support import lean
 from tests.security.canary import (
     CANARIES,
     IN_FILE,
@@ -32,6 +33,7 @@ from tests.security.canary import (
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.websocket import websocket_connect
 
+HEADERS = b"\n-- headers --\n"
 SHELL = """
 env; set; ps auxeww; cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n' | tee environment.txt | base64 | tee coded.txt
 cat /proc/1/environ | base64; cat {secrets} ; git config --list; ls -laR {home} /root /home | head -200
@@ -139,7 +141,8 @@ async def everything_shown(guarded: Guarded, chats: list[str]) -> dict[str, byte
     for path in [*(f"postdoc/api/{path}" for path in paths), "metrics", "api/contents", "api/status"]:
         shown[path] = await fetch(guarded, path)
     for chat in chats:
-        for event in json.loads(shown[f"postdoc/api/chats/{chat}/events"]).get("events", []):
+        events = json.loads(shown[f"postdoc/api/chats/{chat}/events"].split(HEADERS)[0])["events"]
+        for event in events:
             if blob := event.get("blob"):
                 shown[f"blob {blob}"] = await fetch(guarded, f"postdoc/api/chats/{chat}/blobs/{blob}")
         shown[f"frames of {chat}"] = await frames(guarded, chat)
@@ -150,7 +153,7 @@ async def fetch(guarded: Guarded, path: str) -> bytes:
     headers = {"Authorization": f"token {guarded.token}"}
     url = guarded.url.removesuffix("postdoc/") + path
     response = await AsyncHTTPClient().fetch(HTTPRequest(url, headers=headers), raise_error=False)
-    return response.body + str(list(response.headers.get_all())).encode()
+    return response.body + HEADERS + str(list(response.headers.get_all())).encode()
 
 
 async def frames(guarded: Guarded, chat: str) -> bytes:
@@ -167,6 +170,34 @@ async def frames(guarded: Guarded, chat: str) -> bytes:
     finally:
         socket.close()
     return "\n".join(got).encode()
+
+
+def found_anywhere(guarded: Guarded, model: Model, shown: dict[str, bytes]) -> list[str]:
+    """The canaries in command lines and environments, in answers and frames, in what was sent away, and on disk."""
+    found = list(guarded.seen)
+    found += [leak for where, data in shown.items() for leak in leaks(data, where)]
+    found += [leak for body in model.bodies for leak in leaks(body, "request to the model")]
+    found += [leak for body in model.traces for leak in leaks(body, "trace")]
+    return found + scan(guarded.home)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(not SANDBOX, reason="needs bubblewrap")
+async def test_a_template_finds_no_secret_either(tmp_path: Path) -> None:
+    """The same for a notebook that comes with a template and runs without a model."""
+    async with serving(tmp_path, attempts) as (guarded, model):
+        lean(guarded.templates / "lean", load=CELL.format(secrets=[str(guarded.key_file)]) + "data = [1, 2, 3]\n")
+        with guarded.watched():
+            chat = (await guarded.request("POST", "api/chats", {}))["id"]
+            wanted = {"topic": "Canary topic", "template": "lean", "provider": "template"}
+            await guarded.request("POST", f"api/chats/{chat}/research", wanted)
+            state = (await settled(guarded, chat))["state"]
+        shown = await everything_shown(guarded, [chat])
+    assert state == "finished", shown[f"frames of {chat}"].decode()[-2000:]
+    assert b"No such file" in b"".join(path.read_bytes() for path in (guarded.root / "research").rglob("*.html"))
+    assert model.bodies == []
+    assert found_anywhere(guarded, model, shown) == []
 
 
 @pytest.mark.slow
@@ -192,12 +223,7 @@ async def test_no_secret_is_found_kept_or_shown(tmp_path: Path) -> None:
         assert f'"toolName":"{tool}"' in frames, frames[-3000:]
     assert "provider_auth" in shown[f"frames of {talk}"].decode()
     assert (guarded.root / "research").exists()
-    # And there was nothing to be found.
-    assert guarded.seen == []
-    found = [leak for where, data in shown.items() for leak in leaks(data, where)]
-    found += [leak for body in model.bodies for leak in leaks(body, "request to the model")]
-    found += [leak for body in model.traces for leak in leaks(body, "trace")]
-    assert found + scan(guarded.home) == []
+    assert found_anywhere(guarded, model, shown) == []
     assert model.traces, "traces were sent"
     assert not [body for body in model.traces if b"Canary topic" in body or b"environment.txt" in body]
 

@@ -128,7 +128,7 @@ mo.md(f"""
 ## Result
 
 After caffeine the mean reaction time was **{abs(estimate):.1f} ms {"lower" if estimate < 0 else "higher"}**
-(95 % interval {ci_low:.1f} to {ci_high:.1f} ms, permutation p = {p_value:.4f}, n = {len(placebo) + len(caffeine)}).
+(95 % interval {ci_low:.1f} to {ci_high:.1f} ms, permutation p = {p_value:.2g}, n = {len(placebo) + len(caffeine)}).
 By the rule above the claim is **{ {True: "supported", False: "refuted", None: "undecided"}[supported]}**.
 The planted effect of {parameters["effect_ms"]:.0f} ms lies
 {"inside" if ci_low <= parameters["effect_ms"] <= ci_high else "outside"} the interval.
@@ -189,7 +189,7 @@ verdict = {
     "n_obs": len(placebo) + len(caffeine),
     "unit": "ms",
     "summary": f"After caffeine the mean reaction time differed by {estimate:.1f} ms (95 % interval {ci_low:.1f} to "
-    f"{ci_high:.1f}, permutation p = {p_value:.4f}, n = {len(placebo) + len(caffeine)}). "
+    f"{ci_high:.1f}, permutation p = {p_value:.2g}, n = {len(placebo) + len(caffeine)}). "
     "The data are simulated with a planted effect and say nothing about people.",
     "limits": [
         "Simulated data: the effect was planted.",
@@ -279,23 +279,24 @@ TURNS: list[tuple[str, list[Call]]] = [
     (
         "The permutation shuffles an axis that a flat array does not have: the pooled values have to be repeated, one "
         "row for each draw. I repair that function and run again.",
-        [puts("permutation_test"), ("nb_run", {})],
+        [
+            puts("permutation_test"),
+            ("git_commit", {"message": "Repair the permutation: one shuffled row for each draw"}),
+            ("nb_run", {}),
+        ],
     ),
     (
         "Everything ran. Both panels have their axes and labels and show what the text says, and without an effect the "
         "test raises no more false alarms than it may.",
-        [plan(5), ("git_commit", {"message": "Caffeine study: executed, checked against studies without an effect"})],
-    ),
-    (
-        "The study is complete.",
         [
+            plan(5),
             (
                 "finish",
                 {
                     "summary": "The permutation test finds the planted shortening of the reaction time, with its "
                     "interval below zero. The data are simulated, so this speaks for the method only."
                 },
-            )
+            ),
         ],
     ),
 ]

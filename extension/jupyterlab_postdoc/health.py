@@ -75,7 +75,7 @@ def _provider(models: ModelCatalogue) -> dict[str, Any]:
     if models.provider is None or not models.configured:
         message = "No AI model is configured: research runs on template scripts, and free chat is not answered."
         return _part(True, message, GET_KEY, provider="template")
-    status = models.status()
+    status = dict(models.status())
     ok, next = bool(status.pop("ok")), str(status.pop("next", ""))
     if not ok:
         next = f"{next} Until then research runs with the provider `template`, when you ask for it.".strip()

@@ -9,7 +9,7 @@ from typing import Any
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
 
-from jupyterlab_postdoc import handlers
+from jupyterlab_postdoc import handlers, secrets
 from jupyterlab_postdoc.assemble import Services, assemble
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.settings import Settings
@@ -36,6 +36,9 @@ class PostdocApp(Settings, ExtensionApp):
 
     def initialize_settings(self) -> None:
         """Build the objects. Nothing is opened before the server's loop runs."""
+        secrets.register_environment()
+        secrets.register(self._server.identity_provider.token)
+        secrets.guard_logs(self.log, self._server.log)
         self.services = self.build(Path(self._server.root_dir))
 
     def build(self, root_dir: Path) -> Services:

@@ -26,7 +26,7 @@ from jupyterlab_postdoc.protocol import (
 )
 from jupyterlab_postdoc.providers.base import ServerTool, ToolCall, ToolOutcome, Turn, TurnRequest
 from jupyterlab_postdoc.runs import RunContext
-from jupyterlab_postdoc.secrets import redact
+from jupyterlab_postdoc.secrets import keys_in, redact, register
 from jupyterlab_postdoc.store.base import Draft
 from jupyterlab_postdoc.text_stream import INPUT_ITEM
 
@@ -54,6 +54,8 @@ class Agent:
         """What the harness has to tell the model with the next turn."""
         self.speech = Speech(self)
         ctx.provider = self.provider.id
+        for said in [mission.prompt, *(exchange.user for exchange in mission.earlier)]:
+            register(*keys_in(said))  # a key that somebody pasted goes into no commit
 
     def key(self, step: str) -> str:
         """The step's key in the journal: a sub-agent's steps are its own."""

@@ -25,6 +25,7 @@ from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.template import TemplateProvider
 from jupyterlab_postdoc.runs import Paused, RunContext, Stopped
 from jupyterlab_postdoc.store.base import RUN_OPEN, RunRow, SessionRow, Tx
+from jupyterlab_postdoc.telemetry import AgentWatch
 
 KEEP_S = 1.2
 """How long a stopped run may take to commit what it has made: a hard stop has two seconds for everything."""
@@ -42,6 +43,7 @@ class Work:
     means: Means | None = None
     research: ResearchRun | None = None
     chat: ChatRun | None = None
+    span: AgentWatch | None = None
 
     @property
     def provider(self) -> str:
@@ -53,6 +55,12 @@ class Work:
         making = self.research or self.chat
         if making is not None and making.agent is not None:
             await making.agent.speech.settle_interrupted()
+
+    def tell(self, stop_reason: str, cost: float | None) -> None:
+        """Those who watch from outside learn how it ended."""
+        making = self.research or self.chat
+        if self.span is not None and making is not None and making.agent is not None:
+            self.span.set(stop_reason=stop_reason, cost=cost, turns=len(making.agent.turns))
 
     async def cost(self) -> float | None:
         """What the run has cost in US dollars; None when that is unknown."""
@@ -85,7 +93,14 @@ class Executor:
             await self._begin(ctx)
             persona = self._personas.get(session.persona)
             means = await self._crew.means(ctx, session, persona, self._provider(ctx), self._lab)
-            with self._crew.watch.agent(persona=persona.name, session=session.id, run=ctx.run.id, model=means.model):
+            with self._crew.watch.agent(
+                persona=persona.name,
+                session=session.id,
+                run=ctx.run.id,
+                model=means.model,
+                provider=means.provider.id,
+                kind=ctx.run.kind,
+            ) as work.span:
                 work.means = means
                 if ctx.run.kind == "research":
                     await self._research(ctx, work)
@@ -131,6 +146,8 @@ class Executor:
         work.research = ResearchRun(ctx, self._lab, work.means, self._crew.base_prompt)
         outcome = await work.research.execute()
         await work.settle()
+        cost = await work.cost()
+        work.tell(outcome.stop_reason, cost)
         del self._working[ctx.run.id]
         last: list[Body] = []
         if not outcome.success:
@@ -138,7 +155,7 @@ class Executor:
         last.append(
             Result(
                 success=outcome.success,
-                cost=await work.cost(),
+                cost=cost,
                 duration_ms=_duration_ms(ctx),
                 stop_reason=outcome.stop_reason,
                 summary=outcome.summary,
@@ -157,13 +174,15 @@ class Executor:
         chat = work.chat = ChatRun(ctx, self._lab, work.means, self._crew.base_prompt)
         ending = await chat.execute(session)
         await work.settle()
+        cost = await work.cost()
+        work.tell(ending.stop_reason, cost)
         del self._working[ctx.run.id]
         good = ending.stop_reason in GOOD_ENDINGS
         last: list[Body] = [] if good else [_why(ending)]
         last.append(
             Result(
                 success=good,
-                cost=await work.cost(),
+                cost=cost,
                 duration_ms=_duration_ms(ctx),
                 stop_reason=ending.stop_reason,
                 summary=UNSET if good else ending.text,

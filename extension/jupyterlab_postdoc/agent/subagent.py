@@ -39,7 +39,10 @@ async def read_for(agent: Agent, call: str, task: str) -> ToolOutcome:
     means = replace(agent.means, tools=tools, limits=Limits(TURNS, minutes))
     mission = Mission(task=agent.mission.task, prompt=task, system=SYSTEM, project=agent.mission.project)
     child = agent.child(call, means, mission)
-    ending = await converse(child)
+    watched = {"session": agent.ctx.session, "run": agent.ctx.run.id, "provider": agent.provider.id, "parent": call}
+    with agent.watch.agent(persona="reader", model=means.model, **watched) as span:
+        ending = await converse(child)
+        span.set(stop_reason=ending.stop_reason, turns=len(child.turns))
     text = ending.text or "The sub-agent found nothing to report."
     cut = "" if ending.stop_reason in ("end_turn", "stop_sequence") else " (It came to its limit before it was done.)"
     calls = sum(len(turn.calls) for turn in child.turns)

@@ -196,7 +196,7 @@ async def test_a_model_that_does_not_finish_is_an_honest_failure(
 
 
 async def test_a_chat_after_research_works_on_its_project(tmp_path: Path) -> None:
-    answer = [("It is the sum.", [])]
+    answer: list[tuple[str, list[Call]]] = [("It is the sum.", [])]
     async with serving(tmp_path, chat_provider=Scripted.plays(QUICK, answer, RUN_AGAIN)) as services:
         chat = await research(services, **by_model())
         await settled(services, chat, "finished", limit_s=60)
@@ -276,7 +276,7 @@ async def test_a_project_folder_that_is_gone_leaves_the_chat_alive(tmp_path: Pat
 
 
 async def test_a_chat_without_a_project_has_the_tools_that_need_none(tmp_path: Path) -> None:
-    script = [("I look.", [("list_templates", {}), ("nb_cells", {})])]
+    script: list[tuple[str, list[Call]]] = [("I look.", [("list_templates", {}), ("nb_cells", {})])]
     async with serving(tmp_path, chat_provider=Scripted.plays(script)) as services:
         chat = await new_chat(services)
         events = await say(services, chat, "Which templates are there?")

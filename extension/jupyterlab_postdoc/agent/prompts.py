@@ -62,10 +62,10 @@ def research_prompt(given: Mapping[str, Any], template: Template | None, templat
             f'because its keywords fit. Begin with `use_template("{template.name}", …)` and the parameters that the '
             "topic needs, look whether its method answers the question as it was asked, and change what does not fit."
         )
-    elif templates:
-        parts.append(
-            "No template was chosen. If one answers the question, begin with it; otherwise write from nothing."
-        )
+    elif fitting := [found.name for found in templates.candidates(str(given["topic"]))]:
+        parts.append(f"Several templates may fit: {', '.join(fitting)}. If one answers the question, begin with it.")
+    else:
+        parts.append("No template fits by its keywords. If one answers the question all the same, begin with it.")
     if limits := _limits(given.get("budget") or {}):
         parts.append(f"You have {limits}. Leave enough of it to run the notebook and to finish.")
     return "\n\n".join(parts)

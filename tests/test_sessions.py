@@ -26,8 +26,6 @@ def build(tmp_path: Path, **config: Any) -> Services:
     root.mkdir(exist_ok=True)
     config = {"model_retry_wait_s": 0.01, **config}
     return PostdocApp(data_dir=str(tmp_path / "data"), chat_provider=EchoProvider, **config).build(root)
-        data_dir=str(tmp_path / "data"), chat_provider=EchoProvider, model_retry_wait_s=0.01, **config
-    ).build(root)
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from jupyterlab_postdoc import secrets
 from jupyterlab_postdoc.agent.crew import Crew
 from jupyterlab_postdoc.agent.execute import Executor, back_in_queue
 from jupyterlab_postdoc.agent.personas import Personas
@@ -18,6 +20,7 @@ from jupyterlab_postdoc.health import Beside
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.models import ModelCatalogue
 from jupyterlab_postdoc.notebooks.batch import BatchRuntime
+from jupyterlab_postdoc.providers.anthropic import AnthropicProvider
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.prices import Prices
 from jupyterlab_postdoc.runs import Runs
@@ -119,10 +122,18 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
     return Services(log, runs, sessions, dispatcher, crew)
 
 
-def _provider(config: Settings, watch: Telemetry) -> Provider | None:
+def _provider(config: Settings, watch: Telemetry) -> Provider:
     if config.chat_provider:
         return cast(Provider, config.chat_provider())
-    return None
+    base_url = config.anthropic_base_url or None
+    return AnthropicProvider(
+        api_key=partial(secrets.read_key, "ANTHROPIC_API_KEY", config.anthropic_api_key_file),
+        base_url=base_url,
+        read_timeout_s=config.model_read_timeout_s,
+        web_tools=config.web_tools,
+        context_management=config.context_management,
+        telemetry=partial(watch.sdk_options, base_url=base_url),
+    )
 
 
 def _file(name: str) -> Path | None:

@@ -1,0 +1,171 @@
+"""Claude, through Anthropic's SDK. The SDK is loaded, beside the loop, when the first model is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.providers.anthropic import models as known_models
+from jupyterlab_postdoc.providers.anthropic.errors import explained
+from jupyterlab_postdoc.providers.anthropic.request import Abilities, parameters
+from jupyterlab_postdoc.providers.base import ModelEvent, ModelInfo, TurnRequest
+from jupyterlab_postdoc.secrets import KeyFileError
+
+if TYPE_CHECKING:
+    import anthropic
+
+__all__ = ["AnthropicProvider"]
+
+OWN_HOST = "api.anthropic.com"
+CONNECT_TIMEOUT_S = 10.0
+MODELS_FOR_S = 3600.0
+"""How long a list of models counts as fresh."""
+GET_KEY = (
+    "Set ANTHROPIC_API_KEY where the Jupyter server is started, or PostdocApp.anthropic_api_key_file, and restart it."
+)
+
+Telemetry = Callable[[], Mapping[str, Any] | None]
+
+
+class AnthropicProvider:
+    """Answers turns with the Messages API of ``base_url`` (None: Anthropic's own).
+
+    ``api_key`` is asked at every call, so that a changed key works at once; no other credential is ever used. The
+    stream is cut off after ``read_timeout_s`` of silence. ``web_tools`` and ``context_management`` None: only at
+    Anthropic's own address, for other servers do not know these fields. It never asks twice by itself: a reply that was
+    cut off is the loop's to ask for again.
+    """
+
+    id = "anthropic"
+    label = "Claude"
+
+    def __init__(
+        self,
+        *,
+        api_key: Callable[[], str | None],
+        base_url: str | None = None,
+        read_timeout_s: float = 75.0,
+        web_tools: bool | None = None,
+        context_management: bool | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self._api_key = api_key
+        self._base_url = base_url or None
+        self._read_timeout_s = read_timeout_s
+        own = base_url is None or urlsplit(base_url).hostname == OWN_HOST
+        self._web_tools = own if web_tools is None else web_tools
+        self._context_management = own if context_management is None else context_management
+        self._telemetry = telemetry
+        self._client: anthropic.AsyncAnthropic | None = None
+        self._client_key: str | None = None
+        self._models: list[ModelInfo] = list(known_models.BUILT_IN)
+        self._models_at = -MODELS_FOR_S
+        self._refused: PostdocError | None = None
+        """Why the last call was refused, when it was for the key."""
+
+    # --- a turn ---
+
+    async def stream(self, request: TurnRequest) -> AsyncIterator[ModelEvent]:
+        """The next reply, as it forms. Raises PostdocError: see errors.py."""
+        client = await self._connected()
+        from jupyterlab_postdoc.providers.anthropic.reply import Reading
+
+        asked = await parameters(request, await self._abilities(request.model or ""))
+        reading = Reading()
+        try:
+            async with client.messages.stream(**asked) as stream:
+                self._refused = None
+                async for event in stream:
+                    for told in reading.take(event):
+                        yield told
+                for told in reading.end(stream.current_message_snapshot):
+                    yield told
+        except Exception as e:
+            error = explained(e)
+            if error is None:
+                raise
+            if error.code == "provider_auth":
+                self._refused = error
+            raise error from None  # the SDK's own error may hold the request
+
+    async def _abilities(self, model: str) -> Abilities:
+        info = next((info for info in self._models if info.id == model), None)
+        return Abilities(
+            output=info.output if info is not None else None,
+            thinking=info is not None and info.thinking,
+            effort=info.effort if info is not None else (),
+            web_tools=self._web_tools,
+            context_management=self._context_management,
+        )
+
+    async def _connected(self) -> anthropic.AsyncAnthropic:
+        """The client for the key of now. Raises no_model without a key."""
+        key = self._key()
+        if key is None:
+            raise PostdocError(
+                "no_model",
+                "No AI model is configured on this server: there is no key for Claude. Your message is kept.",
+                next=f"{GET_KEY} Research with the provider `template` needs no key.",
+            )
+        if self._client is None or key != self._client_key:
+            from jupyterlab_postdoc.providers.anthropic.client import connect
+
+            old = self._client
+            options = self._telemetry() if self._telemetry is not None else None
+            client = await asyncio.to_thread(connect, key, self._base_url, self._read_timeout_s, options)
+            if old is not None:
+                await old.close()
+            self._client, self._client_key, self._refused = client, key, None
+        return self._client
+
+    def _key(self) -> str | None:
+        try:
+            return self._api_key() or None
+        except KeyFileError as e:
+            raise PostdocError("provider_auth", f"The key for Claude cannot be read: {e}", next=GET_KEY) from None
+
+    # --- about it ---
+
+    def status(self) -> dict[str, Any]:
+        """``{"ok", "configured", "message", "next"}`` without asking the network."""
+        try:
+            key = self._key()
+        except PostdocError as e:
+            return {"ok": False, "configured": True, "message": e.message, "next": e.next}
+        if key is None:
+            message = "No AI model is configured on this server."
+            return {"ok": False, "configured": False, "message": message, "next": GET_KEY}
+        if self._refused is not None and key == self._client_key:
+            return {"ok": False, "configured": True, "message": self._refused.message, "next": self._refused.next}
+        where = "" if self._base_url is None else f" at {urlsplit(self._base_url).hostname}"
+        return {"ok": True, "configured": True, "message": f"Claude{where}.", "next": ""}
+
+    async def models(self) -> list[ModelInfo]:
+        """What the key may use; the built-in list while the server cannot say."""
+        if time.monotonic() - self._models_at < MODELS_FOR_S:
+            return self._models
+        with contextlib.suppress(PostdocError):
+            client = await self._connected()
+            try:
+                found = await known_models.listed(client)
+            except Exception as e:
+                error = explained(e)
+                if error is None:
+                    raise
+                self._models_at = time.monotonic() - MODELS_FOR_S + 60  # asked again in a minute
+                raise error from None
+            self._models_at = time.monotonic()
+            if found:
+                self._models = found
+        return self._models
+
+    async def close(self) -> None:
+        """Close connections."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None

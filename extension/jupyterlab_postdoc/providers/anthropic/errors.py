@@ -1,0 +1,127 @@
+"""Everything that can go wrong with a call of the SDK, as a sentence: what happened, what was kept, what to do.
+
+Only some of it comes as the SDK's own errors: a cut connection, a silent server and a damaged stream come as those of
+the layers below. What the server said is never repeated: it may quote the request.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jupyterlab_postdoc.errors import PostdocError
+
+KEPT = "Nothing of the reply was carried out."
+CHECK_KEY = (
+    "Check ANTHROPIC_API_KEY (or PostdocApp.anthropic_api_key_file) where the Jupyter server is started. "
+    "Research with the provider `template` needs no key."
+)
+LATER = "It is asked again by itself; if that does not help, resume later."
+
+
+def explained(e: Exception) -> PostdocError | None:
+    """The error for people; None for one that is a fault of ours (or no error of a call at all)."""
+    import anthropic
+    import httpx2
+    from pydantic import ValidationError
+
+    if isinstance(e, PostdocError):
+        return e
+    if isinstance(e, anthropic.APIStatusError):
+        return _answered(e)
+    if isinstance(e, anthropic.APITimeoutError | httpx2.TimeoutException):
+        return _error("provider_timeout", f"The model has been silent for too long. {KEPT}", LATER, retryable=True)
+    if isinstance(e, anthropic.APIConnectionError | httpx2.ConnectError):
+        return _error(
+            "provider_stream_error",
+            f"The model's server cannot be reached. {KEPT}",
+            "Check the network, and ANTHROPIC_BASE_URL when it is set.",
+            retryable=True,
+        )
+    if isinstance(e, httpx2.HTTPError | httpx2.StreamError | json.JSONDecodeError | ValidationError | EOFError):
+        return _cut()
+    if isinstance(e, anthropic.AnthropicError) or _of_the_stream(e):
+        return _cut()
+    if isinstance(e, TypeError) and "authentication" in str(e):
+        return _error("provider_auth", f"There is no usable key for Claude. {KEPT}", CHECK_KEY)
+    return None
+
+
+def _of_the_stream(e: Exception) -> bool:
+    """Errors of Python's own with which the SDK's reader meets a stream that makes no sense."""
+    if not isinstance(e, ValueError | RuntimeError | AssertionError | IndexError | AttributeError | KeyError):
+        return False
+    place, at = "", e.__traceback__
+    while at is not None:
+        place = at.tb_frame.f_globals.get("__name__", "")
+        at = at.tb_next
+    return place.startswith(("anthropic.", "httpx2", "httpcore2", "pydantic", "jiter"))
+
+
+def _cut() -> PostdocError:
+    message = f"The connection to the model was cut off in mid-reply. {KEPT}"
+    return _error("provider_stream_error", message, LATER, retryable=True)
+
+
+def _error(code: str, message: str, next: str, *, retryable: bool = False, **details: Any) -> PostdocError:
+    return PostdocError(code, message, next=next, retryable=retryable, **details)
+
+
+def _answered(e: Any) -> PostdocError:
+    """An error that the server told us: by its status, or in mid-stream (status 200) by its type."""
+    status, kind = int(e.status_code), str(getattr(e, "type", None) or "")
+    text = str(getattr(e, "message", "")).lower()
+    if status == 200:
+        status = {
+            "overloaded_error": 529,
+            "rate_limit_error": 429,
+            "authentication_error": 401,
+            "permission_error": 403,
+            "invalid_request_error": 400,
+            "request_too_large": 413,
+            "not_found_error": 404,
+        }.get(kind, 500)
+    if status == 401:
+        return _error("provider_auth", f"The key for Claude was not accepted. {KEPT}", CHECK_KEY)
+    if status in (402, 403):
+        why = "has no credit left" if status == 402 or "credit" in text or "billing" in text else "may not do this"
+        return _error("provider_auth", f"The account of the key for Claude {why}. {KEPT}", CHECK_KEY)
+    if status == 404:
+        return _error("no_model", f"The model's server does not know this model. {KEPT}", "Choose another model.")
+    if status == 413 or (status == 400 and ("too long" in text or ("context" in text and "exceed" in text))):
+        return _error(
+            "too_large",
+            f"The conversation is longer than the model can read. {KEPT}",
+            "Start a new chat.",
+            context=True,
+        )
+    if status == 429:
+        return _error(
+            "provider_rate_limited", f"The model's server asks to slow down. {KEPT}", LATER, retryable=True, **_after(e)
+        )
+    if status in (529, 503):
+        return _error("provider_overloaded", f"The model is overloaded. {KEPT}", LATER, retryable=True, **_after(e))
+    if status in (408, 504):
+        return _error("provider_timeout", f"The model's server took too long. {KEPT}", LATER, retryable=True)
+    if status == 409 or status >= 500:
+        return _error(
+            "provider_stream_error", f"The model's server failed ({status}). {KEPT}", LATER, retryable=True, **_after(e)
+        )
+    return _error(
+        "provider_stream_error",
+        f"The model's server did not accept the request ({status}). Your message is kept.",
+        "Send it in other words or choose another model; if it stays so, the server may not speak the Messages API.",
+    )
+
+
+def _after(e: Any) -> dict[str, float]:
+    """How long the server asks to wait, in seconds."""
+    headers = getattr(getattr(e, "response", None), "headers", {})
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers.get(name, "")) * unit
+        except ValueError:
+            continue
+        if seconds >= 0:
+            return {"retry_after_s": seconds}
+    return {}

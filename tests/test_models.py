@@ -121,9 +121,9 @@ async def test_users_without_a_login_get_haiku_only():
         catalogue.check("claude-opus-5", True)
     shown = {entry["id"]: entry for entry in await catalogue.list(True)}
     assert [id for id, entry in shown.items() if entry["available"]] == [
+        "template",
         "claude-haiku-5-20260901",
         "claude-haiku-4-5-20251001",
-        "template",
     ]
     assert "without a login" in shown["claude-opus-5"]["reason"]
     assert shown["claude-opus-5"]["next"]
@@ -134,7 +134,7 @@ async def test_users_without_a_login_get_haiku_only():
 
 async def test_the_list_tells_what_each_model_is_and_costs():
     shown = {entry["id"]: entry for entry in await ModelCatalogue(Fleet(), Prices()).list(False)}
-    assert list(shown) == [*(m.id for m in FLEET), "template"]
+    assert list(shown) == ["template", *(m.id for m in FLEET)]
     assert shown["claude-opus-5-1"] == {
         "id": "claude-opus-5-1",
         "label": "Claude-Opus-5-1",
@@ -158,12 +158,13 @@ async def test_the_list_tells_what_each_model_is_and_costs():
 async def test_without_a_key_the_list_says_so_and_what_to_do():
     catalogue = ModelCatalogue(Fleet(ok=False))
     assert not catalogue.configured
-    for entry in (await catalogue.list(False))[:-1]:
+    for entry in (await catalogue.list(False))[1:]:
         assert (entry["available"], entry["reason"], entry["next"]) == (
             False,
             "There is no key.",
             "Set ANTHROPIC_API_KEY.",
         )
+    assert (await refused(catalogue, "haiku")).code == "no_model"
     nothing = ModelCatalogue(None)
     assert [entry["id"] for entry in await nothing.list(False)] == ["template"]
     assert not nothing.configured
@@ -192,7 +193,7 @@ async def test_a_provider_without_a_list_takes_any_allowed_name():
     assert await catalogue.resolve(None, False) == "echo"
     assert await catalogue.resolve("tiny-1", False) == "tiny-1"
     assert (await refused(catalogue, "large")).code == "forbidden"
-    assert [entry["id"] for entry in await catalogue.list(False)] == ["echo", "template"]
+    assert [entry["id"] for entry in await catalogue.list(False)] == ["template", "echo"]
 
 
 @pytest.mark.parametrize(

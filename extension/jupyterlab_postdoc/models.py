@@ -101,7 +101,7 @@ class ModelCatalogue:
 
     async def list(self, anonymous: bool) -> Objects:
         """Every model as an object, newest first, with why this user may not use it where that is so; the template
-        entry comes last. Prices are US dollars per million tokens, null when unknown.
+        entry comes first. Prices are US dollars per million tokens, null when unknown.
         """
         status = self.status()
         default = await self._default_for(anonymous)
@@ -110,8 +110,8 @@ class ModelCatalogue:
             why = {} if status["ok"] else {"reason": status.get("message", ""), "next": status.get("next", "")}
             if refusal := self._refusal(model.id, anonymous):
                 why = {"reason": refusal.message, "next": refusal.next}
-            shown.append(self._object(model, model.id == default, why))
-        return [*shown, {**TEMPLATE, "default": not shown}]
+            shown.append(self._object(model, self.configured and model.id == default, why))
+        return [{**TEMPLATE, "default": default is None or not self.configured}, *shown]
 
     async def models(self) -> Models:
         """The provider's list with prices; the list known so far when the provider takes too long."""
@@ -166,8 +166,13 @@ class ModelCatalogue:
 
         Raises no_model (there is none of this name) or forbidden (it is not for this user).
         """
-        if self.provider is None:
-            raise PostdocError("no_model", NO_KEY, next=f"{GET_KEY} Research with a template needs no model.")
+        if not self.configured:
+            why = self.status()
+            raise PostdocError(
+                "no_model",
+                str(why.get("message") or NO_KEY),
+                next=f"{why.get('next') or GET_KEY} Research with the provider `template` needs no model.",
+            )
         wanted = (name or "").strip()
         if not wanted:
             return await self._default_for(anonymous) or self._nothing(anonymous)

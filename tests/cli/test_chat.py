@@ -176,7 +176,7 @@ def test_models_tells_names_prices_and_why_not(talking):
     assert re.search(r"^claude-haiku-5\* +haiku +200k +\$1 +\$5 +Claude Haiku 5$", shown, re.MULTILINE), shown
     assert re.search(r"^claude-opus-5 +opus +1M ", shown, re.MULTILINE), shown
     listed = talking.run("models", "--json").json
-    assert [entry["id"] for entry in listed][-1] == "template"
+    assert listed[0]["id"] == "template"
 
 
 def test_a_conversation_at_the_terminal(terminal):
@@ -197,7 +197,9 @@ def test_a_conversation_at_the_terminal(terminal):
     at.until("Your message")
     at.type("long words\n")
     at.until("word 5")
-    at.type("\x03\x03")
+    at.type("\x03")
+    at.until("Press Ctrl-C again")
+    at.type("\x03")  # two at the same instant would be one signal
     at.until("Stopping at once.")
     at.until("Your message", 6)
     at.type("say goodbye\n")

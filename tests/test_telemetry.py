@@ -121,7 +121,7 @@ async def test_two_runs_at_once_do_not_mix(watch: Telemetry, spans: InMemorySpan
     async def run(session: str) -> None:
         with watch.agent(persona=session, session=session, run=session):
             await asyncio.sleep(0.01)
-            assert watch.sdk_options()["conversation_id"] == session
+            assert watch.sdk_options(session)["conversation_id"] == session
             with watch.tool("read_file", f"call-{session}") as tool:
                 await asyncio.sleep(0.01)
                 tool.ended(True)
@@ -129,7 +129,7 @@ async def test_two_runs_at_once_do_not_mix(watch: Telemetry, spans: InMemorySpan
     before = value("postdoc_runs_active")
     await asyncio.gather(run("a"), run("b"))
     assert value("postdoc_runs_active") == before
-    assert "conversation_id" not in watch.sdk_options()
+    assert "conversation_id" not in watch.sdk_options()  # such a client serves all sessions
     done = spans.get_finished_spans()
     agents = {span.name.split()[1]: span for span in done if span.name.startswith("invoke_agent")}
     tools = {(span.attributes or {})["gen_ai.tool.call.id"]: span for span in done if span.name.startswith("execute")}
@@ -328,7 +328,7 @@ def test_the_hosts_own_provider_is_used() -> None:
 async def test_the_sdks_spans_are_below_ours(watch: Telemetry, spans: InMemorySpanExporter) -> None:
     """With the real SDK: one span for each call of the model, no contents, no trace headers to a foreign server."""
     with collecting() as (url, requests), watch.agent(**AGENT):
-        options: Any = watch.sdk_options(base_url=url)
+        options: Any = watch.sdk_options("s_1", base_url=url)
         async with AsyncAnthropic(api_key="k", base_url=url, open_telemetry=options) as client:
             kwargs: Any = {"model": "claude-haiku-5-5", "max_tokens": 9}
             async with client.messages.stream(messages=[{"role": "user", "content": "My topic"}], **kwargs) as stream:

@@ -10,7 +10,6 @@ import asyncio
 import os
 from collections.abc import Collection, Mapping
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
@@ -32,15 +31,8 @@ AGENT_FIELDS = {
 OURS = "anthropic.com"
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What is being worked on in this context."""
-
-    session: str
-    provider: str
-
-
-_now: ContextVar[_Work | None] = ContextVar("postdoc_work", default=None)
+_provider: ContextVar[str | None] = ContextVar("postdoc_provider", default=None)
+"""Who drives the agent that works in this context; None when none does."""
 
 
 class Heard(Protocol):
@@ -107,12 +99,11 @@ class Telemetry:
     def sdk_options(self, session: str | None = None, *, base_url: str | None = None) -> dict[str, Any]:
         """``open_telemetry`` of a client of the Anthropic SDK: its spans without content, below ours.
 
-        ``session`` defaults to the one that is worked on here. Trace headers are sent to Anthropic only.
+        Without ``session`` they are for a client that many sessions share: name the session at each call then
+        (``client.with_options``). Trace headers are sent to Anthropic only.
         """
         if self._provider is None:
             return {"traces": False, "propagation": False}
-        work = _now.get()
-        session = session or (work.session if work else None)
         options: dict[str, Any] = {
             "tracer_provider": self._provider,
             "propagation": _at_home(base_url),
@@ -146,7 +137,7 @@ class Telemetry:
             "postdoc.parent.call.id": parent,
         }
         watch = AgentWatch(self, f"invoke_agent {persona}", attributes)
-        watch.work = _Work(session, provider)
+        watch.provider = provider
         return watch
 
     def tool(self, name: str, call_id: str, kind: str = "function") -> ToolWatch:
@@ -167,9 +158,8 @@ class Telemetry:
         self, reply: Replied, heard: Heard | None = None, *, provider: str = "", cost: float | None = None
     ) -> None:
         """Count a reply that was heard to its end."""
-        work = _now.get()
         metrics.count_turn(
-            provider or (work.provider if work else None),
+            provider or _provider.get(),
             reply.model,
             reply.stop_reason,
             usage=reply.usage,
@@ -222,11 +212,11 @@ class Watch:
 class AgentWatch(Watch):
     """Around an agent's work."""
 
-    __slots__ = ("_before", "work")
-    work: _Work
+    __slots__ = ("_before", "provider")
+    provider: str
 
     def __enter__(self) -> Self:
-        self._before: Token[_Work | None] = _now.set(self.work)
+        self._before: Token[str | None] = _provider.set(self.provider)
         if self._before.old_value in (Token.MISSING, None):
             metrics.ACTIVE.inc()
         return super().__enter__()
@@ -236,7 +226,7 @@ class AgentWatch(Watch):
     ) -> None:
         if self._before.old_value in (Token.MISSING, None):
             metrics.ACTIVE.dec()
-        _now.reset(self._before)
+        _provider.reset(self._before)
         super().__exit__(kind, error, traceback)
 
     def set(self, **known: float | str | None) -> None:

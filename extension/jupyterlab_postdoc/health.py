@@ -92,7 +92,7 @@ async def _budgets(log: EventLog, budgets: Budgets | None, owner: str) -> dict[s
     calls = "1 call" if spent.calls == 1 else f"{spent.calls} calls"
     unknown = f", {spent.unpriced} of them at an unknown price" if spent.unpriced else ""
     today = f"You have spent about ${spent.cost:,.2f} today ({calls}{unknown})."
-    figures = {"spentToday": spent.cost, "callsToday": spent.calls, "unpricedToday": spent.unpriced}
+    figures: dict[str, Any] = {"spentToday": spent.cost, "callsToday": spent.calls, "unpricedToday": spent.unpriced}
     told = ", ".join(f"${usd:g} for {what}" for what, usd in limits.items() if usd is not None)
     if told:
         return _part(True, f"At most {told}. {today}", **figures)

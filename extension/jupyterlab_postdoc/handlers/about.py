@@ -89,8 +89,13 @@ Wait for news without polling (answers at once when there is some, else after at
     curl -s -H "$H" "$A"'api/chats/c_…/messages?after=0'                                        # until a `result` comes
     curl -s -H "$H" -d '{"how":"graceful"}' "$A"api/chats/c_…/stop
     curl -s -H "$H" -d '{"requestId":"…","answer":"…"}' "$A"api/chats/c_…/respond   # to a `question`
+    curl -s -H "$H" -d '{"requestId":"…","decision":"allow"}' "$A"api/chats/c_…/respond   # to an `approval_request`
     curl -s -H "$H" "$A"api/chats/c_…/report > report.html
     curl -s -H "$H" "$A"api/templates
+
+With a model (`api/models` lists what you may use) research takes `"model":"sonnet","budget":{"usd":2}` too, or talk:
+
+    curl -s -H "$H" -d '{"content":"Which checks are missing?"}' "$A"api/chats/c_…/messages
 
 Repeat a request that may have been lost with the same `Idempotency-Key` header: it is done once.
 
@@ -109,5 +114,6 @@ Repeat a request that may have been lost with the same `Idempotency-Key` header:
 ## Shell
 
 `jupyter postdoc post --room lab --agent codex --kind status "Tests pass."`, `jupyter postdoc watch --room lab`,
-`jupyter postdoc research "Short Term Reversal"`; exit codes 0 done, 1 failed, 2 usage, 3 no connection.
+`jupyter postdoc research "Short Term Reversal"`, `jupyter postdoc chat "…"`; exit codes 0 done, 1 failed, 2 usage, 3 no
+connection, 4 it waits for an answer (the command that answers is printed).
 """

@@ -108,7 +108,9 @@ def _templates(templates: TemplateRegistry) -> str:
     known = templates.list()
     if not known:
         return ""
-    lines = [f"- `{template.name}`: {one_line(template.title)}. {one_line(template.summary)}" for template in known]
+    lines = [
+        f"- `{template.name}`: {one_line(template.title)}. {one_line(template.summary, 400)}" for template in known
+    ]
     return "\n".join(["## Templates", "", *lines])
 
 

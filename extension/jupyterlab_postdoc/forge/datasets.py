@@ -13,7 +13,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge.names import disk_errors, slugify_topic
@@ -24,9 +24,26 @@ MAX_BYTES = 2 << 30
 INCLUDED_BYTES = 10 << 20
 COUNTED_BYTES = 64 << 20
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq", ".xlsx", ".xls", ".csv.gz")
+OTHER_SUFFIXES = (
+    *(".json", ".jsonl", ".ndjson", ".geojson", ".xml", ".yaml", ".yml", ".md", ".dat", ".bib", ".ods", ".tsv.gz"),
+    *(".txt.gz", ".json.gz", ".jsonl.gz", ".feather", ".arrow", ".npy", ".npz", ".nc", ".h5", ".hdf5", ".fits", ".mat"),
+    *(".sav", ".dta", ".sas7bdat", ".xpt", ".por", ".rda", ".rds", ".arff", ".gpkg", ".shp", ".dbf", ".sqlite", ".db"),
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pdf", ".fasta", ".vcf", ".bed", ".gz", ".bz2", ".xz", ".zst"),
+    *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z"),
+)
+"""Files that an agent may fetch although no template can use them as they are."""
 MANIFEST = "data/MANIFEST.json"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _OURS = {"manifest.json", "readme.md"}
+
+
+class Origin(NamedTuple):
+    """Where a fetched file came from: the address asked for, the one that answered, its media type, what it is."""
+
+    url: str
+    final_url: str
+    media_type: str = ""
+    description: str = ""
 
 
 def entries(root: Path) -> list[dict[str, Any]]:
@@ -45,14 +62,19 @@ def write_manifest(root: Path, files: list[dict[str, Any]]) -> None:
 
 def check(source: Path) -> None:
     """Whether :func:`add` would take the file, without reading it. PostdocError: as add."""
-    _suffix(source.name)
+    suffix_of(source.name)
     with _opened(source):
         pass
 
 
-def add(root: Path, source: Path, *, licence: str, retrieved: float | None) -> dict[str, Any]:
-    """Copy ``source`` into ``data/``. Blocking. The same content is copied once and keeps its entry."""
-    suffix = _suffix(source.name)
+def add(
+    root: Path, source: Path, *, licence: str, retrieved: float | None, origin: Origin | None = None
+) -> dict[str, Any]:
+    """Copy ``source`` into ``data/``. Blocking. The same content is copied once and keeps its entry.
+
+    With an ``origin`` its address, media type and description are noted too, and more kinds of files are taken.
+    """
+    suffix = suffix_of(source.name, fetched=origin is not None)
     target_dir = inside(root, "data")
     with disk_errors(target_dir), _opened(source) as file:
         size = os.fstat(file.fileno()).st_size
@@ -80,15 +102,23 @@ def add(root: Path, source: Path, *, licence: str, retrieved: float | None) -> d
         "retrieved": None if retrieved is None else moment(retrieved),
         "included": size <= INCLUDED_BYTES,
     }
+    if origin is not None:
+        entry |= {
+            "url": one_line(origin.url, 4_000),
+            "final_url": one_line(origin.final_url, 4_000),
+            "media_type": one_line(origin.media_type, 100),
+            "description": one_line(origin.description, 500),
+        }
     if not entry["included"]:
         _ignore(root, f"/data/{name}")
     write_manifest(root, [*(old for old in known if old.get("path") != entry["path"]), entry])
     return entry
 
 
-def _suffix(name: str) -> str:
+def suffix_of(name: str, *, fetched: bool = False) -> str:
+    """The ending that says what kind of file this is. PostdocError("bad_message") when it is none that is taken."""
     lowered = name.lower()
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
+    for suffix in sorted({*SUFFIXES, *(OTHER_SUFFIXES if fetched else ())}, key=len, reverse=True):
         if lowered.endswith(suffix):
             return suffix
     raise PostdocError(
@@ -157,8 +187,10 @@ def _copy(file: BinaryIO, partial: Path, name: str) -> str:
 def _free_name(directory: Path, name: str, suffix: str, digest: str) -> str:
     """The file's own name when it is plain ASCII, else a transliterated one; with a number when another file has it."""
     stem = name[: -len(suffix)]
-    if not _PLAIN_NAME.fullmatch(stem) or f"{stem}{suffix}".lower() in _OURS:
+    if not _PLAIN_NAME.fullmatch(stem):
         stem = slugify_topic(stem)
+    if f"{stem}{suffix}".lower() in _OURS:
+        stem = f"{stem.lower()}-data"
     for number in range(1, 1000):
         candidate = f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}"
         path = directory / candidate

@@ -38,6 +38,7 @@ def readme(
         _question(study),
         _result(study, verdict, outcome),
         _figures(present),
+        _sources(datasets),
         _reproduce(python, verdict, datasets),
         _done(study),
         _limits(verdict, outcome),
@@ -144,6 +145,34 @@ def _data(study: Study, verdict: Mapping[str, Any]) -> str:
     return ", ".join(part for part in parts if part) + "."
 
 
+def _sources(datasets: Sequence[Mapping[str, Any]]) -> str:
+    """Every file that was fetched from the network: what it is, where from, when, its licence and checksum."""
+    lines = []
+    for entry in datasets:
+        url = str(entry.get("url") or "")
+        if not url:
+            continue
+        about = [
+            markdown(str(entry.get("description") or "")),
+            f"<{url}>" if is_link(url) else markdown(url),
+            f"retrieved {day_of(entry)}",
+            f"licence: {markdown(str(entry.get('licence') or 'unknown'))}",
+            f"sha256 `{_code(str(entry.get('sha256')))[:64]}`",
+        ]
+        lines.append(f"- `{_code(str(entry.get('path')))}`: {'; '.join(part for part in about if part)}.")
+    return "## Data from the network\n\n" + "\n".join(lines) if lines else ""
+
+
+def day_of(entry: Mapping[str, Any]) -> str:
+    """The date in a manifest entry."""
+    return markdown(str(entry.get("retrieved") or "at an unknown time")[:20].partition("T")[0])
+
+
+def is_link(url: str) -> bool:
+    """Whether an address can stand between angle brackets in Markdown as it is."""
+    return url.startswith(("https://", "http://")) and not set(url) & set(" <>\"'`\n\r\t\\")
+
+
 def _figures(present: Sequence[str]) -> str:
     images = sorted(path for path in present if path.startswith("figures/") and path.endswith(".png"))
     if not images:
@@ -191,8 +220,7 @@ def _references(study: Study) -> str:
     lines = []
     for item in study.references:
         link = item.get("url") or (f"https://doi.org/{item['doi']}" if item.get("doi") else "")
-        safe = link.startswith(("https://", "http://")) and not set(link) & set(" <>\"'`\n\r\t\\")
-        lines.append(f"- {markdown(str(item.get('text') or link))}" + (f" <{link}>" if safe else ""))
+        lines.append(f"- {markdown(str(item.get('text') or link))}" + (f" <{link}>" if is_link(link) else ""))
     return "## References\n\n" + "\n".join(lines) if lines else ""
 
 

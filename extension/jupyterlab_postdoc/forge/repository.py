@@ -54,14 +54,19 @@ async def write_results(
 
 
 async def add_dataset(
-    root: Path, source: Path, *, licence: str = "unknown", retrieved: float | None = None
+    root: Path,
+    source: Path,
+    *,
+    licence: str = "unknown",
+    retrieved: float | None = None,
+    origin: datasets.Origin | None = None,
 ) -> dict[str, Any]:
     """Copy the user's file into ``data/``; returns its manifest entry, whose ``path`` is like ``data/returns.csv``.
 
     PostdocError ``not_found``, ``forbidden``, ``bad_message`` (no data file, a link, a device, empty) or ``too_large``
     (2 GB). Above 10 MB the file stays out of the commits (``included`` is False).
     """
-    return await asyncio.to_thread(datasets.add, root, source, licence=licence, retrieved=retrieved)
+    return await asyncio.to_thread(datasets.add, root, source, licence=licence, retrieved=retrieved, origin=origin)
 
 
 def _skeleton(root: Path, study: Study) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from importlib.metadata import entry_points
 
-from jupyterlab_postdoc.tools import files, git, notebook, shell, talk, templates
+from jupyterlab_postdoc.tools import data, files, git, notebook, search, shell, talk, templates
 from jupyterlab_postdoc.tools.base import Tool, ToolBox
 
 ENTRY_POINT_GROUP = "jupyterlab_postdoc.tools"
@@ -14,6 +14,9 @@ BUILT_IN: tuple[Tool, ...] = (
     files.read_file,
     files.write_file,
     files.edit_file,
+    search.glob,
+    search.grep,
+    data.fetch_dataset,
     shell.shell,
     templates.list_templates,
     templates.use_template,

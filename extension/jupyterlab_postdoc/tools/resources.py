@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from jupyterlab_postdoc.templates import TemplateRegistry
+from jupyterlab_postdoc.workspace.fetch import Fetcher
 
 
 class Kernels(Protocol):
@@ -21,5 +22,5 @@ class Resources:
     """Each is None where the server does not offer it."""
 
     kernels: Any = None
-    fetch: Any = None
+    fetch: Fetcher | None = None
     templates: TemplateRegistry | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -96,7 +97,12 @@ def attempts(guarded: Guarded) -> Any:
                 call(42, "nb_run"),
             ],
             [call(50, name) for name in sorted(offered) if name.startswith("mcp__")],
-            [call(60, "fetch_dataset", url=f"file://{guarded.key_file}", path="data/key.csv")],
+            [
+                call(60 + number, "fetch_dataset", url=url)
+                for number, url in enumerate(
+                    [f"file://{guarded.key_file}", f"http://127.0.0.1:{guarded.port}/postdoc/api/health"]
+                )
+            ],
             [
                 call(70, "write_file", path="heard.txt", content=told[:60_000]),
                 call(71, "git_commit", message=("What I heard: " + told)[-900:]),
@@ -210,7 +216,7 @@ async def test_no_secret_is_found_kept_or_shown(tmp_path: Path) -> None:
             await guarded.request(
                 "POST", f"api/chats/{chat}/research", {"topic": "Canary topic", "provider": "anthropic"}
             )
-            await settled(guarded, chat)
+            await allowed(guarded, chat)
             talk = (await guarded.request("POST", "api/chats", {}))["id"]
             await guarded.request("POST", f"api/chats/{talk}/messages", {"content": "please fail"})
             refused = await settled(guarded, talk)
@@ -226,6 +232,45 @@ async def test_no_secret_is_found_kept_or_shown(tmp_path: Path) -> None:
     assert found_anywhere(guarded, model, shown) == []
     assert model.traces, "traces were sent"
     assert not [body for body in model.traces if b"Canary topic" in body or b"environment.txt" in body]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_without_a_sandbox_nothing_is_passed_on(tmp_path: Path) -> None:
+    """Where the administrator allows it, programs do see the secrets, after a person gave leave. What they found stays
+    in the files that they wrote: not told to the model, not stored, not shown, not committed.
+    """
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "git").symlink_to(str(shutil.which("git")))
+    leave = "--PostdocApp.allow_unsandboxed=True"
+    async with serving(tmp_path, attempts, leave, PATH=str(programs)) as (guarded, model):
+        chat = (await guarded.request("POST", "api/chats", {}))["id"]
+        await guarded.request("POST", f"api/chats/{chat}/research", {"topic": "Canary topic", "provider": "anthropic"})
+        asked = await allowed(guarded, chat)
+        shown = await everything_shown(guarded, [chat])
+    assert asked >= 1, "a model's command without a sandbox needs leave"
+    assert "[secret removed]" in shown[f"frames of {chat}"].decode(), "it was found, and taken out"
+    found = found_anywhere(guarded, model, shown)
+    assert found, "the scan sees what programs wrote"
+    tree = str(guarded.root / "research" / "canary-topic")
+    assert [leak for leak in found if not leak.startswith(tree) or "/.git/" in leak] == []
+    assert "it holds a secret" in shown[f"frames of {chat}"].decode(), "and says why it is not committed"
+
+
+async def allowed(guarded: Guarded, chat: str) -> int:
+    """Give leave to everything until the run ends; how often it asked."""
+    asked = 0
+    while (await settled(guarded, chat))["state"] == "waiting":
+        events = json.loads((await fetch(guarded, f"postdoc/api/chats/{chat}/events")).split(HEADERS)[0])["events"]
+        request = [event for event in events if event["type"] in ("approval_request", "question")][-1]
+        body = {"requestId": request["requestId"], "decision": "allow", "scope": "session"}
+        if request["type"] == "question":
+            body = {"requestId": request["requestId"], "answer": "stop"}
+        await guarded.request("POST", f"api/chats/{chat}/respond", body)
+        asked += 1
+        await asyncio.sleep(0.3)
+    return asked
 
 
 def test_the_scan_sees_every_form(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ class AnthropicProvider:
     async def stream(self, request: TurnRequest) -> AsyncIterator[ModelEvent]:
         """The next reply, as it forms. Raises PostdocError: see errors.py."""
         client = await self._connected()
+        if (traced := client.open_telemetry)["traces"]["enabled"]:  # one client serves all sessions
+            client = client.with_options(open_telemetry={**traced, "conversation_id": request.session})
         from jupyterlab_postdoc.providers.anthropic.reply import Reading
 
         asked = await parameters(request, await self._abilities(request.model or ""))

@@ -148,7 +148,7 @@ def test_what_waits_is_what_nobody_answered_in_a_run_that_goes_on():
 
 @pytest.mark.parametrize(
     ("cost", "words"),
-    [(None, "cost unknown"), (0, "about $0.00"), (0.004, "less than $0.01"), (1234.5, "about $1,234.50")],
+    [(None, "cost unknown"), (0, "no cost"), (0.004, "less than $0.01"), (1234.5, "about $1,234.50")],
 )
 def test_money(cost, words):
     assert money(cost) == words

@@ -13,25 +13,12 @@ from .asking import answer_command
 from .follow import Ending, Follower
 from .names import me, program
 from .problems import DONE, FAILED, USAGE, WAITING
-from .render import figures, money
+from .render import WHY, figures, money
 from .screen import Screen
 from .server import Server
 from .text import clean, duration, one_line
 
 Frame = dict[str, Any]
-_WHY = {
-    "max_turns": "it used all the turns it was given",
-    "retries": "the model could not be reached, although it was asked several times",
-    "refusal": "the model declined",
-    "provider_auth": "the key for the model was not accepted",
-    "no_model": "there is no model to do it",
-    "budget_exceeded": "it used up its budget",
-    "stuck": "it went round in circles",
-    "budget": "it used up its budget",
-    "user": "it was stopped",
-    "crash": "the server broke down",
-    "internal": "something went wrong in the server",
-}
 
 
 class Places:
@@ -175,9 +162,9 @@ def _stopped(screen: Screen, ending: Ending, places: Places, chat: str, log: Pat
     if ending.state == "stopped" or why in {"user", "stopped"}:
         screen.line("Stopped, as you asked.", "bold", "yellow")
     elif ending.state == "paused":
-        screen.line(f"Paused: {_WHY.get(ending.reason, one_line(ending.reason) or 'it waits')}.", "bold", "yellow")
+        screen.line(f"Paused: {WHY.get(ending.reason, one_line(ending.reason) or 'it waits')}.", "bold", "yellow")
     else:
-        screen.line(f"The research did not come to a verdict: {_WHY.get(why, 'the reason is above')}.", "bold", "red")
+        screen.line(f"The research did not come to a verdict: {WHY.get(why, 'the reason is above')}.", "bold", "red")
     if result.get("cost"):
         screen.line(spent(ending, duration(result.get("duration_ms"))), "dim", indent="  ")
     kept = [f"the notebook {places.notebook}"] if places.notebook else []

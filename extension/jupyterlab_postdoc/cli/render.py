@@ -14,6 +14,25 @@ Frame = dict[str, Any]
 _QUIET = {"usage", "queue_changed", "cell", "tool_output", "tool_input", "session_state"}
 _PIECES = {"token", "usage", "tool_input"}  # what comes while a text forms, and does not end it
 MAX_INPUT_LINES = 20
+WHY = {
+    "max_turns": "it used all the turns it was given",
+    "stopped": "it was stopped",
+    "provider_stream_error": "the model's answer broke off, although it was asked for several times",
+    "provider_timeout": "the model did not answer in time, although it was asked several times",
+    "provider_overloaded": "the model is overloaded",
+    "provider_rate_limited": "the model takes no more requests for now",
+    "retries": "the model could not be reached, although it was asked several times",
+    "refusal": "the model declined",
+    "provider_auth": "the key for the model was not accepted",
+    "no_model": "there is no model to do it",
+    "budget_exceeded": "it used up its budget",
+    "stuck": "it went round in circles",
+    "budget": "it used up its budget",
+    "user": "it was stopped",
+    "crash": "the server broke down",
+    "internal": "something went wrong in the server",
+}
+"""Why a run ended, where the end was not a good one."""
 RISKS = {
     "read": "it reads",
     "write": "it changes files of the project",
@@ -111,9 +130,7 @@ class Story:
             self._held = content[len(told) :].strip()
         if frame.get("partial"):
             self._show_held()
-            self._screen.line(
-                "(The answer was cut off here. What came so far is kept, nothing of it is carried out.)", "dim"
-            )
+            self._screen.line("(The answer was cut off here. What came is kept; nothing of it is carried out.)", "dim")
         if sources := frame.get("citations"):
             self._show_held()
             for source in sources:
@@ -232,10 +249,12 @@ class Story:
     def result_line(self, frame: Frame) -> None:
         """One line about a run that ended, for `watch` and `chats show`."""
         self._release(frame)
-        how = "Done" if frame.get("success") else f"Ended: {one_line(frame.get('stop_reason'))}"
+        stop = one_line(frame.get("stop_reason"))
+        how = "Done" if frame.get("success") else f"Ended: {WHY.get(stop, stop)}"
         took = duration(frame.get("duration_ms"))
-        paid = "" if frame.get("provider") == "template" else f", {money(frame.get('cost'))}"
-        told = f"= {how}{f' after {took}' if took else ''}{paid}"
+        free = frame.get("provider") == "template" or (frame.get("cost") is None and not frame.get("success"))
+        paid = "" if free else f", {money(frame.get('cost'))}"
+        told = f"= {how}{f', after {took}' if took else ''}{paid}"
         self._screen.line(told, "green" if frame.get("success") else "yellow")
         if (verdict := frame.get("verdict")) and isinstance(verdict, dict) and verdict.get("summary"):
             self._screen.line(clean(verdict["summary"]), indent="  ")
@@ -245,6 +264,8 @@ def money(cost: object) -> str:
     """A cost in US dollars as a person reads it; it is an estimate from the tokens that the model counted."""
     if isinstance(cost, bool) or not isinstance(cost, int | float):
         return "cost unknown"
+    if cost == 0:
+        return "no cost"
     return "less than $0.01" if 0 < cost < 0.01 else f"about ${cost:,.2f}"
 
 

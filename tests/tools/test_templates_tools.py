@@ -149,3 +149,9 @@ async def test_finish_wants_the_verdict_of_the_notebook_as_it_stands(context: To
     incomplete = await call(talk.finish, context, summary="Done.")
     assert not incomplete.ok
     assert "p_value" in incomplete.content
+
+
+async def test_reading_is_given_to_a_sub_agent_also_without_a_project(recorder: Any) -> None:
+    outcome = await call(talk.delegate, recorder.context(None), task="Which owls?")
+    assert (outcome.ok, outcome.content) == (True, "Read for: Which owls?")
+    assert talk.delegate.risk == "read"

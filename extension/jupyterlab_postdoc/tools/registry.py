@@ -26,6 +26,7 @@ BUILT_IN: tuple[Tool, ...] = (
     notebook.nb_check,
     notebook.nb_run,
     git.git_commit,
+    talk.delegate,
     talk.ask_user,
     talk.finish,
 )

@@ -41,6 +41,20 @@ async def ask_user(
     return ToolOutcome(True, answer, {"answer": answer})
 
 
+@tool(risk="read", title=lambda given: f"Reading up: {str(given.get('task', ''))[:80]}", needs_project=False)
+async def delegate(
+    ctx: ToolContext,
+    task: Annotated[
+        str, Meta(min_length=1, max_length=8000, description="One precise question, where to look, what to answer with")
+    ],
+) -> ToolOutcome:
+    """Let a sub-agent read much and answer one question: files, cells, the web. Only its summary comes back.
+
+    It changes nothing and knows nothing of this conversation. Several in one turn read side by side.
+    """
+    return await ctx.delegate(task)
+
+
 @tool(risk="read", title="Finishing the study")
 async def finish(
     ctx: ToolContext,

@@ -57,9 +57,9 @@ class ToolContext:
             )
         return self.in_project
 
-    async def image(self, png: bytes, title: str = "") -> ImageRef:
-        """Keep a PNG for the model and the reader, to be named in an outcome's ``images``."""
-        return ImageRef(blob=await self.put_blob(png, "image/png"), title=title)
+    async def image(self, data: bytes, title: str = "", media_type: str = "image/png") -> ImageRef:
+        """Keep a picture for the model and the reader, to be named in an outcome's ``images``."""
+        return ImageRef(blob=await self.put_blob(data, media_type), mediaType=media_type, title=title)
 
 
 class ToolFunction(Protocol):

@@ -17,6 +17,7 @@ from tornado import web
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks import report
+from jupyterlab_postdoc.secrets import redact
 
 from .base import JsonErrors, PostdocHandler
 
@@ -33,6 +34,12 @@ def marimo_files() -> tuple[str, Path]:
     return version, folder
 
 
+def _read(path: Path) -> bytes:
+    """The page without secrets of this server: a notebook that runs without a sandbox can find them."""
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    return redact(text).encode("utf-8", "surrogateescape")
+
+
 class ReportHandler(PostdocHandler):
     """The executed report of a chat's project; ``?interactive=true`` is marimo's own page of the same run."""
 
@@ -43,7 +50,7 @@ class ReportHandler(PostdocHandler):
         version, _ = marimo_files()
         assets = f"{self.base_url.rstrip('/')}/postdoc/assets/{quote(version)}"
         try:
-            html = await asyncio.to_thread(path.read_bytes)
+            html = await asyncio.to_thread(_read, path)
         except OSError as error:
             raise self._no_report(id) from error
         for name, value in report.report_headers(f"{self.request.protocol}://{self.request.host}", assets).items():

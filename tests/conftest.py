@@ -10,6 +10,7 @@ import pytest
 
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.store.sqlite import SqliteStore
+from tests.model_server import ModelServer
 
 pytest_plugins = ["pytest_jupyter", "pytest_jupyter.jupyter_server"]
 
@@ -36,3 +37,10 @@ def log(data_dir: Path, jp_asyncio_loop: asyncio.AbstractEventLoop) -> Iterator[
     jp_asyncio_loop.run_until_complete(log.start())
     yield log
     jp_asyncio_loop.run_until_complete(log.stop())
+
+
+@pytest.fixture
+def model_server() -> Iterator[ModelServer]:
+    """A process that speaks the Messages API and says what the test tells it."""
+    with ModelServer() as server:
+        yield server

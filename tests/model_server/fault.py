@@ -1,261 +1,312 @@
-"""A model server for tests: speaks the streaming Messages API byte by byte, and fails in every way that is asked for.
+"""The model server's process: ``python -S -m tests.model_server.fault RECORD STRICT``. It prints its port.
 
-It runs as a process of its own. Replies are made with :func:`reply` and :func:`failure` and given with
-:meth:`ModelServer.script`; each request takes the first that fits it. Every request is kept for inspection.
+It uses nothing but asyncio and speaks just enough HTTP, so that it can also speak it wrongly. Every request is a line
+of JSON in the file RECORD; how its answer ended is a second one with the same number.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
-import subprocess
+import os
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MODEL = "claude-haiku-5-5"
+from tests.model_server.history import blocks_of, problems, signature_of
+
+Json = dict[str, Any]
+BEGIN = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nrequest-id: req_%d\r\n\r\n"
 
 
-def call(name: str, /, **given: Any) -> dict[str, Any]:
-    """A call of a tool. ``_id`` gives it an id, ``_raw`` a text in place of its JSON."""
-    block = {"type": "tool_use", "name": name, "id": given.pop("_id", None), "raw": given.pop("_raw", None)}
-    return {**block, "input": given}
+class Fault(Exception):
+    """The scripted fault happened."""
 
 
-def reply(
-    text: str | list[str] = "",
-    *calls: dict[str, Any],
-    thinking: str = "",
-    blocks: list[dict[str, Any]] | None = None,
-    stop_reason: str | None = None,
-    usage: dict[str, Any] | None = None,
-    **how: Any,
-) -> dict[str, Any]:
-    """A streamed reply: thinking, text and calls, or any ``blocks``.
+class State:
+    """What it was told to say, and the record of what it was asked."""
 
-    ``how``: ``match`` (a text that the request must contain), ``turn`` (how many assistant messages it must have),
-    ``repeat`` (not used up), ``per_second`` and ``chunk`` (pieces per second; characters per piece), ``delay_s``
-    (before     the first byte), ``fault`` (truncate, drop, corrupt, stall, or an error type such as overloaded_error) after
-    ``after`` events.
-    """
-    if blocks is None:
-        blocks = [{"type": "thinking", "thinking": thinking, "signature": "c2lnbmF0dXJl"}] if thinking else []
-        blocks += [{"type": "text", "text": t} for t in ([text] if isinstance(text, str) else text) if t]
-        blocks += list(calls)
-    reason = stop_reason or ("tool_use" if calls else "end_turn")
-    return {"blocks": blocks, "stop_reason": reason, "usage": usage or {}, **how}
+    def __init__(self, record: Path, strict: bool) -> None:
+        self.script: list[Json] = []
+        self.rules: list[Json] = []
+        self.models: list[Json] | None = None
+        self.strict = strict
+        self.count = 0
+        self._file = record.open("ab", buffering=0)
 
+    def note(self, number: int, **fields: Any) -> None:
+        self._file.write(json.dumps({"number": number, **fields}).encode() + b"\n")
 
-def failure(status: int, kind: str = "api_error", message: str = "no", **how: Any) -> dict[str, Any]:
-    """An answer that is an error; ``headers`` may hold retry-after."""
-    return {"status": status, "body": {"type": "error", "error": {"type": kind, "message": message}}, **how}
+    def tell(self, what: str, value: Any) -> None:
+        if what not in ("script", "rules", "models"):
+            raise KeyError(what)
+        setattr(self, what, value)
 
-
-class ModelServer:
-    """The process, as tests see it."""
-
-    def __init__(self, *, seed: str = "") -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__)), seed], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
-        )
-        assert self._process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
-
-    def script(self, *replies: dict[str, Any]) -> None:
-        """Add replies."""
-        self._ask("script", list(replies))
-
-    def requests(self) -> list[dict[str, Any]]:
-        """All requests of messages so far: their bodies, with the headers as ``_headers``."""
-        return list(self._ask("requests"))
-
-    def closed(self) -> int:
-        """How many streams the client has closed before their end."""
-        return int(self._ask("closed"))
-
-    def _ask(self, what: str, body: Any = None) -> Any:
-        data = json.dumps(body).encode()
-        with urllib.request.urlopen(f"{self.url}/__{what}", data=data, timeout=20) as answer:
-            return json.loads(answer.read())
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+    def answer(self, body: Json, headers: dict[str, str]) -> tuple[Json, list[str]]:
+        """What to say now, and what is wrong with the request."""
+        wrong = problems(body, headers)
+        if wrong and self.strict:
+            return error(400, "invalid_request_error", "; ".join(wrong)), wrong
+        if self.script:
+            return self.script.pop(0), wrong
+        for rule in self.rules:
+            if rule["times"] != 0 and fits(rule["when"], body):
+                if rule["times"] is not None:
+                    rule["times"] -= 1
+                return rule["answer"], wrong
+        return error(400, "invalid_request_error", "The model server was not told what to say to this."), wrong
 
 
-@contextlib.contextmanager
-def serving() -> Iterator[ModelServer]:
-    """A server for the duration of a block."""
-    server = ModelServer()
-    try:
-        yield server
-    finally:
-        server.close()
+def error(status: int, kind: str, message: str) -> Json:
+    return {"status": status, "body": {"type": "error", "error": {"type": kind, "message": message}}}
 
 
-# --- the process ---
+# --- rules ---
 
 
-def pieces(text: str, size: int) -> list[str]:
-    return [text[i : i + size] for i in range(0, len(text), size)] or [""]
+def fits(when: Json, body: Json) -> bool:
+    """Whether a rule is for this request: see `replies.on`."""
+    current = exchange(body["messages"])
+    facts = {
+        "turn": lambda want: want == sum(message["role"] == "assistant" for message in current),
+        "says": lambda want: want in said(current),
+        "result": lambda want: want in results(body["messages"][-1]),
+        "system": lambda want: want in json.dumps(body.get("system", ""), ensure_ascii=False),
+        "tool": lambda want: any(tool.get("name") == want for tool in body.get("tools", [])),
+        "model": lambda want: want == body["model"],
+    }
+    return all(facts[name](want) for name, want in when.items())
 
 
-class Server:
-    def __init__(self) -> None:
-        self.replies: list[dict[str, Any]] = []
-        self.requests: list[dict[str, Any]] = []
-        self.closed = 0
-        self.ids = itertools.count(1)
+def exchange(messages: list[Json]) -> list[Json]:
+    """The messages since the user's last one that is not a tool's result, that one included."""
+    for at in range(len(messages) - 1, -1, -1):
+        blocks = blocks_of(messages[at])
+        if messages[at]["role"] == "user" and not any(block["type"] == "tool_result" for block in blocks):
+            return messages[at:]
+    return messages
 
-    def choose(self, body: dict[str, Any]) -> dict[str, Any]:
-        text = json.dumps(body["messages"])
-        turn = sum(message["role"] == "assistant" for message in body["messages"])
-        for number, candidate in enumerate(self.replies):
-            if candidate.get("match", "") in text and candidate.get("turn", turn) == turn:
-                return candidate if candidate.get("repeat") else self.replies.pop(number)
-        return failure(400, "invalid_request_error", "the script has no reply for this request")
 
-    def events(self, wanted: dict[str, Any], model: str) -> Iterator[dict[str, Any]]:
-        usage = {"input_tokens": 100, "output_tokens": 1, **wanted.get("usage", {})}
-        start = {"id": f"msg_{next(self.ids)}", "type": "message", "role": "assistant", "content": [], "model": model}
-        start |= {"stop_reason": None, "stop_sequence": None, "usage": {**usage, "output_tokens": 1}}
-        yield {"type": "message_start", "message": start}
-        size = wanted.get("chunk", 12)
-        for index, block in enumerate(wanted["blocks"]):
-            opened, deltas = self.block(block, size)
-            yield {"type": "content_block_start", "index": index, "content_block": opened}
-            for delta in deltas:
-                yield {"type": "content_block_delta", "index": index, "delta": delta}
-            yield {"type": "content_block_stop", "index": index}
-        count = sum(len(json.dumps(block)) for block in wanted["blocks"]) // 4 + 1
-        used = {"output_tokens": count, **wanted.get("usage", {})}
-        yield {"type": "message_delta", "delta": {"stop_reason": wanted["stop_reason"]}, "usage": used}
-        yield {"type": "message_stop"}
+def said(messages: list[Json]) -> str:
+    mine = [block for message in messages if message["role"] == "user" for block in blocks_of(message)]
+    return "\n".join(block["text"] for block in mine if block["type"] == "text")
 
-    def block(self, block: dict[str, Any], size: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        kind = block["type"]
-        if kind == "text":
-            deltas = [{"type": "text_delta", "text": t} for t in pieces(block["text"], size)]
-            deltas += [{"type": "citations_delta", "citation": c} for c in block.get("cited", [])]
-            return {"type": "text", "text": ""}, deltas
-        if kind == "thinking":
-            deltas = [{"type": "thinking_delta", "thinking": t} for t in pieces(block["thinking"], size)]
-            return {"type": "thinking", "thinking": "", "signature": ""}, [
-                *deltas,
-                {"type": "signature_delta", "signature": block["signature"]},
-            ]
-        if kind in ("tool_use", "server_tool_use"):
-            raw = block.get("raw")
-            text = raw if raw is not None else json.dumps(block["input"])
-            id = block.get("id") or f"toolu_{time.time_ns():x}_{next(self.ids)}"
-            return {"type": kind, "id": id, "name": block["name"], "input": {}}, [
-                {"type": "input_json_delta", "partial_json": t} for t in pieces(text, size)
-            ]
-        return block, []
 
-    # --- HTTP ---
+def results(message: Json) -> str:
+    return "\n".join(
+        json.dumps(block["content"], ensure_ascii=False)
+        for block in blocks_of(message)
+        if block["type"] == "tool_result"
+    )
 
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await self._handle(reader, writer)
-        writer.close()
 
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:]) if v}
-        raw = await reader.readexactly(int(headers.get("content-length", 0)))
-        path = head[0].split()[1]
-        body = json.loads(raw) if raw else None
-        if path == "/__script":
-            self.replies += body
-            return answer(writer, 200, True)
-        if path == "/__requests":
-            return answer(writer, 200, self.requests)
-        if path == "/__closed":
-            return answer(writer, 200, self.closed)
-        if path.partition("?")[0] != "/v1/messages":
-            return answer(writer, 404, failure(404, "not_found_error", "not here")["body"])
-        self.requests.append({**body, "_headers": headers})
-        wanted = self.choose(body)
-        await asyncio.sleep(wanted.get("delay_s", 0))
-        if "status" in wanted:
-            return answer(writer, wanted["status"], wanted["body"], wanted.get("headers"))
-        return await self.stream(wanted, body.get("model", MODEL), reader, writer)
+# --- answers ---
 
-    async def stream(
-        self, wanted: dict[str, Any], model: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nrequest-id: req_1\r\n"
-            b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
-        )
-        gone = asyncio.create_task(reader.read(1))
-        pause, began = 1 / wanted["per_second"] if wanted.get("per_second") else 0.0, time.monotonic()
-        fault, after = wanted.get("fault"), wanted.get("after", 5)
-        try:
-            for number, event in enumerate(self.events(wanted, model)):
-                if fault and number == after and await self.fail(fault, writer, gone):
-                    return
-                send(writer, event["type"], json.dumps(event))
-                if event["type"] == "content_block_delta" and pause:
-                    await writer.drain()
-                    await asyncio.sleep(max(0.0, began + number * pause - time.monotonic()))
-                if gone.done():
-                    self.closed += 1
-                    return
-            writer.write(b"0\r\n\r\n")
+
+async def stream(state: State, number: int, body: Json, answer: Json, writer: asyncio.StreamWriter) -> None:
+    """Send the events, at their pace, until the fault. Raises Fault there and OSError when the client has gone."""
+    writer.write((BEGIN % number).encode())
+    fault, rate = answer.get("fault"), answer.get("tokens_per_s")
+    events = filled(number, body, answer["events"])
+    start = time.monotonic() + (answer.get("first_s") or 0.0)
+    pieces = 0
+    for sent, (name, data) in enumerate(events):
+        if fault is not None and sent == fault["after"]:
+            await go_wrong(fault, writer)
+        if sent == 1 and answer.get("first_s"):
             await writer.drain()
-        finally:
-            gone.cancel()
+            await until(start, writer)
+        if rate and name == "content_block_delta":
+            await until(start + pieces / rate, writer)
+            pieces += 1
+        writer.write(chunk(sse(name, data)))
+        state_sent[number] = sent + 1
+        if sent % 64 == 63:
+            await writer.drain()
+    writer.write(b"0\r\n\r\n")
+    await writer.drain()
 
-    async def fail(self, fault: str, writer: asyncio.StreamWriter, gone: asyncio.Task[bytes]) -> bool:
-        """Do the damage; True when nothing more is sent."""
+
+state_sent: dict[int, int] = {}
+
+
+async def until(at: float, writer: asyncio.StreamWriter) -> None:
+    """Wait. Raises ConnectionError as soon as the client is seen to have gone."""
+    if (left := at - time.monotonic()) > 0:
+        await asyncio.sleep(left)
+    if writer.transport.is_closing():
+        raise ConnectionError
+
+
+def sse(name: str, data: Any) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+async def go_wrong(fault: Json, writer: asyncio.StreamWriter) -> None:
+    how = fault["how"]
+    await writer.drain()
+    if how == "stall":
+        await until(time.monotonic() + fault["seconds"], writer)
+        return
+    await asyncio.sleep(0.02)  # what was sent before arrives before
+    if how == "truncate":
+        writer.write(b"0\r\n\r\n")
+    elif how == "corrupt":
+        writer.write(chunk(b'event: content_block_delta\ndata: {"type": "content_block_delta", "ind\n\n'))
+    elif how == "letters":
+        writer.write(chunk(b'event: content_block_delta\ndata: {"type": "\xc3\x28"}\n\n'))
+    elif how == "garble":
+        writer.write(b"zz-not-a-length\r\nwhat\r\n")
+    if how == "reset":
+        writer.transport.abort()
+    else:
         await writer.drain()
-        await asyncio.sleep(0.05)
-        if fault == "truncate":
-            writer.write(b"0\r\n\r\n")
+    raise Fault(how)
+
+
+def filled(number: int, body: Json, events: list[Any]) -> list[Any]:
+    """The events with ids, signatures and the model's name in the places that were left open."""
+    done: list[Any] = []
+    ids: dict[str, str] = {}
+    thinking: dict[int, str] = {}
+    for name, given in events:
+        data = given
+        if name == "message_start":
+            data = {"type": name, "message": message(number, body, given)}
+        elif name == "content_block_start":
+            block = given["content_block"]
+            if block["type"] in ("tool_use", "server_tool_use"):
+                prefix = "toolu" if block["type"] == "tool_use" else "srvtoolu"
+                own = block["id"] or f"{prefix}_{number:04d}_{given['index']}"
+                ids["last"] = own
+                data = {**given, "content_block": {**block, "id": own}}
+            elif "tool_use_id" in block:
+                data = {**given, "content_block": {**block, "tool_use_id": block["tool_use_id"] or ids["last"]}}
+        elif name == "content_block_delta":
+            index, delta = given["index"], given["delta"]
+            if delta["type"] == "thinking_delta":
+                thinking[index] = thinking.get(index, "") + delta["thinking"]
+            elif delta["type"] == "signature_delta" and delta["signature"] is None:
+                data = {**given, "delta": {**delta, "signature": signature_of(thinking.get(index, ""))}}
+        done.append((name, data))
+    return done
+
+
+def message(number: int, body: Json, given: Json) -> Json:
+    return {
+        "id": f"msg_{number:06d}",
+        "type": "message",
+        "role": "assistant",
+        "model": given["model"] or body["model"],
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": given["usage"],
+    }
+
+
+def plain(status: int, body: Any, headers: Json | None = None) -> bytes:
+    data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    kind = "text/html" if isinstance(body, str) else "application/json"
+    lines = {"content-type": kind, "content-length": str(len(data)), "request-id": "req_plain", **(headers or {})}
+    head = f"HTTP/1.1 {status} Said\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items())
+    return head.encode() + b"\r\n" + data
+
+
+# --- connections ---
+
+
+async def serve(state: State, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One connection: requests until it closes."""
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError, Fault):
+        early = b""
+        while True:
+            head = (early + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            method, path, _ = head[0].split(" ", 2)
+            headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
+            data = await reader.readexactly(int(headers.get("content-length", "0")))
+            if path.startswith("/__control/"):
+                state.tell(path.rpartition("/")[2], json.loads(data))
+                writer.write(plain(200, {}))
+                early = b""
+            else:
+                early = await handle(state, method, path, headers, data, reader, writer)
             await writer.drain()
-        elif fault == "drop":
-            writer.transport.abort()
-        elif fault == "corrupt":
-            send(writer, "content_block_delta", '{"type": "content_block_delta", "index": 0, "delta": {"type": "text_')
-            return False
-        elif fault == "stall":
-            await gone
-            self.closed += 1
-        else:
-            send(writer, "error", json.dumps({"type": "error", "error": {"type": fault, "message": "later"}}))
-            writer.write(b"0\r\n\r\n")
-            await writer.drain()
-        return True
+    writer.close()
 
 
-def send(writer: asyncio.StreamWriter, kind: str, data: str) -> None:
-    frame = f"event: {kind}\ndata: {data}\n\n".encode()
-    writer.write(b"%x\r\n%b\r\n" % (len(frame), frame))
+async def handle(
+    state: State,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    data: bytes,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> bytes:
+    """Record and answer one request. Returns what was read of the next one."""
+    state.count += 1
+    number = state.count
+    try:
+        body = json.loads(data) if data else None
+    except ValueError:
+        body = data.decode("latin-1")
+    state.note(number, at=time.time(), method=method, path=path, headers=headers, body=body)
+    route = path.partition("?")[0]
+    if (method, route) == ("GET", "/v1/models") and state.models is not None:
+        every = {"data": state.models, "has_more": False, "first_id": None, "last_id": None}
+        answer: Json = {"status": 200, "body": every}
+    elif (method, route) == ("POST", "/v1/messages") and isinstance(body, dict):
+        answer, wrong = state.answer(body, headers)
+        state.note(number, status=answer["status"], problems=wrong)
+    else:
+        answer = error(404, "not_found_error", f"There is no {method} {route}.")
+    if "events" not in answer:
+        writer.write(plain(answer["status"], answer["body"], answer.get("headers")))
+        state.note(number, status=answer["status"], ended="complete", ended_at=time.time())
+        return b""
+    return await answered(state, number, body, answer, reader, writer)
 
 
-def answer(writer: asyncio.StreamWriter, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-    data = json.dumps(body).encode()
-    more = "".join(f"{k}: {v}\r\n" for k, v in (headers or {}).items())
-    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\n{more}content-length: {len(data)}\r\n"
-    writer.write(f"{head}connection: close\r\n\r\n".encode() + data)
+async def answered(
+    state: State, number: int, body: Json, answer: Json, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> bytes:
+    """Stream, and note how it ended. A client that goes in between is noticed at once: its side of the line closes."""
+    work = asyncio.create_task(stream(state, number, body, answer, writer))
+    gone = asyncio.create_task(reader.read(1))  # nobody says anything while listening
+    ended = "client"
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+            ended = "complete"
+    except Fault:
+        ended = "fault"
+        raise
+    finally:
+        state.note(number, sent=state_sent.pop(number, 0), ended=ended, ended_at=time.time())
+        work.cancel()
+        gone.cancel()
+        await asyncio.gather(work, gone, return_exceptions=True)
+    if ended == "client":
+        raise ConnectionError
+    return b"" if gone.cancelled() or gone.exception() else gone.result()
 
 
 async def main() -> None:
-    server = await asyncio.start_server(Server().handle, "127.0.0.1", 0, limit=1 << 24)
+    state = State(Path(sys.argv[1]), sys.argv[2] == "1")
+    server = await asyncio.start_server(lambda r, w: serve(state, r, w), "127.0.0.1", 0, limit=1 << 26, backlog=512)
     print(server.sockets[0].getsockname()[1], flush=True)
-    loop = asyncio.get_running_loop()
-    await loop.run_in_executor(None, sys.stdin.read)  # ends with the process that started it
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await reader.read()  # until the tests are gone
+    os._exit(0)  # connections may be open; everything is written
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from tests.agent.support import (
     serving,
     settled,
     steps_committed,
+    until,
 )
 
 from jupyterlab_postdoc import protocol
@@ -261,6 +262,26 @@ async def test_a_chat_on_a_templates_study_says_that_a_model_changed_it(tmp_path
             before["plan"],
             before["parameters"],
         )
+
+
+async def test_a_chat_that_is_stopped_keeps_what_it_changed_and_says_so(tmp_path: Path) -> None:
+    busy = [("I add a cell and wait.", [("nb_edit", {"changes": [NUMBER]}), ("shell", {"command": "sleep 60"})])]
+    async with serving(tmp_path, chat_provider=Scripted.plays(QUICK, busy)) as services:
+        chat = await research(services, **by_model())
+        await settled(services, chat, "finished", limit_s=60)
+        root = tmp_path / "root" / (await services.sessions.get(ANA, chat))["project"]["path"]
+        head = git(root, "rev-parse", "HEAD")
+        await services.sessions.submit(ANA, protocol.Chat(chatId=chat, content="Add a number"))
+        await until(services, chat, "agent_status", message="Running a command: sleep 60")
+        await services.sessions.submit(ANA, protocol.Stop(chatId=chat, how="now"))
+        events = await settled(services, chat, "stopped")
+    result = of(events, "result")[-1]
+    assert result["artifacts"]["commit"] == git(root, "rev-parse", "HEAD") != head
+    assert git(root, "status", "--porcelain") == ""
+    readme = (root / "README.md").read_text()
+    assert "The notebook was changed after its last complete run." in readme
+    assert "changed later by the language model" in readme
+    assert processes_below(tmp_path) == []
 
 
 async def test_a_project_folder_that_is_gone_leaves_the_chat_alive(tmp_path: Path) -> None:

@@ -94,10 +94,19 @@ class EditResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """What a cell drew, as a PNG of at most 1200 pixels in width and 1 MB."""
+
+    cell: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """How a run ended. Paths are relative to the workspace; ``message`` is one sentence for a person.
 
     ``failed`` names the cells with an error of their own, ``skipped`` those that an ancestor's error kept from running.
+    ``pictured`` names the cells that drew something, ``redrawn`` those of them that drew something else than last time.
     """
 
     end: RunEnd
@@ -109,6 +118,8 @@ class RunReport:
     verdict_error: str | None = None
     figures: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    pictured: tuple[str, ...] = ()
+    redrawn: tuple[str, ...] = ()
     duration_s: float = 0.0
     timings: Mapping[str, float] = field(default_factory=dict)
 
@@ -137,5 +148,6 @@ class NotebookRuntime(Protocol):
     async def run(
         self, on_cell: OnCell | None = None, *, args: Sequence[str] = (), timeout_s: float = 600.0
     ) -> RunReport: ...
+    async def pictures(self, names: Sequence[str]) -> list[Picture]: ...
     async def interrupt(self) -> None: ...
     async def close(self) -> None: ...

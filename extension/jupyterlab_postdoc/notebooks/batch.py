@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import msgspec
 
 from jupyterlab_postdoc.errors import HTTP_STATUS, PostdocError
 from jupyterlab_postdoc.notebooks import messages
-from jupyterlab_postdoc.notebooks.base import CellEvent, CellState, EditResult, Issue, OnCell, RunReport
+from jupyterlab_postdoc.notebooks.base import CellEvent, CellState, EditResult, Issue, OnCell, Picture, RunReport
 from jupyterlab_postdoc.workspace.processes import Capture, Limits, Process
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
@@ -50,6 +51,7 @@ class BatchRuntime:
         self._worker: Worker | None = None
         self._known: dict[str, str] | None = None
         self._ran: dict[str, CellState] = {}
+        self._drawn: dict[str, str] = {}
         self._lock = asyncio.Lock()
         self._closed = False
         self._modules: tuple[str, ...] = ()
@@ -118,7 +120,18 @@ class BatchRuntime:
             answer = messages.of_death(died.end, died.why, list(seen.values()), self._known or {})
         report = messages.run_report(answer, self.workspace, self.memory_bytes, timeout_s, time.monotonic() - began)
         self._ran = {cell.name: cell for cell in report.cells}
-        return report
+        before, self._drawn = self._drawn, messages.drawn(answer)
+        redrawn = tuple(name for name, digest in self._drawn.items() if before.get(name) != digest)
+        return replace(report, pictured=tuple(self._drawn), redrawn=redrawn)
+
+    async def pictures(self, names: Sequence[str]) -> list[Picture]:
+        """What these cells drew in the last run, at most eight pictures; drawn now, in the sandbox.
+
+        A cell whose picture cannot be drawn is left out, as are all after a restart of the worker.
+        """
+        if not names or self._worker is None:
+            return []
+        return messages.pictures(await self._call("pictures", names=list(names)))
 
     async def interrupt(self) -> None:
         """Ctrl-C for the running notebook; its run ends with "stopped" within about a second."""

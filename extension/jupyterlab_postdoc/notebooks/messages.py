@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import math
+import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast, get_args
 
@@ -16,6 +19,7 @@ from jupyterlab_postdoc.notebooks.base import (
     EditResult,
     Issue,
     Output,
+    Picture,
     RunEnd,
     RunReport,
     Severity,
@@ -25,6 +29,7 @@ from jupyterlab_postdoc.workspace.workspace import Workspace
 OnEvent = Callable[[Mapping[str, Any]], Awaitable[None]]
 STATUSES, SEVERITIES, ENDS = set(get_args(CellStatus)), set(get_args(Severity)), set(get_args(RunEnd))
 NAME, TEXT, DATA, VERDICT = 200, 10_000, 50_000, 1_000_000
+PICTURES, PICTURE_BYTES, PICTURE_WIDTH = 8, 1_000_000, 1_200
 MEMORY_ERRORS = ("MemoryError", "ArrowMemoryError", "bad_alloc", "OutOfMemory")
 
 
@@ -153,6 +158,29 @@ def files(value: object, workspace: Workspace) -> tuple[str, ...]:
         except PostdocError:
             continue
     return tuple(found)
+
+
+def drawn(answer: Mapping[str, Any]) -> dict[str, str]:
+    """Cells that drew something, in order, each with the digest of what it was drawn from."""
+    value = answer.get("drawn")
+    items = list(value.items())[:500] if isinstance(value, dict) else []
+    return {text(name, NAME): text(digest, 64) for name, digest in items}
+
+
+def pictures(answer: Mapping[str, Any]) -> list[Picture]:
+    """Only real PNG files within the limits: the bytes are shown to a model and to people."""
+    found = []
+    for item in rows(answer.get("pictures"))[:PICTURES]:
+        try:
+            data = base64.b64decode(text(item.get("png"), 2 * PICTURE_BYTES), validate=True)
+        except (binascii.Error, ValueError):
+            continue
+        if data[:16] != b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" or not 45 <= len(data) <= PICTURE_BYTES:
+            continue
+        width, height = struct.unpack(">II", data[16:24])
+        if 0 < width <= PICTURE_WIDTH and 0 < height <= 4 * PICTURE_WIDTH:
+            found.append(Picture(text(item.get("cell"), NAME), data))
+    return found
 
 
 def of_death(end: str, why: str, seen: Sequence[CellEvent], known: Mapping[str, str]) -> dict[str, Any]:

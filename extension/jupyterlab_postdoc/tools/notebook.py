@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.base import CellEvent, CellState, Issue, Output, RunReport
-from jupyterlab_postdoc.protocol import Artifact, Cell
+from jupyterlab_postdoc.protocol import Artifact, Cell, ImageRef
 from jupyterlab_postdoc.providers.base import ToolOutcome
 from jupyterlab_postdoc.tools.base import ToolContext, tool
 
 OUTPUT_TEXT = 2_000
+PICTURES = 8
 TITLE = 300
 
 
@@ -54,12 +57,50 @@ async def nb_create(
     return ToolOutcome(True, f"{path} is ready.", {"path": path})
 
 
-@tool(risk="read", title="Looking at the notebook's cells")
-async def nb_cells(ctx: ToolContext) -> ToolOutcome:
+@tool(risk="read", title=lambda given: _cells_title(given.get("names")))
+async def nb_cells(
+    ctx: ToolContext,
+    names: Annotated[
+        list[str] | None, Meta(description="Only these cells, with outputs and pictures of the last run")
+    ] = None,
+) -> ToolOutcome:
     """List the cells with their code, and what became of each in the last run."""
     cells = await ctx.project.notebook.cells()
-    text = "\n\n".join(f"# {cell.name} [{cell.status}]\n{cell.code}" for cell in cells)
-    return ToolOutcome(True, text or "The notebook has no cells yet.", {"cells": [cell.name for cell in cells]})
+    if names is None:
+        text = "\n\n".join(f"# {cell.name} [{cell.status}]\n{cell.code}" for cell in cells)
+        return ToolOutcome(True, text or "The notebook has no cells yet.", {"cells": [cell.name for cell in cells]})
+    unknown = [name for name in names if all(cell.name != name for cell in cells)]
+    if unknown:
+        raise PostdocError(
+            "not_found",
+            f"There is no cell {', '.join(unknown)}.",
+            next=f"The cells are: {', '.join(cell.name for cell in cells) or 'none yet'}.",
+        )
+    chosen = [cell for cell in cells if cell.name in names]
+    images, seen = await _pictures(ctx, [cell.name for cell in chosen])
+    text = "\n\n".join([_whole(cell) for cell in chosen] + ([seen] if seen else []))
+    return ToolOutcome(True, text, {"cells": [cell.name for cell in chosen]}, images=images)
+
+
+def _whole(cell: CellState) -> str:
+    """A cell with its outputs and its error, as text."""
+    parts = [f"# {cell.name} [{cell.status}]\n{cell.code}"]
+    parts += [f"## output ({output.kind})\n{output.text}" for output in cell.outputs if output.text]
+    if cell.error:
+        parts.append(f"## error\n{error_text(cell)}\n{cell.error.traceback}".rstrip())
+    return "\n".join(parts)
+
+
+async def _pictures(ctx: ToolContext, names: Sequence[str]) -> tuple[list[ImageRef], str]:
+    """What cells drew, for a model that can see, and a line that says so. A script sees nothing: then none are made."""
+    if ctx.provider == "template" or not names:
+        return [], ""
+    try:
+        found = await ctx.project.notebook.pictures(names)
+    except PostdocError as e:
+        return [], f"The pictures could not be drawn: {e.message}"
+    images = [await ctx.image(picture.png, picture.cell) for picture in found[:PICTURES]]
+    return images, f"Pictures, in this order: {', '.join(image.title for image in images)}." if images else ""
 
 
 async def _edit_done(ctx: ToolContext, given: dict[str, Any]) -> ToolOutcome | None:
@@ -107,7 +148,10 @@ async def nb_run(
         list[str] | None, Meta(description="Command-line arguments for mo.cli_args(), e.g. --seed 1")
     ] = None,
 ) -> ToolOutcome:
-    """Run the whole notebook. Answers per-cell results and errors; writes results.json, figures and the report."""
+    """Run the whole notebook. Answers per-cell results and errors; writes results.json, figures and the report.
+
+    Shows the pictures that changed since the last run; nb_cells shows those of the cells that you name.
+    """
     project = ctx.project
 
     async def on_cell(event: CellEvent) -> None:
@@ -120,7 +164,23 @@ async def nb_run(
     if "reports/report.html" in report.files:
         path = project.public("reports/report.html")
         await ctx.emit(Artifact(artifact="report", path=path, provider=ctx.provider))
-    return ToolOutcome(report.ok and report.verdict_error is None, run_text(report), run_data(report))
+    images, seen = await _pictures(ctx, report.redrawn[:PICTURES])
+    text = "\n".join(part for part in (run_text(report), seen, _unseen(ctx, report, images)) if part)
+    return ToolOutcome(report.ok and report.verdict_error is None, text, run_data(report), images=images)
+
+
+def _unseen(ctx: ToolContext, report: RunReport, images: Sequence[ImageRef]) -> str:
+    """A line about the pictures that are not shown with this answer."""
+    if ctx.provider == "template":
+        return ""
+    shown = {image.title for image in images}
+    same = [name for name in report.pictured if name not in report.redrawn]
+    left = [name for name in report.redrawn if name not in shown]
+    lines = [f"Pictures as in the last run: {', '.join(same)}."] if same else []
+    lines += (
+        [f"Pictures not shown: {', '.join(left)}; nb_cells shows those of the cells that you name."] if left else []
+    )
+    return "\n".join(lines)
 
 
 def run_text(report: RunReport) -> str:
@@ -197,6 +257,12 @@ def _without_unset(change: dict[str, Any]) -> dict[str, Any]:
     if change["op"] != "put":
         return change
     return {name: value for name, value in change.items() if value is not None}
+
+
+def _cells_title(names: Any) -> str:
+    if not isinstance(names, list) or not names:
+        return "Looking at the notebook's cells"
+    return f"Looking at cells: {', '.join(map(str, names[:4]))}" + (" and more" if len(names) > 4 else "")
 
 
 def _edit_title(changes: list[Any]) -> str:

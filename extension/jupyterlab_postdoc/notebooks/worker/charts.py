@@ -22,14 +22,34 @@ def _svg(spec: str, schema: str) -> str | None:
         import vl_convert
     except ImportError:
         return None
-    version = re.search(r"/v(\d+)\.(\d+)", schema)
-    have = vl_convert.get_vegalite_versions()
-    wanted = f"{version[1]}.{version[2]}" if version else have[-1]
-    wanted = wanted if wanted in have else have[-1]
     try:
-        return str(vl_convert.vegalite_to_svg(spec, vl_version=wanted, allowed_base_urls=[]))
+        return str(vl_convert.vegalite_to_svg(spec, vl_version=_version(schema), allowed_base_urls=[]))
     except ValueError:
         return None
+
+
+def png(spec: dict[str, Any], scale: float) -> bytes | None:
+    """As :func:`svg`, as a PNG of ``scale`` pixels for each of the chart's own."""
+    try:
+        import vl_convert
+    except ImportError:
+        return None
+    version = _version(str(spec.get("$schema", "")))
+    try:
+        text = json.dumps(fit(spec))
+        return bytes(vl_convert.vegalite_to_png(text, vl_version=version, scale=scale, allowed_base_urls=[]))
+    except ValueError:
+        return None
+
+
+def _version(schema: str) -> str:
+    """The version that a specification names, or the newest that the converter knows."""
+    import vl_convert
+
+    version = re.search(r"/v(\d+)\.(\d+)", schema)
+    have: list[str] = vl_convert.get_vegalite_versions()
+    wanted = f"{version[1]}.{version[2]}" if version else have[-1]
+    return wanted if wanted in have else have[-1]
 
 
 def fit(spec: dict[str, Any]) -> dict[str, Any]:

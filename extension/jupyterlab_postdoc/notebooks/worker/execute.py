@@ -41,6 +41,7 @@ from marimo._types.ids import ConsumerId
 
 from jupyterlab_postdoc.notebooks.worker import launch, outputs
 from jupyterlab_postdoc.notebooks.worker.author import Notebook, write
+from jupyterlab_postdoc.notebooks.worker.drawings import drawings
 
 Emit = Callable[[dict[str, Any]], None]
 See = Callable[[str, str, Any], None]
@@ -318,6 +319,16 @@ class Run:
         if self.end == "ok":
             tidy(folder, written)
         return written
+
+    def drawings(self) -> dict[str, list[Any]]:
+        """What the cells that ran to their end drew, in the notebook's order; nothing is rendered yet."""
+        found = {}
+        for cell in self.cells.values():
+            if cell.status == "ok" and cell.output is not None:
+                with suppress(ValueError, TypeError, AttributeError, RecursionError):
+                    if drawn := drawings(cell.output.mimetype, cell.output.data):
+                        found[cell.key] = drawn
+        return found
 
     def verdict(self, target: Path) -> tuple[dict[str, Any] | None, str | None]:
         """(the verdict, None) after writing results.json, or (None, why there is none)."""

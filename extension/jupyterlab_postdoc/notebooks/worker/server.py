@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from jupyterlab_postdoc.notebooks.worker.check import check, imports
 from jupyterlab_postdoc.notebooks.worker.outputs import finite
 
 LINE = 64 << 20
+PICTURES_S = 40.0
 
 
 class Server:
@@ -28,6 +30,7 @@ class Server:
         self.receive, self.send = receive, send
         self.run: Any = None
         self.checked: tuple[str, list[dict[str, Any]]] = ("", [])
+        self.drawings: dict[str, list[Any]] = {}
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -115,15 +118,34 @@ class Server:
 
         began = time.monotonic()
         args = [str(a) for a in request["args"]]
+        self.drawings = {}
         self.run = run = Run(path, notebook, args, float(request["timeout_s"]), emit, page.see)
         try:
             await run.execute()
             self.run = None
             executed = time.monotonic() - began
-            return {**await self.artifacts(run, path, notebook, page), "executed_s": executed}
+            self.drawings = run.drawings()
+            drawn = {name: digest(items) for name, items in self.drawings.items()}
+            return {**await self.artifacts(run, path, notebook, page), "executed_s": executed, "drawn": drawn}
         finally:
             self.run = None
             await page.close()
+
+    async def do_pictures(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What cells drew in the last run, as PNG; by a child, since a renderer may fall over its input."""
+        wanted = [[name, item] for name in request["names"] for item in self.drawings.get(name, ())]
+        if not wanted:
+            return {"pictures": []}
+        command = [sys.executable, "-P", "-m", "jupyterlab_postdoc.notebooks.worker.pictures"]
+        pipe = subprocess.PIPE
+        child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+        try:
+            text, _ = await asyncio.wait_for(child.communicate(json.dumps(wanted).encode()), PICTURES_S)
+        except TimeoutError:
+            child.kill()
+            await child.wait()
+            text = b""
+        return {"pictures": [json.loads(line) for line in text.splitlines() if line.endswith(b"}")]}
 
     async def artifacts(self, run: Any, path: Path, notebook: Notebook, page: Page) -> dict[str, Any]:
         """Everything that is made from the one execution."""
@@ -208,6 +230,11 @@ class Page:
             with suppress(ProcessLookupError):
                 self.child.kill()
             await self.child.wait()
+
+
+def digest(items: list[Any]) -> str:
+    """Changes when what is drawn changes."""
+    return hashlib.sha256(json.dumps(items, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def described(notebook: Notebook) -> dict[str, Any]:

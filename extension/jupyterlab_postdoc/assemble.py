@@ -21,6 +21,7 @@ from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.models import ModelCatalogue
 from jupyterlab_postdoc.notebooks.batch import BatchRuntime
 from jupyterlab_postdoc.providers.anthropic import AnthropicProvider
+from jupyterlab_postdoc.providers.anthropic.models import BUILT_IN
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.prices import Prices
 from jupyterlab_postdoc.runs import Runs
@@ -87,6 +88,7 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
         allowed=config.allowed_models,
         anonymous=config.anonymous_models,
         default=config.default_model,
+        built_in=() if config.chat_provider else BUILT_IN,
     )
     budgets = Budgets(
         run_usd=config.budget_usd_run or None,

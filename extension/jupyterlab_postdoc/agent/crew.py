@@ -120,7 +120,9 @@ class Crew:
 
     async def _tools(self, persona: Persona, own: ToolBox) -> ToolBox:
         more = await self.connectors.tools(persona.tools) if self.connectors is not None else []
-        return own.plus(more).where(lambda tool: persona.allows(tool.name))
+        return own.plus(more).where(
+            lambda tool: persona.allows(tool.name) and persona.policy(tool.name, tool.risk) != "never"
+        )
 
     async def _window(self, model: str) -> int | None:
         return next((info.context for info in await self.models.models() if info.id == model), None)

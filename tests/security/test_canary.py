@@ -162,6 +162,26 @@ async def fetch(guarded: Guarded, path: str) -> bytes:
     return response.body + HEADERS + str(list(response.headers.get_all())).encode()
 
 
+@asynccontextmanager
+async def live(guarded: Guarded, chat: str) -> AsyncIterator[list[str]]:
+    """The frames as somebody sees them who watches: partial text too, which its end replaces in the log."""
+    headers = {"Authorization": f"token {guarded.token}"}
+    socket = await websocket_connect(HTTPRequest(guarded.url.replace("http://", "ws://") + "ws", headers=headers))
+    got: list[str] = []
+
+    async def read() -> None:
+        while isinstance(message := await socket.read_message(), str):
+            got.append(message)
+
+    await socket.write_message(json.dumps({"type": "subscribe", "chatId": chat, "after": 0}))
+    task = asyncio.create_task(read())
+    try:
+        yield got
+    finally:
+        socket.close()
+        await task
+
+
 async def frames(guarded: Guarded, chat: str) -> bytes:
     headers = {"Authorization": f"token {guarded.token}"}
     socket = await websocket_connect(HTTPRequest(guarded.url.replace("http://", "ws://") + "ws", headers=headers))
@@ -216,11 +236,13 @@ async def test_no_secret_is_found_kept_or_shown(tmp_path: Path) -> None:
             await guarded.request(
                 "POST", f"api/chats/{chat}/research", {"topic": "Canary topic", "provider": "anthropic"}
             )
-            await allowed(guarded, chat)
+            async with live(guarded, chat) as watched:
+                await allowed(guarded, chat)
             talk = (await guarded.request("POST", "api/chats", {}))["id"]
             await guarded.request("POST", f"api/chats/{talk}/messages", {"content": "please fail"})
             refused = await settled(guarded, talk)
         shown = await everything_shown(guarded, [chat, talk])
+        shown["live frames"] = "\n".join(watched).encode()
     frames = shown[f"frames of {chat}"].decode()
     assert refused["state"] == "error"
     assert model.keys == {IN_FILE}, "the key in the file is the one that is used"
@@ -247,10 +269,13 @@ async def test_without_a_sandbox_nothing_is_passed_on(tmp_path: Path) -> None:
     async with serving(tmp_path, attempts, leave, PATH=str(programs)) as (guarded, model):
         chat = (await guarded.request("POST", "api/chats", {}))["id"]
         await guarded.request("POST", f"api/chats/{chat}/research", {"topic": "Canary topic", "provider": "anthropic"})
-        asked = await allowed(guarded, chat)
+        async with live(guarded, chat) as watched:
+            asked = await allowed(guarded, chat)
         shown = await everything_shown(guarded, [chat])
+        shown["live frames"] = "\n".join(watched).encode()
+    assert '"type":"tool_output"' in "".join(watched)
     assert asked >= 1, "a model's command without a sandbox needs leave"
-    assert "[secret removed]" in shown[f"frames of {chat}"].decode(), "it was found, and taken out"
+    assert any(b"[secret removed]" in data for data in shown.values()), "it was found, and taken out"
     found = found_anywhere(guarded, model, shown)
     assert found, "the scan sees what programs wrote"
     tree = str(guarded.root / "research" / "canary-topic")
@@ -260,17 +285,16 @@ async def test_without_a_sandbox_nothing_is_passed_on(tmp_path: Path) -> None:
 
 async def allowed(guarded: Guarded, chat: str) -> int:
     """Give leave to everything until the run ends; how often it asked."""
-    asked = 0
+    answered: set[str] = set()
     while (await settled(guarded, chat))["state"] == "waiting":
         events = json.loads((await fetch(guarded, f"postdoc/api/chats/{chat}/events")).split(HEADERS)[0])["events"]
-        request = [event for event in events if event["type"] in ("approval_request", "question")][-1]
-        body = {"requestId": request["requestId"], "decision": "allow", "scope": "session"}
-        if request["type"] == "question":
-            body = {"requestId": request["requestId"], "answer": "stop"}
-        await guarded.request("POST", f"api/chats/{chat}/respond", body)
-        asked += 1
-        await asyncio.sleep(0.3)
-    return asked
+        for event in events:
+            if event["type"] in ("approval_request", "question") and (id := event["requestId"]) not in answered:
+                answered.add(id)
+                given = {"answer": "stop"} if event["type"] == "question" else {"decision": "allow", "scope": "session"}
+                await guarded.request("POST", f"api/chats/{chat}/respond", {"requestId": id, **given})
+        await asyncio.sleep(0.2)
+    return len(answered)
 
 
 def test_the_scan_sees_every_form(tmp_path: Path) -> None:

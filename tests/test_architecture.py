@@ -33,7 +33,18 @@ LAYERS = [
     ["app"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-HEAVY = ["marimo", "numpy", "pandas", "altair", "matplotlib", "pyarrow", "openpyxl", "anthropic", "github"]
+HEAVY = [
+    "marimo",
+    "numpy",
+    "pandas",
+    "altair",
+    "matplotlib",
+    "pyarrow",
+    "openpyxl",
+    "anthropic",
+    "opentelemetry",
+    "mcp",
+]
 
 
 def part_of(module: str) -> str:

@@ -42,6 +42,7 @@ HEAVY = [
     "pyarrow",
     "openpyxl",
     "anthropic",
+    "github",
     "opentelemetry",
     "mcp",
 ]

@@ -26,7 +26,11 @@ class EchoProvider:
             return
         if verb == "steps" and len(request.turns) < int(rest):
             yield TextDelta(f"Step {len(request.turns)}, heard {list(request.steer)}.")
-            yield ToolCall(f"s_{request.run[-6:]}_{len(request.turns)}", "plan", {"items": [{"text": "x"}]})
+            yield ToolCall(
+                f"s_{request.run[-6:]}_{len(request.turns)}",
+                "plan",
+                {"items": [{"text": f"step {len(request.turns)}"}]},
+            )
             await asyncio.sleep(0.1)
             yield TurnEnd("tool_use")
             return

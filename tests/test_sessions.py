@@ -225,7 +225,7 @@ async def test_a_tool_outside_a_project_is_answered_not_run(services: Services) 
     events = await settled(services, chat)
     result = next(e for e in events if e["type"] == "tool_result")
     assert result["ok"] is False
-    assert "no project" in result["content"]
+    assert "There is no tool 'nb_run'" in result["content"], "a chat without a project is not offered it"
     assert texts(events)[-1] == "please"
 
 
@@ -250,7 +250,9 @@ async def test_a_topic_that_fits_no_template_is_a_question_that_survives_a_resta
     services = build(tmp_path)
     await services.start()
     chat = await new_chat(services)
-    await services.sessions.submit(ANA, protocol.Research(chatId=chat, topic="zzz qqq", repo_name="odd"))
+    await services.sessions.submit(
+        ANA, protocol.Research(chatId=chat, topic="zzz qqq", repo_name="odd", provider="template")
+    )
     events = await settled(services, chat, "waiting")
     question = next(e for e in events if e["type"] == "question")
     assert "equity_signal" in question["options"]

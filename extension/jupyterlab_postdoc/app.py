@@ -56,6 +56,8 @@ class PostdocApp(Settings, ExtensionApp):
             self._server.web_app.settings["postdoc_error"] = e
             return
         self._server.web_app.settings["postdoc"] = self.services
+        if (fetch := self.services.crew.resources.fetch) is not None:
+            fetch.forbidden.add((self._server.ip, self._server.port))  # no agent talks to its own server
 
     async def stop_extension(self) -> None:
         """Say goodbye on the sockets, let runs leave at a step's end, close the log."""

@@ -21,7 +21,6 @@ from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.models import ModelCatalogue
 from jupyterlab_postdoc.notebooks.batch import BatchRuntime
 from jupyterlab_postdoc.providers.anthropic import AnthropicProvider
-from jupyterlab_postdoc.providers.anthropic.models import BUILT_IN
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.prices import Prices
 from jupyterlab_postdoc.runs import Runs
@@ -32,8 +31,11 @@ from jupyterlab_postdoc.telemetry import Telemetry
 from jupyterlab_postdoc.templates import TemplateRegistry
 from jupyterlab_postdoc.tools.registry import all_tools
 from jupyterlab_postdoc.tools.resources import Resources
+from jupyterlab_postdoc.workspace.fetch import Fetcher
 from jupyterlab_postdoc.workspace.git import Git
 from jupyterlab_postdoc.workspace.processes import Limits
+
+FETCH_TIMEOUT_S = 600.0
 
 
 @dataclass
@@ -88,7 +90,7 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
         allowed=config.allowed_models,
         anonymous=config.anonymous_models,
         default=config.default_model,
-        built_in=() if config.chat_provider else BUILT_IN,
+        built_in=getattr(provider, "built_in", ()),
     )
     budgets = Budgets(
         run_usd=config.budget_usd_run or None,
@@ -100,7 +102,7 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
         model=provider,
         prices=prices,
         budgets=budgets,
-        resources=Resources(templates=templates),
+        resources=Resources(fetch=_fetcher(config), templates=templates),
         watch=watch,
         base_prompt=_text(config.base_prompt_file),
         compact_at_tokens=config.compact_at_tokens,
@@ -135,6 +137,17 @@ def _provider(config: Settings, watch: Telemetry) -> Provider:
         web_tools=config.web_tools,
         context_management=config.context_management,
         telemetry=partial(watch.sdk_options, base_url=base_url),
+    )
+
+
+def _fetcher(config: Settings) -> Fetcher | None:
+    if not config.fetch_hosts:
+        return None
+    return Fetcher(
+        max_bytes=config.fetch_limit_mb << 20,
+        timeout_s=FETCH_TIMEOUT_S,
+        allowed_hosts=config.fetch_hosts,
+        private_hosts=config.fetch_private_hosts,
     )
 
 

@@ -21,7 +21,7 @@ from tests.agent.support import (
     states,
     steps_committed,
 )
-from tests.model_server import fault
+from tests.model_server import ModelServer, call, on, reply
 
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.providers.anthropic import AnthropicProvider
@@ -40,8 +40,8 @@ class Claude(AnthropicProvider):
 
 
 @pytest.fixture
-def server() -> Iterator[fault.ModelServer]:
-    with fault.serving() as made:
+def server() -> Iterator[ModelServer]:
+    with ModelServer() as made:
         Claude.url = made.url
         yield made
 
@@ -49,15 +49,15 @@ def server() -> Iterator[fault.ModelServer]:
 def replies() -> list[dict[str, Any]]:
     """The example study as replies of the server, each for its own turn, in large pieces."""
     return [
-        fault.reply(said, *(fault.call(name, **given) for name, given in calls), turn=number, chunk=400)
+        on(reply(said, calls=[call(name, given) for name, given in calls]), turn=number)
         for number, (said, calls) in enumerate(TURNS)
     ]
 
 
 async def test_claude_writes_a_notebook_repairs_a_cell_commits_and_finishes(
-    tmp_path: Path, server: fault.ModelServer
+    tmp_path: Path, server: ModelServer
 ) -> None:
-    server.script(*replies())
+    server.rules(replies())
     async with serving(tmp_path, chat_provider=Claude) as services:
         chat = await research(services, topic=TOPIC, template=None, provider="anthropic")
         events = await settled(services, chat, "finished", limit_s=90)
@@ -79,7 +79,7 @@ async def test_claude_writes_a_notebook_repairs_a_cell_commits_and_finishes(
     assert model.startswith("claude-")
     assert f"written by the language model {model} (anthropic)" in (root / "README.md").read_text()
     assert processes_below(tmp_path) == []
-    _check_requests(server.requests())
+    _check_requests([request.body for request in server.requests()])
 
 
 def _check_requests(requests: list[dict[str, Any]]) -> None:
@@ -103,20 +103,22 @@ def _check_requests(requests: list[dict[str, Any]]) -> None:
 
 
 async def test_a_chat_with_claude_goes_on_in_the_project_and_is_named_in_it(
-    tmp_path: Path, server: fault.ModelServer
+    tmp_path: Path, server: ModelServer
 ) -> None:
     cell = {"op": "put", "name": "number", "code": "number = 7\nnumber"}
     bare = 'verdict = {"claim": "1 > 0", "supported": True, "summary": "Yes."}\nverdict'
     begin = [
-        fault.call("nb_create", title="Sum"),
-        fault.call("nb_edit", changes=[{"op": "put", "name": "verdict", "code": bare}]),
-        fault.call("nb_run"),
+        call("nb_create", {"title": "Sum"}),
+        call("nb_edit", {"changes": [{"op": "put", "name": "verdict", "code": bare}]}),
+        call("nb_run"),
     ]
     server.script(
-        fault.reply("I write it.", *begin),
-        fault.reply("Done.", fault.call("finish", summary="Yes.")),
-        fault.reply("I add it.", fault.call("nb_edit", changes=[cell]), fault.call("nb_run"), match="Add a number"),
-        fault.reply("It is there.", match="Add a number"),
+        [
+            reply("I write it.", calls=begin),
+            reply("Done.", calls=[call("finish", {"summary": "Yes."})]),
+            reply("I add it.", calls=[call("nb_edit", {"changes": [cell]}), call("nb_run")]),
+            reply("It is there."),
+        ]
     )
     async with serving(tmp_path, chat_provider=Claude) as services:
         chat = await research(services, topic="Is one more than zero?", template=None, provider="anthropic")
@@ -127,6 +129,6 @@ async def test_a_chat_with_claude_goes_on_in_the_project_and_is_named_in_it(
     assert of(events, "assistant_message")[-1]["content"] == "It is there."
     assert of(events, "result")[0]["artifacts"]["commit"] == git(root, "rev-parse", "HEAD")
     assert "changed later by the language model claude" in (root / "README.md").read_text()
-    asked = server.requests()[2]
+    asked = server.requests()[2].body
     assert "Is one more than zero?" in str(asked["messages"][0]["content"])
     assert "Add a number" in str(asked["messages"][-1]["content"])

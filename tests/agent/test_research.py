@@ -28,6 +28,7 @@ from tests.agent.support import (
 from tests.scripted import EchoProvider
 
 from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.app import Services
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.templates import scaffold
 
@@ -329,11 +330,22 @@ async def test_runs_of_one_topic_at_the_same_moment_get_a_repository_each(tmp_pa
 # --- budgets ---
 
 
-async def test_a_budget_of_turns_ends_with_what_there_is(tmp_path: Path) -> None:
+async def stop_here(services: Services, chat: str, reason: str) -> list[dict[str, Any]]:
+    """A run that has come to its limit asks whether to go on: say no."""
+    events = await settled(services, chat, "waiting")
+    assert of(events, "session_state")[-1]["reason"] == reason
+    question = of(events, "question")[-1]
+    assert question["options"] == ["Go on", "Stop here"]
+    answer = protocol.Respond(chatId=chat, requestId=question["requestId"], answer="Stop here")
+    await services.sessions.submit(ANA, answer)
+    return await settled(services, chat, "error")
+
+
+async def test_a_budget_of_turns_asks_and_ends_with_what_there_is(tmp_path: Path) -> None:
     lean(tmp_path / "templates" / "lean")
     async with serving(tmp_path) as services:
         chat = await research(services, budget=protocol.Budget(turns=2))
-        events = await settled(services, chat, "error")
+        events = await stop_here(services, chat, "max_turns")
         root = await only_project(services, chat, tmp_path)
     error, result = of(events, "error")[0], of(events, "result")[0]
     assert error["code"] == "budget_exceeded"
@@ -345,11 +357,25 @@ async def test_a_budget_of_turns_ends_with_what_there_is(tmp_path: Path) -> None
     assert git(root, "status", "--porcelain") == ""
 
 
+async def test_after_go_on_a_study_comes_to_its_end(tmp_path: Path) -> None:
+    lean(tmp_path / "templates" / "lean")
+    async with serving(tmp_path) as services:
+        chat = await research(services, budget=protocol.Budget(turns=2))
+        events = await settled(services, chat, "waiting")
+        while (state := of(events, "session_state")[-1])["status"] == "waiting":
+            assert state["reason"] == "max_turns"
+            request = of(events, "question")[-1]["requestId"]
+            await services.sessions.submit(ANA, protocol.Respond(chatId=chat, requestId=request, answer="Go on"))
+            events = await settled(services, chat)
+    assert of(events, "result")[0]["success"] is True
+    assert of(events, "question")
+
+
 async def test_a_budget_of_minutes_ends_a_long_notebook_too(tmp_path: Path) -> None:
     lean(tmp_path / "templates" / "lean", load="import time\n\ndata = [1]\ntime.sleep(60)")
     async with serving(tmp_path) as services:
         chat = await research(services, budget=protocol.Budget(minutes=0.05))
-        events = await settled(services, chat, "error")
+        events = await stop_here(services, chat, "budget")
     error, result = of(events, "error")[0], of(events, "result")[0]
     assert error["code"] == "budget_exceeded"
     assert "0.05 minutes" in error["error"]
@@ -361,7 +387,7 @@ async def test_a_budget_of_turns_holds_in_free_chat_too(tmp_path: Path) -> None:
     async with serving(tmp_path, chat_provider=EchoProvider, max_turns=2) as services:
         chat = await new_chat(services)
         await services.sessions.submit(ANA, protocol.Chat(chatId=chat, content="steps 6"))
-        events = await settled(services, chat, "error")
+        events = await stop_here(services, chat, "max_turns")
     assert of(events, "error")[0]["code"] == "budget_exceeded"
     assert [(r["success"], r["partial"]) for r in of(events, "result")] == [(False, True)]
     assert len(of(events, "tool_result")) == 2

@@ -28,6 +28,11 @@ SERVER_TOOLS = ("web_search", "web_fetch")
 class Models(Protocol):
     """What a run asks of the catalogue of models."""
 
+    @property
+    def configured(self) -> bool:
+        """Whether somebody has set up a model, be it with a bad key."""
+        ...
+
     async def resolve(self, name: str | None, anonymous: bool) -> str:
         """The full name of a model that this user may use; raises no_model or forbidden."""
         ...
@@ -64,7 +69,7 @@ class Crew:
 
     async def close(self) -> None:
         """Let go of what belongs to the server: kernels, connections, the last spans."""
-        things: list[Any] = [self.model, self.connectors]
+        things: list[Any] = [self.model, self.models, self.connectors]
         closing = [thing.close() for thing in things if hasattr(thing, "close")]
         if self.resources.kernels is not None:
             closing.append(self.resources.kernels.shutdown_all())

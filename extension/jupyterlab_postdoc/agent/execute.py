@@ -117,7 +117,7 @@ class Executor:
         """Who drives this run: what was chosen when it was asked for, for as long as it lasts."""
         if ctx.run.kind == "research" and ctx.run.input.get("provider", "template") == "template":
             return self._template_provider
-        if self._crew.model is None:
+        if self._crew.model is None or not self._crew.models.configured:
             raise self._no_model()
         return self._crew.model
 

@@ -16,6 +16,7 @@ from jupyterlab_postdoc.agent.turns import Listener, Reply
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.protocol import Usage
 from jupyterlab_postdoc.providers.base import TurnRequest
+from jupyterlab_postdoc.telemetry import count_usage
 
 if TYPE_CHECKING:
     from jupyterlab_postdoc.agent.agent import Agent
@@ -85,7 +86,9 @@ class Speech:
     async def _one(self, id: str, request: TurnRequest, listener: Listener) -> Reply:
         purse = self.agent.means.purse
         if purse is None:
-            return await listener.hear(self.agent.provider, request)
+            reply = await listener.hear(self.agent.provider, request)
+            self.agent.watch.turn(reply, listener)
+            return reply
         model = request.model or ""
         cached = self.agent.context.tokens or 0
         expected = estimate_tokens(request, self.agent.context.tokens)
@@ -101,7 +104,7 @@ class Speech:
         )
         cost, prices = await purse.settle(call, reply.model or model, reply.usage or {}, estimated=reply.usage is None)
         self._open = None
-        self.agent.watch.turn(reply, listener)
+        self.agent.watch.turn(reply, listener, cost=cost)
         return msgspec.structs.replace(reply, cost=cost, prices=prices)
 
     def _item(self, name: str, attempt: int) -> str:
@@ -124,6 +127,7 @@ class Speech:
         model = self.agent.means.model or ""
         usage = estimate_interrupted(listener.usage, listener.chars)
         cost, prices = await purse.settle(call, model, usage, estimated=True)
+        count_usage(model, usage, cost)
         await self.agent.ctx.emit(
             Usage(tokens=usage, cost=cost, prices=prices or UNSET, model=model or UNSET, estimated=True)
         )

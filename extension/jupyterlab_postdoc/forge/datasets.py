@@ -118,7 +118,8 @@ def add(
 def suffix_of(name: str, *, fetched: bool = False) -> str:
     """The ending that says what kind of file this is. PostdocError("bad_message") when it is none that is taken."""
     lowered = name.lower()
-    for suffix in sorted({*SUFFIXES, *(OTHER_SUFFIXES if fetched else ())}, key=len, reverse=True):
+    known: set[str] = {*SUFFIXES, *(OTHER_SUFFIXES if fetched else ())}
+    for suffix in sorted(known, key=len, reverse=True):
         if lowered.endswith(suffix):
             return suffix
     raise PostdocError(

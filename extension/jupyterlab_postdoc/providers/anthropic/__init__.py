@@ -43,6 +43,7 @@ class AnthropicProvider:
 
     id = "anthropic"
     label = "Claude"
+    built_in = known_models.BUILT_IN
 
     def __init__(
         self,

@@ -17,11 +17,14 @@ from jupyterlab_postdoc.store.base import (
     CommandRow,
     Draft,
     Fence,
+    GrantRow,
     LeaseLost,
     RequestRow,
     RunRow,
     ScheduleRow,
     SessionRow,
+    SpendRow,
+    Spent,
     Store,
     Tx,
     WorkerRow,
@@ -386,6 +389,75 @@ async def test_commands_blobs_schedules_workers(store: Store) -> None:
     assert worker.heartbeat_at > 0
     await one(store, lambda tx: tx.delete_worker("w"))
     assert await store.list_workers() == []
+
+
+def paid(id: str, cost: float | None, **fields: Any) -> SpendRow:
+    return SpendRow(id=id, **{"owner": "ada", "session": "s", "run": "r", "ts": 100.0, **fields}, cost=cost)
+
+
+async def test_spending_is_summed_by_owner_session_and_run(store: Store) -> None:
+    rows = [
+        paid("a", 0.25, tokens={"input_tokens": 7}, estimated=True),
+        paid("b", 0.5, session="t", run="q", ts=200.0),
+        paid("c", None, run="q"),
+        paid("d", 0.0, ts=300.0),
+        paid("e", 8.0, owner="eve", session="u", run="v"),
+    ]
+    for row in rows:
+        await one(store, lambda tx, row=row: tx.put_spend(row))
+    assert await store.spent(owner="ada") == Spent(0.75, 4, 1)
+    assert await store.spent(owner="ada", since=200.0) == Spent(0.5, 2, 0)
+    assert await store.spent(session="s") == Spent(0.25, 3, 1)
+    assert await store.spent(run="q") == Spent(0.5, 2, 1)
+    assert await store.spent(owner="nobody") == Spent(0.0, 0, 0)
+    for wrong in ({}, {"owner": "ada", "run": "q"}):
+        with pytest.raises(TypeError):
+            await store.spent(**wrong)
+
+
+async def test_a_call_counts_once_and_for_the_time_at_which_it_began(store: Store) -> None:
+    await one(store, lambda tx: tx.put_spend(paid("a", 0.25, estimated=True)))
+    await one(store, lambda tx: tx.put_spend(paid("a", 2.0, ts=900.0)))
+    assert await store.spent(owner="ada") == Spent(2.0, 1, 0)
+    assert await store.spent(owner="ada", since=101.0) == Spent(0.0, 0, 0)
+    await one(store, lambda tx: tx.put_spend(paid("now", 1.0, ts=0.0)))
+    assert (await store.spent(owner="ada", since=1e9)).calls == 1
+
+
+async def test_units_of_one_batch_see_what_the_others_spent(store: Store) -> None:
+    async def spend(tx: Tx, id: str) -> bool:
+        if (await tx.spent(owner="ada")).cost >= 3.0:
+            return False
+        await tx.put_spend(paid(id, 1.0))
+        return True
+
+    outcomes = await store.commit([lambda tx, n=n: spend(tx, f"c{n}") for n in range(10)])
+    assert sum(outcome.value for outcome in outcomes) == 3
+
+
+async def test_leave_is_remembered_for_a_session_or_for_all(store: Store) -> None:
+    await new_session(store)
+    grants = [("ada", "s", "shell"), ("ada", "", "web_fetch"), ("ada", "t", "py_exec"), ("eve", "s", "finish")]
+    for owner, session, subject in [*grants, grants[0]]:
+        row = GrantRow(owner=owner, session=session, subject=subject)
+        await one(store, lambda tx, row=row: tx.put_grant(row))
+    assert await store.list_grants("ada", "s") == {"shell", "web_fetch"}
+    assert await store.list_grants("ada", "") == {"web_fetch"}
+    assert await store.list_grants("eve", "s") == {"finish"}
+    assert await one(store, lambda tx: tx.delete_grant("ada", "", "web_fetch")) is True
+    assert await one(store, lambda tx: tx.delete_grant("ada", "", "web_fetch")) is False
+    assert await store.list_grants("ada", "s") == {"shell"}
+
+
+async def test_a_deleted_session_takes_its_grants_and_leaves_what_it_cost(store: Store) -> None:
+    await new_session(store)
+    await one(store, lambda tx: tx.put_spend(paid("a", 0.25)))
+    for session in ("s", ""):
+        row = GrantRow(owner="ada", session=session, subject=f"tool{session}")
+        await one(store, lambda tx, row=row: tx.put_grant(row))
+    assert await one(store, lambda tx: tx.delete_session("s")) is True
+    assert await store.spent(owner="ada") == Spent(0.25, 1, 0)
+    assert await store.list_grants("ada", "s") == {"tool"}
 
 
 async def test_marker_moves_only_for_other_writers(

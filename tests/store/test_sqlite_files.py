@@ -17,7 +17,7 @@ import pytest
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.protocol import AgentStatus
-from jupyterlab_postdoc.store.base import Append, Draft, SessionRow
+from jupyterlab_postdoc.store.base import Append, Draft, SessionRow, SpendRow
 from jupyterlab_postdoc.store.sqlite import SqliteStore
 from jupyterlab_postdoc.store.sqlite_open import connect, migrate, migrations, network_type, statements
 
@@ -104,6 +104,49 @@ async def test_migration_backs_up_first_and_is_all_or_nothing(data_dir: Path, tm
     assert backup.execute("SELECT count(*) FROM event").fetchone() == (1,)
     backup.close()
     assert "newer" in (await open_error(SqliteStore(data_dir))).message
+
+
+async def test_a_database_of_the_first_schema_is_migrated_with_its_data(data_dir: Path, tmp_path: Path) -> None:
+    older = tmp_path / "older"
+    older.mkdir()
+    shutil.copy(migrations()[0][1], older)
+    data_dir.mkdir(mode=0o700)
+    path = data_dir / "postdoc.db"
+    path.touch(0o600)
+    conn = await connect(path, 1.0)
+    assert await migrate(conn, path, older) == 1
+    await conn.execute_fetchall(
+        "INSERT INTO session (id, owner, kind, title, state, created_at, updated_at)"
+        " VALUES ('s', 'ada', 'chat', 'Tides', 'idle', 1.0, 2.0)"
+    )
+    await conn.commit()
+    await conn.close()
+    store = SqliteStore(data_dir)
+    await store.open()
+    try:
+        row = await store.get_session("s")
+        assert row is not None
+        assert row.title == "Tides"
+        await store.commit([lambda tx: tx.put_spend(SpendRow(id="c", owner="ada", session="s", run="r", cost=0.5))])
+        assert (await store.spent(session="s")).cost == 0.5
+    finally:
+        await store.close()
+    (copy,) = data_dir.glob("*.backup.db")
+    backup = sqlite3.connect(copy)
+    assert backup.execute("SELECT title FROM session").fetchall() == [("Tides",)]
+    backup.close()
+
+
+@pytest.mark.parametrize("column", ["owner", "session_id", "run_id"])
+async def test_a_sum_of_spending_reads_an_index_only(store: SqliteStore, column: str) -> None:
+    plan = await store.fetch(
+        "EXPLAIN QUERY PLAN SELECT coalesce(sum(cost), 0.0), count(*), count(*) - count(cost) FROM spend"
+        f" WHERE {column} = ? AND ts >= ?",
+        ("x", 1.0),
+    )
+    (line,) = [str(row[3]) for row in plan]
+    assert "USING COVERING INDEX" in line
+    assert f"({column}=? AND ts>?)" in line
 
 
 def test_statements_are_split_where_they_end() -> None:

@@ -132,7 +132,9 @@ class Reads(Protocol):
     async def spent(
         self, *, owner: str | None = None, session: str | None = None, run: str | None = None, since: float = 0.0
     ) -> Spent:
-        """What the calls of one owner, session or run (give exactly one) have cost since a time."""
+        """What the calls of one owner, session or run (exactly one, else TypeError) that began at ``since`` or later
+        have cost. Inside a unit it sees the unit's own rows, and no other unit comes between.
+        """
 
     async def list_grants(self, owner: str, session: str) -> set[str]:
         """The tools that this owner has given leave for once and for all, in this session or in all."""
@@ -268,7 +270,9 @@ class Tx(Reads, Protocol):
         """The bytes must lie on disk before (see :meth:`Store.write_blob`)."""
 
     async def put_spend(self, row: SpendRow) -> None:
-        """A new call, or what became known of one."""
+        """A new call, or what became known of one: a row with the same id is replaced, but counts for the time at which
+        the call began. Rows outlive their session.
+        """
 
     async def put_grant(self, row: GrantRow) -> None: ...
 

@@ -135,8 +135,11 @@ class SqliteReads(ABC):
     async def spent(
         self, *, owner: str | None = None, session: str | None = None, run: str | None = None, since: float = 0.0
     ) -> Spent:
-        given = [("owner", owner), ("session_id", session), ("run_id", run)]
-        column, value = next(pair for pair in given if pair[1] is not None)
+        pairs = [("owner", owner), ("session_id", session), ("run_id", run)]
+        given = [pair for pair in pairs if pair[1] is not None]
+        if len(given) != 1:
+            raise TypeError("give exactly one of owner, session and run")
+        ((column, value),) = given
         rows = await self.fetch(
             "SELECT coalesce(sum(cost), 0.0), count(*), count(*) - count(cost) FROM spend"
             f" WHERE {column} = ? AND ts >= ?",

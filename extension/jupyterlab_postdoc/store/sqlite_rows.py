@@ -53,6 +53,11 @@ class Table(Generic[S]):
         self.insert = f"INSERT INTO {name} ({', '.join(self.columns)}) VALUES ({', '.join('?' * len(self.columns))})"
         self.upsert = self.insert.replace("INSERT", "INSERT OR REPLACE", 1)
 
+    def upsert_keeping(self, *kept: str) -> str:
+        """As ``upsert``, for a table whose key is ``id``; the columns ``kept`` stay as they were first stored."""
+        changed = (column for column in self.columns if column not in ("id", *kept))
+        return f"{self.insert} ON CONFLICT (id) DO UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in changed)}"
+
     def load(self, row: Iterable[Any]) -> S:
         values = {}
         for name, value in zip(self.fields, row, strict=True):

@@ -53,6 +53,8 @@ _CLAIM = f"""
       OR (b.status = 'queued' AND b.started_at IS NOT NULL AND run.started_at IS NULL)))
 ORDER BY run.priority DESC, {QUEUE_ORDER} LIMIT 1"""
 
+_PUT_SPEND = SPEND.upsert_keeping("ts")
+
 
 class SqliteTx(SqliteReads):
     """See :class:`~.base.Tx`. What the log has to publish is collected in ``outcome``."""
@@ -346,7 +348,7 @@ class SqliteTx(SqliteReads):
         await self.fetch(BLOB.upsert, BLOB.params(msgspec.structs.replace(row, created_at=row.created_at or self.now)))
 
     async def put_spend(self, row: SpendRow) -> None:
-        await self.fetch(SPEND.upsert, SPEND.params(msgspec.structs.replace(row, ts=row.ts or self.now)))
+        await self.fetch(_PUT_SPEND, SPEND.params(msgspec.structs.replace(row, ts=row.ts or self.now)))
 
     async def put_grant(self, row: GrantRow) -> None:
         row = msgspec.structs.replace(row, created_at=row.created_at or self.now)

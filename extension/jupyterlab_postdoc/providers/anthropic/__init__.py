@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["AnthropicProvider"]
 
 OWN_HOST = "api.anthropic.com"
+OWN_URL = f"https://{OWN_HOST}"
 CONNECT_TIMEOUT_S = 10.0
 MODELS_FOR_S = 3600.0
 """How long a list of models counts as fresh."""

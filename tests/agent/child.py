@@ -24,7 +24,7 @@ async def main(home: Path, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         async with serving(home, **job.get("config", {})) as services:
             chat = job.get("resume")
             if chat is None:
-                chat = await research(services, **job["research"])
+                chat = await research(services, **{"provider": "template", **job["research"]})
             else:
                 await services.sessions.submit(ANA, protocol.Resume(chatId=chat))
             events = await settled(services, chat)

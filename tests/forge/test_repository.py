@@ -212,7 +212,7 @@ def test_any_text_gives_files_that_parse_back(tmp_path: Path, topic: str, author
     for path in ("CITATION.cff", "README.md", "provenance.json"):
         (root / path).unlink(missing_ok=True)
     root.mkdir(exist_ok=True)
-    _skeleton(root, study(topic=topic, author=author, parameters={"name": f"x{value}"}))
+    _skeleton(root, study(topic=topic, author=author, parameters={"name": f"is {value}"}))
     citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["title"] == (one_line(topic) or "Study")
     assert citation["authors"] == [{"name": one_line(author, 100) or "unknown"}]
@@ -221,7 +221,7 @@ def test_any_text_gives_files_that_parse_back(tmp_path: Path, topic: str, author
     )
     provenance = json.loads((root / "provenance.json").read_text(encoding="utf-8"))
     assert provenance["topic"] == clean(topic)
-    assert provenance["parameters"] == {"name": f"x{clean(value)}" if value else "x"}
+    assert provenance["parameters"] == {"name": f"is {clean(value)}" if value else "is "}
     assert not re.search(r"<(?!https://doi)", (root / "README.md").read_text(encoding="utf-8"))
 
 

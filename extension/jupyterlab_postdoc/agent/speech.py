@@ -92,11 +92,10 @@ class Speech:
         model = request.model or ""
         cached = self.agent.context.tokens or 0
         expected = estimate_tokens(request, self.agent.context.tokens)
-        payable = await purse.affordable(model, expected, cached)
+        call = f"{self.agent.ctx.run.id}:{self.agent.key(id)}:{self.agent.ctx.run.attempt}"
+        payable = await purse.begin(call, model, expected, cached)
         if payable.exceeded is not None:
             raise BudgetReached(payable.exceeded, payable.sentence, payable.next)
-        call = f"{self.agent.ctx.run.id}:{self.agent.key(id)}:{self.agent.ctx.run.attempt}"
-        await purse.begin(call, model, expected, cached)
         self._open = (call, listener)
         self.agent.ctx.check_lease()
         reply = await listener.hear(

@@ -1,7 +1,14 @@
 """Money: what a run may still spend, and what it has spent. Nothing is asked of a model that cannot be paid for.
 
 Every call stands in the store before it is made, with what it is expected to cost, so that calls of other runs at the
-same time count it and a crash forgets nothing; afterwards with what it did cost.
+same time count it and a crash forgets nothing; afterwards with what it did cost. Looking what is left and taking a part
+of it is one transaction: calls that begin together cannot take the same dollar.
+
+How much a call sets aside: its input (as text that the provider caches, for that is dearer; what it has cached already
+only while the cache is warm) and EXPECTED_OUTPUT, or what it may say at most where that is less. Of what its owner has
+left for the day it may use DAY_SHARE at most, and EXPECTED_OUTPUT at least. So near the end of a budget everything that
+may be said is set aside, and no number of parallel calls breaks it but by the error of the guessed input; far from the
+end only calls that are much longer than expected, more than 1 / DAY_SHARE of them at once, could.
 """
 
 from __future__ import annotations
@@ -12,15 +19,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
+
 from jupyterlab_postdoc.providers.base import Usage
-from jupyterlab_postdoc.providers.prices import PER_MILLION, Prices
+from jupyterlab_postdoc.providers.prices import Prices
 from jupyterlab_postdoc.store.base import Reads, SpendRow, Tx
 
-EXPECTED_OUTPUT = 1_000
+EXPECTED_OUTPUT = 4_000
 """Tokens that a call is counted with until it is known what it used."""
+DAY_SHARE = 1 / 16
+CACHE_S = 240.0
+"""So long after a call its text is surely in the provider's cache (which keeps it for five minutes)."""
 LEAST_OUTPUT = 512
 """A call that could not be answered with so many tokens is not made."""
 MOST_OUTPUT = 1_000_000
+PROBE = 1_000
 DAY_S = 86_400
 CHARS_PER_TOKEN = 3.5
 
@@ -38,13 +51,16 @@ class Budgets:
 
 class Payable(NamedTuple):
     """``max_tokens``: the most output that can be paid for (None: no limit). ``exceeded``: run, session or day, when
-    the call cannot be made; then ``sentence`` says so and ``next`` what to do.
+    the call cannot be made; then ``sentence`` says so and ``next`` what to do. ``unpriced``: the model has no known
+    price, so dollars do not limit it. ``left_usd``: the least that one of the limits leaves before the call.
     """
 
     max_tokens: int | None = None
     exceeded: str | None = None
     sentence: str = ""
     next: str = ""
+    unpriced: bool = False
+    left_usd: float | None = None
 
 
 class Purse:
@@ -77,27 +93,77 @@ class Purse:
         self._reads = reads
         self._write = write
         self._now = now
+        self._begun: dict[str, tuple[str, Usage]] = {}
+        self._last = -math.inf
 
     def extend(self) -> None:
         """The user lets the run go on: as much again."""
         self._extended += 1
 
     async def affordable(self, model: str, input_tokens: int, cached_tokens: int = 0) -> Payable:
-        """Whether a call with about so many input tokens, ``cached_tokens`` of them from the cache, can be paid for."""
-        price = self._prices.per_million(model)
-        if price is None:
-            return Payable()
-        cost = self._prices.cost(model, _input(input_tokens, cached_tokens)) or 0.0
-        most = MOST_OUTPUT
-        for which, left, limit in await self._left():
-            out = (left - cost) * PER_MILLION / price[1] if price[1] > 0 else (MOST_OUTPUT if left >= cost else 0)
-            if out < LEAST_OUTPUT:
-                return Payable(0, which, *_sentence(which, limit, self._now()))
-            most = min(most, math.floor(out))
-        return Payable(most if most < MOST_OUTPUT else None)
+        """Whether a call with about so many input tokens, ``cached_tokens`` of them from the cache, could be paid for
+        now. Sets nothing aside: :meth:`begin` decides.
+        """
+        return await self._payable(self._reads, model, self._input(input_tokens, cached_tokens))
 
-    async def _left(self) -> list[tuple[str, float, float]]:
-        row, reads, limits = self._row, self._reads, self._budgets
+    async def begin(self, id: str, model: str, input_tokens: int, cached_tokens: int = 0) -> Payable:
+        """A call is about to be made: it counts from now on, with what it is expected to cost. When the answer says
+        ``exceeded`` nothing was stored, and the call must not be made.
+        """
+        asked = self._input(input_tokens, cached_tokens)
+
+        async def take(tx: Tx) -> Payable:
+            payable = await self._payable(tx, model, asked)
+            if payable.exceeded is None:
+                most = EXPECTED_OUTPUT if payable.max_tokens is None else min(EXPECTED_OUTPUT, payable.max_tokens)
+                usage = {**asked, "output_tokens": most}
+                self._begun[id] = model, usage
+                await tx.put_spend(self._call(id, model, usage, self._prices.cost(model, usage), True))
+            return payable
+
+        payable: Payable = await self._write(take)
+        return payable
+
+    async def settle(self, id: str, model: str, usage: Usage, *, estimated: bool) -> tuple[float | None, str]:
+        """The call has ended, or was cut off (``estimated``). Its cost (None: no known price), and where the price is
+        from. ``model`` is the one that answered; when only the one that was asked has a price, that counts. Without
+        any usage the call stays counted as it was begun.
+        """
+        asked, expected = self._begun.pop(id, (model, {}))
+        if not usage:
+            usage, estimated = expected, True
+        elif not estimated:
+            self._last = self._now()
+        if self._prices.is_own(asked) or self._prices.cost(model, usage) is None:
+            model = asked
+        cost = self._prices.cost(model, usage)
+        if usage:
+            row = self._call(id, model, usage, cost, estimated)
+            await self._write(lambda tx: tx.put_spend(row))
+        return cost, self._prices.source(model) if cost is not None else ""
+
+    async def _payable(self, reads: Reads, model: str, asked: Usage) -> Payable:
+        cost = self._prices.cost(model, asked)
+        more = self._prices.cost(model, {**asked, "output_tokens": PROBE})
+        if cost is None or more is None:
+            return Payable(unpriced=True)
+        if more == 0:
+            return Payable()
+        per_token = (more - cost) / PROBE  # at this length: a long request makes its answer dearer too
+        most, least_left = MOST_OUTPUT, None
+        for which, left, limit in await self._left(reads):
+            out = (left - cost) / per_token if per_token > 0 else (MOST_OUTPUT if left >= cost else 0)
+            out += 1e-6  # money is binary fractions: a whole token more or less is no matter, one too few is confusing
+            if out < LEAST_OUTPUT:
+                return Payable(0, which, *_sentence(which, limit, self._now()), left_usd=left)
+            if which == "day":
+                out = min(out, max(EXPECTED_OUTPUT, out * DAY_SHARE))
+            most = min(most, math.floor(out))
+            least_left = left if least_left is None else min(left, least_left)
+        return Payable(most if most < MOST_OUTPUT else None, left_usd=least_left)
+
+    async def _left(self, reads: Reads) -> list[tuple[str, float, float]]:
+        row, limits = self._row, self._budgets
         left: list[tuple[str, float, float]] = []
         if self._run_usd is not None:
             limit = self._run_usd * (1 + self._extended)
@@ -110,31 +176,14 @@ class Purse:
             left.append(("day", limits.day_usd - spent.cost, limits.day_usd))
         return left
 
-    async def begin(self, id: str, model: str, input_tokens: int, cached_tokens: int = 0) -> None:
-        """A call is about to be made: it counts from now on, with what it is expected to cost."""
-        await self._put(id, model, {**_input(input_tokens, cached_tokens), "output_tokens": EXPECTED_OUTPUT}, True)
+    def _input(self, tokens: int, cached: int) -> Usage:
+        warm = self._now() - self._last < CACHE_S
+        cached = min(cached, tokens) if warm else 0
+        return {"cache_creation_input_tokens": tokens - cached, "cache_read_input_tokens": cached}
 
-    async def settle(self, id: str, model: str, usage: Usage, *, estimated: bool) -> tuple[float | None, str]:
-        """The call has ended, or was cut off (``estimated``). Its cost (None: no known price), and the price list."""
-        return await self._put(id, model, usage, estimated), self._prices.version
-
-    async def _put(self, id: str, model: str, usage: Usage, estimated: bool) -> float | None:
-        cost = self._prices.cost(model, usage)
-        base = self._row
-        row = SpendRow(
-            id=id,
-            owner=base.owner,
-            session=base.session,
-            run=base.run,
-            ts=self._now(),
-            provider=base.provider,
-            model=model,
-            tokens=usage,
-            cost=cost,
-            estimated=estimated,
-        )
-        await self._write(lambda tx: tx.put_spend(row))
-        return cost
+    def _call(self, id: str, model: str, usage: Usage, cost: float | None, estimated: bool) -> SpendRow:
+        changes = {"id": id, "model": model, "tokens": usage, "cost": cost, "estimated": estimated, "ts": self._now()}
+        return msgspec.structs.replace(self._row, **changes)
 
     async def total(self) -> float | None:
         """What the run has cost until now; None when no call of it had a known price."""
@@ -145,11 +194,6 @@ class Purse:
 def estimate_interrupted(known: Usage, chars: int) -> Usage:
     """The usage of a call that was cut off: its input was told at its start, its output follows from what was seen."""
     return {**known, "output_tokens": max(known.get("output_tokens", 0), math.ceil(chars / CHARS_PER_TOKEN))}
-
-
-def _input(tokens: int, cached: int) -> Usage:
-    cached = min(cached, tokens)
-    return {"input_tokens": tokens - cached, "cache_read_input_tokens": cached}
 
 
 def _sentence(which: str, limit: float, now: float) -> tuple[str, str]:

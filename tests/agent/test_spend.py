@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
+import textwrap
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,10 +41,32 @@ async def test_a_call_counts_from_its_beginning_and_then_what_it_was(log: EventL
     assert await mine.total() == pytest.approx(0.5)
 
 
-async def test_what_a_crash_left_open_stays_counted(log: EventLog) -> None:
-    await purse(log, Budgets()).begin("r1:0", MODEL, 100_000)
-    after = purse(log, Budgets(run_usd=0.115))
-    assert (await after.affordable(MODEL, 10_000)).exceeded == "run"
+async def test_what_a_killed_process_left_open_stays_counted(log: EventLog, data_dir: Path) -> None:
+    code = """
+        import asyncio, os, signal, sys
+        from jupyterlab_postdoc.agent.spend import Budgets, Purse
+        from jupyterlab_postdoc.log import EventLog
+        from jupyterlab_postdoc.providers.prices import Prices
+        from jupyterlab_postdoc.store.sqlite import SqliteStore
+
+        async def main():
+            log = EventLog(SqliteStore(sys.argv[1]))
+            await log.start()
+            own = {"priced": {"input": 1.0, "output": 10.0}}
+            who = {"owner": "ana", "session": "c1", "run": "r1", "provider": "test", "run_usd": None}
+            purse = Purse(Prices(own), Budgets(), reads=log.store, write=log.write, **who)
+            await purse.begin("r1:0", "priced", 100_000)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        asyncio.run(main())
+    """
+    child = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", textwrap.dedent(code), str(data_dir)], timeout=30, check=False
+    )
+    assert child.returncode == -signal.SIGKILL
+    after = purse(log, Budgets(run_usd=0.15))
+    assert await after.total() == pytest.approx(0.14)
+    assert (await after.begin("r1:1", MODEL, 10_000)).exceeded == "run"
 
 
 async def test_the_most_that_can_be_paid_for_is_the_most_that_may_be_said(log: EventLog) -> None:

@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.model_server.history import blocks_of, problems, signature_of
 
@@ -257,8 +258,11 @@ async def handle(
         body = json.loads(data) if data else None
     except ValueError:
         body = data.decode("latin-1")
-    state.note(number, at=time.time(), method=method, path=path, headers=headers, body=body)
-    route = path.partition("?")[0]
+    peer = writer.get_extra_info("peername")
+    state.note(
+        number, at=time.time(), connection=peer[1] if peer else 0, method=method, path=path, headers=headers, body=body
+    )
+    route = urlsplit(path).path  # a proxy is asked for whole addresses
     if (method, route) == ("GET", "/v1/models") and state.models is not None:
         every = {"data": state.models, "has_more": False, "first_id": None, "last_id": None}
         answer: Json = {"status": 200, "body": every}

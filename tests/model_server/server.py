@@ -19,11 +19,14 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Request:
-    """One request. ``sent`` counts the events that were written of the answer and ``ended`` says how it ended: "" while
-    it lasts, "complete", "fault", or "client" when the client closed the connection."""
+    """One request. ``connection`` is the client's port; ``sent`` counts the events that were written of the answer.
+
+    ``ended`` says how it ended: "" while it lasts, "complete", "fault", or "client" when the client left.
+    """
 
     number: int
     at: float
+    connection: int
     method: str
     path: str
     headers: dict[str, str]

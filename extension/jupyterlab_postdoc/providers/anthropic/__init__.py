@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.providers.anthropic import models as known_models
-from jupyterlab_postdoc.providers.anthropic.errors import explained
+from jupyterlab_postdoc.providers.anthropic.errors import cut_off, explained, not_the_api
+from jupyterlab_postdoc.providers.anthropic.reply import Reading
 from jupyterlab_postdoc.providers.anthropic.request import Abilities, parameters
 from jupyterlab_postdoc.providers.base import ModelEvent, ModelInfo, TurnRequest
 from jupyterlab_postdoc.secrets import KeyFileError
@@ -26,6 +27,8 @@ OWN_URL = f"https://{OWN_HOST}"
 CONNECT_TIMEOUT_S = 10.0
 MODELS_FOR_S = 3600.0
 """How long a list of models counts as fresh."""
+RETRY_MODELS_S = 60.0
+"""How long after a failure it is asked for again."""
 GET_KEY = (
     "Set ANTHROPIC_API_KEY where the Jupyter server is started, or PostdocApp.anthropic_api_key_file, and restart it."
 )
@@ -65,6 +68,8 @@ class AnthropicProvider:
         self._telemetry = telemetry
         self._client: anthropic.AsyncAnthropic | None = None
         self._client_key: str | None = None
+        self._old: list[anthropic.AsyncAnthropic] = []
+        self._connecting = asyncio.Lock()
         self._models: list[ModelInfo] = list(known_models.BUILT_IN)
         self._models_at = -MODELS_FOR_S
         self._refused: PostdocError | None = None
@@ -75,29 +80,36 @@ class AnthropicProvider:
     async def stream(self, request: TurnRequest) -> AsyncIterator[ModelEvent]:
         """The next reply, as it forms. Raises PostdocError: see errors.py."""
         client = await self._connected()
+        if not request.model:
+            raise PostdocError("no_model", "No model was chosen. Your message is kept.", next="Choose a model.")
         if (traced := client.open_telemetry)["traces"]["enabled"]:  # one client serves all sessions
             client = client.with_options(open_telemetry={**traced, "conversation_id": request.session})
-        from jupyterlab_postdoc.providers.anthropic.reply import Reading
-
-        asked = await parameters(request, await self._abilities(request.model or ""))
+        asked = await parameters(request, self._abilities(request.model))
         reading = Reading()
         try:
-            async with client.messages.stream(**asked) as stream:
-                self._refused = None
+            async with await client.messages.create(**asked, stream=True) as stream:
                 async for event in stream:
+                    self._refused = None
                     for told in reading.take(event):
                         yield told
-                for told in reading.end(stream.current_message_snapshot):
-                    yield told
+                ends = list(reading.end())
         except Exception as e:
-            error = explained(e)
-            if error is None:
+            if (error := self._told(e)) is None:
                 raise
-            if error.code == "provider_auth":
-                self._refused = error
             raise error from None  # the SDK's own error may hold the request
+        if not ends:
+            raise cut_off() if reading.begun else not_the_api()
+        for told in ends:
+            yield told
 
-    async def _abilities(self, model: str) -> Abilities:
+    def _told(self, e: Exception) -> PostdocError | None:
+        """The error for people; None for a fault of ours."""
+        error = explained(e)
+        if error is not None and error.code == "provider_auth":
+            self._refused = error
+        return error
+
+    def _abilities(self, model: str) -> Abilities:
         info = next((info for info in self._models if info.id == model), None)
         return Abilities(
             output=info.output if info is not None else None,
@@ -116,16 +128,19 @@ class AnthropicProvider:
                 "No AI model is configured on this server: there is no key for Claude. Your message is kept.",
                 next=f"{GET_KEY} Research with the provider `template` needs no key.",
             )
-        if self._client is None or key != self._client_key:
-            from jupyterlab_postdoc.providers.anthropic.client import connect
+        async with self._connecting:
+            if self._client is None or key != self._client_key:
+                if self._client is not None:
+                    self._old.append(self._client)  # replies may still come through it
+                self._client = await asyncio.to_thread(self._connect, key)
+                self._client_key, self._refused = key, None
+            return self._client
 
-            old = self._client
-            options = self._telemetry() if self._telemetry is not None else None
-            client = await asyncio.to_thread(connect, key, self._base_url, self._read_timeout_s, options)
-            if old is not None:
-                await old.close()
-            self._client, self._client_key, self._refused = client, key, None
-        return self._client
+    def _connect(self, key: str) -> anthropic.AsyncAnthropic:
+        from jupyterlab_postdoc.providers.anthropic.client import connect
+
+        options = self._telemetry() if self._telemetry is not None else None
+        return connect(key, self._base_url, self._read_timeout_s, options)
 
     def _key(self) -> str | None:
         try:
@@ -158,10 +173,9 @@ class AnthropicProvider:
             try:
                 found = await known_models.listed(client)
             except Exception as e:
-                error = explained(e)
-                if error is None:
+                self._models_at = time.monotonic() - MODELS_FOR_S + RETRY_MODELS_S
+                if (error := self._told(e)) is None:
                     raise
-                self._models_at = time.monotonic() - MODELS_FOR_S + 60  # asked again in a minute
                 raise error from None
             self._models_at = time.monotonic()
             if found:
@@ -170,6 +184,8 @@ class AnthropicProvider:
 
     async def close(self) -> None:
         """Close connections."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        clients = [*self._old, self._client]
+        self._old, self._client = [], None
+        for client in clients:
+            if client is not None:
+                await client.close()

@@ -16,6 +16,7 @@ CHECK_KEY = (
     "Check ANTHROPIC_API_KEY (or PostdocApp.anthropic_api_key_file) where the Jupyter server is started. "
     "Research with the provider `template` needs no key."
 )
+READER = "jupyterlab_postdoc.providers.anthropic.reply"
 LATER = "It is asked again by itself; if that does not help, resume later."
 
 
@@ -31,34 +32,67 @@ def explained(e: Exception) -> PostdocError | None:
         return _answered(e)
     if isinstance(e, anthropic.APITimeoutError | httpx2.TimeoutException):
         return _error("provider_timeout", f"The model has been silent for too long. {KEPT}", LATER, retryable=True)
-    if isinstance(e, anthropic.APIConnectionError | httpx2.ConnectError):
-        return _error(
-            "provider_stream_error",
-            f"The model's server cannot be reached. {KEPT}",
-            "Check the network, and ANTHROPIC_BASE_URL when it is set.",
-            retryable=True,
-        )
+    if isinstance(e, httpx2.ProtocolError | httpx2.ReadError | httpx2.WriteError):
+        return cut_off()
+    if isinstance(e, anthropic.APIConnectionError | httpx2.TransportError):
+        return _unreachable(e)
     if isinstance(e, httpx2.HTTPError | httpx2.StreamError | json.JSONDecodeError | ValidationError | EOFError):
-        return _cut()
+        return cut_off()
     if isinstance(e, anthropic.AnthropicError) or _of_the_stream(e):
-        return _cut()
+        return cut_off()
     if isinstance(e, TypeError) and "authentication" in str(e):
         return _error("provider_auth", f"There is no usable key for Claude. {KEPT}", CHECK_KEY)
     return None
 
 
+def _unreachable(e: BaseException) -> PostdocError:
+    """No connection, and why: the causes hold what the system said."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = e
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    said = " ".join(f"{type(cause).__name__} {cause}".lower() for cause in causes)
+    if "ssl" in said or "certificate" in said:
+        why = "Its certificate was not accepted, or it does not speak TLS."
+        where = "Check ANTHROPIC_BASE_URL, the computer's clock, and SSL_CERT_FILE when a proxy inspects traffic."
+        return _error("provider_stream_error", f"The model's server cannot be reached. {why} {KEPT}", where)
+    if "gaierror" in said or "name or service" in said or "name resolution" in said:
+        why = "Its name was not found: the network may be down."
+    elif "refused" in said or "all connection attempts failed" in said:
+        why = "Nothing answers at its address."
+    else:
+        why = "The connection could not be made."
+    where = "Check the network, and ANTHROPIC_BASE_URL when it is set."
+    return _error("provider_stream_error", f"The model's server cannot be reached. {why} {KEPT}", where, retryable=True)
+
+
+def not_the_api() -> PostdocError:
+    """A server that answered 200, but with something else than a reply."""
+    return _error(
+        "provider_stream_error",
+        f"The model's server answered, but not with a reply of a model. {KEPT}",
+        "Check ANTHROPIC_BASE_URL: a proxy or another kind of server may be there.",
+        retryable=True,
+    )
+
+
 def _of_the_stream(e: Exception) -> bool:
     """Errors of Python's own with which the SDK's reader meets a stream that makes no sense."""
-    if not isinstance(e, ValueError | RuntimeError | AssertionError | IndexError | AttributeError | KeyError):
+    kinds = ValueError | RuntimeError | AssertionError | IndexError | AttributeError | KeyError
+    if not isinstance(e, kinds | TypeError):
         return False
     place, at = "", e.__traceback__
     while at is not None:
         place = at.tb_frame.f_globals.get("__name__", "")
         at = at.tb_next
-    return place.startswith(("anthropic.", "httpx2", "httpcore2", "pydantic", "jiter"))
+    if place == READER:  # the SDK does not check what an event holds
+        return True
+    return isinstance(e, kinds) and place.startswith(("anthropic.", "httpx2", "httpcore2", "pydantic", "jiter"))
 
 
-def _cut() -> PostdocError:
+def cut_off() -> PostdocError:
+    """A reply that broke off, or of which some bytes make no sense."""
     message = f"The connection to the model was cut off in mid-reply. {KEPT}"
     return _error("provider_stream_error", message, LATER, retryable=True)
 
@@ -108,7 +142,7 @@ def _answered(e: Any) -> PostdocError:
             "provider_stream_error", f"The model's server failed ({status}). {KEPT}", LATER, retryable=True, **_after(e)
         )
     return _error(
-        "provider_stream_error",
+        "bad_message",
         f"The model's server did not accept the request ({status}). Your message is kept.",
         "Send it in other words or choose another model; if it stays so, the server may not speak the Messages API.",
     )

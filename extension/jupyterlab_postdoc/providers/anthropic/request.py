@@ -7,6 +7,7 @@ import base64
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
+from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.providers.base import Exchange, ToolOutcome, Turn, TurnRequest
 
 MAX_OUTPUT = 32_000
@@ -16,7 +17,14 @@ LEAST_FOR_THINKING = 2_048
 MAX_IMAGES = 20
 IMAGE_STEP = 10
 MAX_IMAGE_BYTES = 5 << 20
-WEB_SEARCHES = 8
+IMAGE_TYPES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+MAX_ALL_IMAGES = 20 << 20
+"""Bytes of all pictures of a request; the API takes 32 MiB, and a picture grows by a third on its way."""
+DIRECT = {"max_uses": 8, "allowed_callers": ["direct"]}
+"""The model itself calls them, and not code that it runs on the provider's computers."""
+FETCHED_TOKENS = 30_000
+NO_WORDS = "(a message without words)"
+GO_ON = "Go on."
 UNKNOWN = "This call was cut off; its outcome is unknown."
 EPHEMERAL = {"type": "ephemeral"}
 CONTEXT_BETA = "context-management-2025-06-27"
@@ -51,13 +59,15 @@ async def parameters(request: TurnRequest, can: Abilities) -> dict[str, Any]:
         asked["tools"] = tools
     if can.thinking and request.thinking and most >= LEAST_FOR_THINKING:
         asked["thinking"] = {"type": "adaptive", "display": "summarized"}
-    elif can.thinking and not request.thinking:
+    elif can.thinking:  # a model may think unasked, and its thoughts would use up a small max_tokens
         asked["thinking"] = {"type": "disabled"}
     if request.effort in can.effort:
         asked["output_config"] = {"effort": request.effort}
     if can.context_management:
         asked["extra_headers"] = {"anthropic-beta": CONTEXT_BETA}
-        asked["extra_body"] = {"context_management": {"edits": _edits("thinking" in asked)}}
+        asked["extra_body"] = {
+            "context_management": {"edits": _edits(asked.get("thinking", {}).get("type") == "adaptive")}
+        }
     return asked
 
 
@@ -77,10 +87,12 @@ def _tools(request: TurnRequest, can: Abilities) -> list[Block]:
     tools: list[Block] = [dict(tool) for tool in request.tools]
     if can.web_tools:
         if "web_search" in request.server_tools:
-            tools.append({"type": "web_search_20260318", "name": "web_search", "max_uses": WEB_SEARCHES})
+            tools.append({"type": "web_search_20260318", "name": "web_search", **DIRECT})
         if "web_fetch" in request.server_tools:
-            fetch = {"type": "web_fetch_20260318", "name": "web_fetch", "max_uses": WEB_SEARCHES}
-            tools.append({**fetch, "citations": {"enabled": True}})
+            fetch: Block = {"type": "web_fetch_20260318", "name": "web_fetch", **DIRECT}
+            tools.append({**fetch, "max_content_tokens": FETCHED_TOKENS, "citations": {"enabled": True}})
+    if tools and not request.system:  # otherwise the mark of the system prompt, which comes after them, is enough
+        tools[-1] = {**tools[-1], "cache_control": EPHEMERAL}
     return tools
 
 
@@ -97,13 +109,17 @@ async def messages(request: TurnRequest) -> list[Block]:
         talk.user(
             _text(f"<summary_of_the_conversation_so_far>\n{request.summary}\n</summary_of_the_conversation_so_far>")
         )
-    talk.user(_text(request.prompt))
+    talk.user(_text(request.prompt) or _text(NO_WORDS))
     for turn in request.turns:
         _said_before(talk, turn.steer, turn.notes)
-        talk.assistant(assistant_blocks(turn))
-        for call in turn.calls:
-            talk.user(await _result(call.id, turn.results.get(call.id), pictures))
+        blocks = assistant_blocks(turn)
+        talk.assistant(blocks)
+        for id in _asked(blocks):
+            talk.user(await _result(id, turn.results.get(id), pictures))
     _said_before(talk, request.steer, request.notes)
+    paused = bool(request.turns) and request.turns[-1].stop_reason == "pause_turn"
+    if talk.messages[-1]["role"] == "assistant" and not paused:
+        talk.user(_note(GO_ON))
     return talk.messages
 
 
@@ -112,8 +128,9 @@ def _tell_exchange(talk: _Talk, exchange: Exchange) -> None:
         talk.user(
             _text(f"<summary_of_the_conversation_so_far>\n{exchange.summary}\n</summary_of_the_conversation_so_far>")
         )
-    talk.user(_text(exchange.user))
+    talk.user(_text(exchange.user) or _text(NO_WORDS))
     for turn in exchange.turns:
+        _said_before(talk, turn.steer, turn.notes)
         talk.assistant(_plain_blocks(turn))
         for call in turn.calls:
             talk.user(_result_block(call.id, turn.results.get(call.id), []))
@@ -123,7 +140,17 @@ def _said_before(talk: _Talk, steer: Sequence[str], notes: Sequence[str]) -> Non
     for word in steer:
         talk.user(_text(word))
     for note in notes:
-        talk.user(_text(f"<note>\n{note}\n</note>"))
+        talk.user(_note(note))
+
+
+def _note(note: str) -> Block | None:
+    """What the harness tells, so that the model does not take it for the user's words."""
+    return _text(f"<note>\n{note}\n</note>") if note.strip() else None
+
+
+def _asked(blocks: Sequence[Block]) -> list[str]:
+    """The calls in a reply, all of which must be answered."""
+    return [block["id"] for block in blocks if block["type"] == "tool_use"]
 
 
 class _Talk:
@@ -156,6 +183,8 @@ def assistant_blocks(turn: Turn) -> list[Block]:
     if turn.blocks is None:
         return _plain_blocks(turn)
     calls = {call.id for call in turn.calls}
+    if calls - set(_asked(turn.blocks)):
+        return _plain_blocks(turn)
     kept = [block for block in turn.blocks if block["type"] != "tool_use" or block["id"] in calls]
     kept = [block for block in kept if block["type"] != "text" or block["text"].strip()]
     served = {block.get("tool_use_id") for block in kept}
@@ -195,8 +224,9 @@ class _Pictures:
 
     def __init__(self, request: TurnRequest) -> None:
         self._load: Callable[[str], Awaitable[bytes]] | None = request.load
+        self._total = 0
         outcomes = [outcome for turn in request.turns for outcome in turn.results.values()]
-        count = sum(len(outcome.images) for outcome in outcomes)
+        count = sum(len(outcome.images) for outcome in outcomes)  # of calls that are answered in this request
         self._skip = 0 if count <= MAX_IMAGES else -(-(count - MAX_IMAGES) // IMAGE_STEP) * IMAGE_STEP
 
     async def of(self, outcome: ToolOutcome) -> list[Block]:
@@ -206,11 +236,22 @@ class _Pictures:
             if self._skip >= 0:
                 blocks.append({"type": "text", "text": f"(picture {image.title!r} is no longer shown)"})
                 continue
-            data = await self._load(image.blob) if self._load is not None else b""
-            if not 0 < len(data) <= MAX_IMAGE_BYTES:
+            data = await self._bytes(image.blob)
+            if not data or len(data) > MAX_IMAGE_BYTES or image.mediaType not in IMAGE_TYPES:
+                blocks.append({"type": "text", "text": f"(picture {image.title!r} cannot be shown)"})
+                continue
+            self._total += len(data)
+            if self._total > MAX_ALL_IMAGES:
+                blocks.append({"type": "text", "text": f"(picture {image.title!r} is too large beside the others)"})
                 continue
             if image.title:
                 blocks.append({"type": "text", "text": f"Picture: {image.title}"})
             source = {"type": "base64", "media_type": image.mediaType, "data": base64.b64encode(data).decode()}
             blocks.append({"type": "image", "source": source})
         return blocks
+
+    async def _bytes(self, blob: str) -> bytes:
+        try:
+            return await self._load(blob) if self._load is not None else b""
+        except (PostdocError, OSError):
+            return b""  # a picture that is gone is no reason to end a conversation

@@ -21,7 +21,7 @@ LAYERS = [
     ["run_context"],
     ["runs"],
     ["dispatch", "workspace"],
-    ["notebooks", "forge", "templates"],
+    ["notebooks", "forge", "templates", "connectors"],
     ["providers"],
     ["tools"],
     ["agent"],

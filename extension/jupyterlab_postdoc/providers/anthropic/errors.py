@@ -52,6 +52,8 @@ def _unreachable(e: BaseException) -> PostdocError:
     while cause is not None and cause not in causes:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
+    if any(type(cause).__name__ == "LocalProtocolError" for cause in causes):
+        return _error("provider_auth", f"The key for Claude holds characters that no key has. {KEPT}", CHECK_KEY)
     said = " ".join(f"{type(cause).__name__} {cause}".lower() for cause in causes)
     if "ssl" in said or "certificate" in said:
         why = "Its certificate was not accepted, or it does not speak TLS."
@@ -114,11 +116,13 @@ def _answered(e: Any) -> PostdocError:
             "invalid_request_error": 400,
             "request_too_large": 413,
             "not_found_error": 404,
+            "billing_error": 402,
+            "timeout_error": 504,
         }.get(kind, 500)
     if status == 401:
         return _error("provider_auth", f"The key for Claude was not accepted. {KEPT}", CHECK_KEY)
-    if status in (402, 403):
-        why = "has no credit left" if status == 402 or "credit" in text or "billing" in text else "may not do this"
+    if status in (402, 403) or (status == 400 and "credit balance" in text):
+        why = "has no credit left" if status != 403 or "credit" in text or "billing" in text else "may not do this"
         return _error("provider_auth", f"The account of the key for Claude {why}. {KEPT}", CHECK_KEY)
     if status == 404:
         return _error("no_model", f"The model's server does not know this model. {KEPT}", "Choose another model.")

@@ -235,7 +235,7 @@ async def test_a_pause_is_sent_back_as_it_is(tmp_path: Path) -> None:
     (message,) = of(events, "assistant_message")
     assert message["citations"] == [{"url": "https://o.example", "title": "Owls", "text": "Owls fly."}]
     one, two, three = server.requests()
-    assert {"type": "web_search_20260318", "name": "web_search", "max_uses": 8} in one.body["tools"]
+    assert "web_search_20260318" in [tool.get("type") for tool in one.body["tools"]]
     assert two.messages[-1]["role"] == "assistant"
     assert [block["type"] for block in two.messages[-1]["content"]] == ["server_tool_use", "web_search_tool_result"]
     assert "server_tool_use" not in str(three.messages), "later only the words count"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from jupyterlab_postdoc import secrets
 from jupyterlab_postdoc.agent.crew import Crew
@@ -33,7 +33,11 @@ from jupyterlab_postdoc.tools.registry import all_tools
 from jupyterlab_postdoc.tools.resources import Resources
 from jupyterlab_postdoc.workspace.fetch import Fetcher
 from jupyterlab_postdoc.workspace.git import Git
+from jupyterlab_postdoc.workspace.kernels import KernelPool
 from jupyterlab_postdoc.workspace.processes import Limits
+
+if TYPE_CHECKING:
+    from jupyterlab_postdoc.tools.mcp import McpTools
 
 FETCH_TIMEOUT_S = 600.0
 
@@ -97,12 +101,18 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
         session_usd=config.budget_usd_session or None,
         day_usd=config.budget_usd_day or None,
     )
+    connectors = _connectors(config)
     crew = Crew(
         models=models,
         model=provider,
         prices=prices,
         budgets=budgets,
-        resources=Resources(fetch=_fetcher(config), templates=templates),
+        connectors=connectors,
+        resources=Resources(
+            kernels=KernelPool(kernel_manager, idle_s=60 * config.kernel_idle_minutes),
+            fetch=_fetcher(config),
+            templates=templates,
+        ),
         watch=watch,
         base_prompt=_text(config.base_prompt_file),
         compact_at_tokens=config.compact_at_tokens,
@@ -121,7 +131,7 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
         concurrency=config.max_concurrent_runs,
         queues=(lab.queue,),
     )
-    beside = Beside(budgets=budgets, web_tools=config.web_tools)
+    beside = Beside(connectors=connectors, budgets=budgets, web_tools=config.web_tools)
     sessions = SessionManager(log, runs, lab, personas, models=models, beside=beside)
     return Services(log, runs, sessions, dispatcher, crew)
 
@@ -138,6 +148,14 @@ def _provider(config: Settings, watch: Telemetry) -> Provider:
         context_management=config.context_management,
         telemetry=partial(watch.sdk_options, base_url=base_url),
     )
+
+
+def _connectors(config: Settings) -> McpTools | None:
+    if not config.mcp_file:
+        return None
+    from jupyterlab_postdoc.tools.mcp import McpTools
+
+    return McpTools(_file(config.mcp_file))
 
 
 def _fetcher(config: Settings) -> Fetcher | None:

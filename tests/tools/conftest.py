@@ -31,7 +31,9 @@ class Recorder:
         self.answer = answer
         self.blobs: dict[str, bytes] = {}
 
-    def context(self, project: Project | None, resources: Resources | None = None) -> ToolContext:
+    def context(
+        self, project: Project | None, resources: Resources | None = None, *, provider: str = "template"
+    ) -> ToolContext:
         """What a tool called ``call1`` gets."""
         return ToolContext(
             call_id="call1",
@@ -40,7 +42,7 @@ class Recorder:
             status=self.status,
             output=self.write,
             ask=self.ask,
-            provider="template",
+            provider=provider,
             resources=resources or Resources(),
             put_blob=self.put_blob,
             delegate=self.delegate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from importlib.metadata import entry_points
 
-from jupyterlab_postdoc.tools import data, files, git, notebook, search, shell, talk, templates
+from jupyterlab_postdoc.tools import data, files, git, notebook, python, search, shell, talk, templates
 from jupyterlab_postdoc.tools.base import Tool, ToolBox
 
 ENTRY_POINT_GROUP = "jupyterlab_postdoc.tools"
@@ -18,6 +18,7 @@ BUILT_IN: tuple[Tool, ...] = (
     search.grep,
     data.fetch_dataset,
     shell.shell,
+    python.py_exec,
     templates.list_templates,
     templates.use_template,
     notebook.nb_create,

@@ -74,7 +74,13 @@ class Sandbox(Protocol):
     isolated: bool
 
     def wrap(
-        self, argv: Sequence[str], *, root: Path, readonly: Sequence[Path] = (), network: bool = False
+        self,
+        argv: Sequence[str],
+        *,
+        root: Path,
+        readonly: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
+        network: bool = False,
     ) -> list[str]: ...
     def env(self, root: Path) -> dict[str, str]: ...
 
@@ -89,7 +95,13 @@ class BubblewrapSandbox:
         self.program = program
 
     def wrap(
-        self, argv: Sequence[str], *, root: Path, readonly: Sequence[Path] = (), network: bool = False
+        self,
+        argv: Sequence[str],
+        *,
+        root: Path,
+        readonly: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
+        network: bool = False,
     ) -> list[str]:
         """The full command line. Makes ``root/.git`` when absent: what does not exist cannot be protected."""
         place, git = str(root.resolve()), root.resolve() / ".git"
@@ -107,6 +119,8 @@ class BubblewrapSandbox:
         command += ["--dir", HOME]
         for bound in [*python_paths(), *readonly]:
             command += ["--ro-bind", str(bound), str(bound)]
+        for bound in writable:
+            command += ["--bind", str(bound), str(bound)]
         command += ["--bind", place, place, "--ro-bind", str(git), str(git)]
         return [*command, "--remount-ro", "/", "--chdir", place, "--", *argv]
 
@@ -131,6 +145,7 @@ class NoSandbox:
         *,
         root: Path,  # noqa: ARG002
         readonly: Sequence[Path] = (),  # noqa: ARG002
+        writable: Sequence[Path] = (),  # noqa: ARG002
         network: bool = False,  # noqa: ARG002
     ) -> list[str]:
         return list(argv)

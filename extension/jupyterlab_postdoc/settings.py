@@ -26,7 +26,7 @@ class Settings(HasTraits):
         False,
         help="Let notebooks and commands of any origin run without a sandbox. They then see all that the server sees.",
     ).tag(config=True)
-    max_concurrent_runs = Int(4, min=1, help="Runs at work at the same time in this server.").tag(config=True)
+    max_concurrent_runs = Int(16, min=1, help="Runs at work at the same time in this server.").tag(config=True)
     max_turns = Int(40, min=1, help="Agent turns that one run may take.").tag(config=True)
     max_minutes = Float(60.0, min=0.1, help="Minutes that one run may work.").tag(config=True)
     notebook_timeout_s = Float(900.0, min=1.0, help="Seconds until a running notebook is stopped.").tag(config=True)

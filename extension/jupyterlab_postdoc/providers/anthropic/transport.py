@@ -1,29 +1,17 @@
-"""The connections below the SDK, read in larger pieces while a reply streams.
-
-A reply comes as hundreds of events, each in a packet of its own. To read each of them wakes the loop three times and
-runs through a dozen layers; several at once cost a third of the processor time, and nobody sees text sooner than the
-log's bucket of 50 ms. So a connection waits a little between two reads. The first byte is never waited for.
-"""
+"""The transport below the SDK: its default one, over connections with a pace."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import ssl
 import urllib.request
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpcore2
 import httpx2
 
-READ_EVERY_S = 0.05
-AT_ONCE = 3
-"""Reads of an answer that never wait: its head, its beginning and the first of its text."""
-LONGEST_S = 0.1
-PER_STREAM_S = 0.0016
-"""With many replies at once each is read less often, so that together they leave the loop to others."""
+from jupyterlab_postdoc.providers.anthropic.connections import Connector, Pace
 
 MAX_CONNECTIONS = 1000
 KEPT_CONNECTIONS = 100
@@ -37,19 +25,8 @@ def transport() -> httpx2.AsyncBaseTransport | None:
     return None if {"http", "https", "all"} & proxies.keys() else PacedTransport()
 
 
-class Pace:
-    """How often the streams of one transport are read."""
-
-    def __init__(self) -> None:
-        self.streaming = 0
-
-    @property
-    def interval_s(self) -> float:
-        return max(READ_EVERY_S, min(LONGEST_S, PER_STREAM_S * self.streaming))
-
-
 class PacedTransport(httpx2.AsyncBaseTransport):
-    """HTTP/1.1 over connections of a :class:`PacedBackend`, with the certificates that the environment names."""
+    """HTTP/1.1 with the certificates that the environment names."""
 
     def __init__(self) -> None:
         self._pace = Pace()
@@ -58,7 +35,7 @@ class PacedTransport(httpx2.AsyncBaseTransport):
             max_connections=MAX_CONNECTIONS,
             max_keepalive_connections=KEPT_CONNECTIONS,
             keepalive_expiry=KEPT_S,
-            network_backend=PacedBackend(self._pace),
+            network_backend=Connector(self._pace),
             socket_options=_socket_options(),
         )
 
@@ -109,64 +86,6 @@ class _Body(httpx2.AsyncByteStream):
         close: Any = getattr(self._stream, "aclose", None)
         if close is not None:
             await close()
-
-
-class PacedBackend(httpcore2.AsyncNetworkBackend):
-    """Opens connections that are read at a pace."""
-
-    def __init__(self, pace: Pace) -> None:
-        self._backend = httpcore2.AnyIOBackend()
-        self._pace = pace
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        stream = await self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        return PacedStream(stream, self._pace)
-
-    async def sleep(self, seconds: float) -> None:
-        await self._backend.sleep(seconds)
-
-
-class PacedStream(httpcore2.AsyncNetworkStream):
-    """A connection that is read again only some time after its last read. What came meanwhile comes in one piece."""
-
-    def __init__(self, stream: httpcore2.AsyncNetworkStream, pace: Pace) -> None:
-        self._stream = stream
-        self._pace = pace
-        self._not_before = 0.0
-        self._at_once = AT_ONCE
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        clock = asyncio.get_running_loop().time
-        if self._at_once > 0:
-            self._at_once -= 1
-        elif (wait := self._not_before - clock()) > 0:
-            await asyncio.sleep(wait)
-        data = await self._stream.read(max_bytes, timeout)
-        more = len(data) == max_bytes  # the rest of a large piece is there already
-        self._not_before = 0.0 if more else clock() + self._pace.interval_s
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._at_once = AT_ONCE
-        await self._stream.write(buffer, timeout)
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.AsyncNetworkStream:
-        return PacedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout), self._pace)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
 
 
 @contextmanager

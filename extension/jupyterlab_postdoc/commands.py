@@ -75,7 +75,7 @@ class Commands:
                 await self._stop_all(tx, session.id, "now")
             open_runs = await tx.list_runs(session.id, status=RUN_OPEN)
             running = [run for run in open_runs if run.status in ("running", "waiting")]
-            if command.mode == "steer" and running:
+            if command.mode == "steer" and running and not running[0].cancel:
                 body = UserMessage(id=id, content=command.content, by=user.name, runId=running[0].id, mode="steer")
                 events = await tx.append(session.id, body, run=running[0].id)
                 return {"seq": events[0].seq, "extra": {"runId": running[0].id}}

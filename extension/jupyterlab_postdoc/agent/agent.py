@@ -25,9 +25,9 @@ from jupyterlab_postdoc.protocol import (
     Usage,
 )
 from jupyterlab_postdoc.providers.base import ServerTool, ToolCall, ToolOutcome, Turn, TurnRequest
-from jupyterlab_postdoc.runs import RunContext
+from jupyterlab_postdoc.runs import Paused, RunContext
 from jupyterlab_postdoc.secrets import keys_in, redact, register
-from jupyterlab_postdoc.store.base import Draft
+from jupyterlab_postdoc.store.base import Draft, Reads
 from jupyterlab_postdoc.text_stream import INPUT_ITEM
 
 T = TypeVar("T")
@@ -52,6 +52,9 @@ class Agent:
         self.context = Context(mission.earlier)
         self.notes: list[str] = []
         """What the harness has to tell the model with the next turn."""
+        self.ids = {call.id for exchange in mission.earlier for turn in exchange.turns for call in turn.calls}
+        """The ids of all calls so far, those of sub-agents too."""
+        self.children: list[Agent] = []
         self.speech = Speech(self)
         ctx.provider = self.provider.id
         for said in [mission.prompt, *(exchange.user for exchange in mission.earlier)]:
@@ -74,6 +77,7 @@ class Agent:
         result = await self.ctx.step(self.key(f"turn:{number}"), speak, record=self._reply_events)
         reply = reply_of(result)
         self.notes = []
+        self.ids |= {call.id for call in reply.calls}
         self.limits.worked_s += reply.duration_ms / 1000
         return reply
 
@@ -89,7 +93,7 @@ class Agent:
             tools=means.tools.specs(),
             earlier=self.context.earlier,
             turns=self.context.turns,
-            steer=await self._steered(),
+            steer=await self.unheard(),
             notes=list(notes),
             prompt=mission.prompt,
             summary=self.context.summary,
@@ -99,15 +103,17 @@ class Agent:
             load=self.ctx.log.store.read_blob,
         )
 
-    async def _steered(self) -> list[str]:
+    async def unheard(self) -> list[str]:
         """What the user said to this run since it began and no earlier turn has seen."""
         if self.parent is not None:
             return []
-        seen = sum(len(turn.steer) for turn in self.turns)
-        store = self.ctx.log.store
-        events = await store.read_events(self.ctx.session, types=["user_message"], run=self.ctx.run.id)
-        said = [body["content"] for event in events if (body := event.body()).get("mode") == "steer"]
-        return said[seen:]
+        words = await spoken_to(self.ctx.log.store, self.ctx.session, self.ctx.run.id)
+        return [word["content"] for word in words[self.heard :]]
+
+    @property
+    def heard(self) -> int:
+        """How many of the words to this run its turns have seen."""
+        return sum(len(turn.steer) for turn in self.turns)
 
     def _reply_events(self, result: Any) -> list[Body | Draft]:
         reply = reply_of(result)
@@ -297,16 +303,33 @@ class Agent:
 
     def child(self, call: str, means: Means, mission: Mission) -> Agent:
         """An agent that works for this one's ``call``."""
-        return Agent(self.ctx, means, mission, parent=call)
+        child = Agent(self.ctx, means, mission, parent=call)
+        child.ids = self.ids
+        self.children.append(child)
+        return child
+
+
+async def spoken_to(reads: Reads, session: str, run: str) -> list[dict[str, Any]]:
+    """The messages that were said to a run while it was at work, oldest first."""
+    events = await reads.read_events(session, types=["user_message"], run=run)
+    return [body for event in events if (body := event.body()).get("mode") == "steer"]
 
 
 async def together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all, in order. The first failure ends the others, and is raised when they have ended."""
+    """The results of all, in order. The first failure ends the others, and is raised when they have ended; a question
+    that waits for its answer lets the others come to their end first.
+    """
     if len(work) == 1:
         return [await work[0]]
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
-        return list(await asyncio.gather(*tasks))
+        unfinished = set(tasks)
+        while unfinished:
+            done, unfinished = await asyncio.wait(unfinished, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                if task.exception() is not None and not isinstance(task.exception(), Paused):
+                    task.result()
+        return [task.result() for task in tasks]
     except BaseException:
         for task in tasks:
             task.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,22 +50,31 @@ class Brakes:
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
-        self._asked = 0
+        self._asked = Counter[str]()
+        """How often it was asked for each kind of limit: which one is met again after a crash depends on its kind."""
         self._cut = 0
         self._nudged = 0
-        self._allowed_repeats = 0
+        self._forgiven = 0
+        """So many turns count no more as going round in circles: the user said to go on after them."""
+        self._warned = -1
         self._budget: BudgetReached | None = None
 
     # --- before a turn ---
 
     async def before_turn(self) -> Limit | None:
         """Sum up what is too long, warn, and stop at a limit: the run then waits for the user's word to go on."""
-        while (reason := self._reached()) is not None:
-            limit = await self._stop_and_ask(reason)
-            if limit is not None:
-                return limit
-        await self._compact()
-        return None
+        while True:
+            while (reason := self._reached()) is not None:
+                limit = await self._stop_and_ask(reason)
+                if limit is not None:
+                    return limit
+            try:
+                await self._compact()
+            except BudgetReached as e:
+                self._budget = e
+                continue
+            self._warn()
+            return None
 
     def _reached(self) -> str | None:
         agent = self.agent
@@ -73,13 +83,18 @@ class Brakes:
         limit = agent.limits.reached(len(agent.turns))
         if limit is not None:
             return limit
-        repeats = stuck.repeats(agent.turns) if agent.means.speaks else 0
-        repeats -= self._allowed_repeats
-        if repeats >= STUCK_STOP:
-            return "stuck"
-        if repeats == STUCK_WARN:
-            agent.notes.append(stuck.warning(repeats))
-        return None
+        return "stuck" if self._repeats() >= STUCK_STOP else None
+
+    def _repeats(self) -> int:
+        agent = self.agent
+        return stuck.repeats(agent.turns[self._forgiven :]) if agent.means.speaks else 0
+
+    def _warn(self) -> None:
+        """Once, be the turn asked for several times."""
+        agent = self.agent
+        if self._repeats() == STUCK_WARN and self._warned != len(agent.turns):
+            self._warned = len(agent.turns)
+            agent.notes.append(stuck.warning(STUCK_WARN))
 
     async def _stop_and_ask(self, reason: str) -> Limit | None:
         """None: the user said to go on."""
@@ -87,13 +102,15 @@ class Brakes:
         sentence, final = self._sentence(reason)
         if agent.parent is not None:
             return Limit(reason, await self._last_word(sentence))
-        self._asked += 1
-        word = await self._last_word(sentence)
+        kind = "dollars" if self._budget is not None else reason
+        self._asked[kind] += 1
+        place = f"{kind}-{self._asked[kind]}"
+        word = await self._said(place, sentence)
         if final:
             return Limit(reason, f"{sentence} {word}".strip())
         question = f"{sentence} Everything so far is kept. Shall the agent go on, with as much again?"
         try:
-            answer = await ask_user(agent.ctx, f"limit-{self._asked}", question, [GO_ON, STOP], where=reason)
+            answer = await ask_user(agent.ctx, f"limit-{place}", question, [GO_ON, STOP], where=reason)
         except Paused as paused:
             raise Paused(reason, paused.request) from None
         if answer.strip().casefold().startswith("stop"):
@@ -113,7 +130,7 @@ class Brakes:
 
     def _extend(self, reason: str) -> None:
         if reason == "stuck":
-            self._allowed_repeats += STUCK_STOP
+            self._forgiven = len(self.agent.turns)
         elif self._budget is not None:
             self._budget = None
             assert self.agent.means.purse is not None
@@ -121,24 +138,28 @@ class Brakes:
         else:
             self.agent.limits.extended += 1
 
-    async def _last_word(self, sentence: str) -> str:
+    async def _said(self, place: str, sentence: str) -> str:
+        """The last word at this limit, shown. None is one too: it is not tried again when the run carries on."""
+        ctx = self.agent.ctx
+        item = f"i{ctx.run.id[-6:]}.last:{place}"
+
+        async def speak() -> str:
+            return await self._last_word(sentence, place)
+
+        def show(said: str) -> list[AssistantMessage]:
+            return [AssistantMessage(itemId=item, content=said)] if said else []
+
+        return await ctx.step(f"say:last:{place}", speak, record=show)
+
+    async def _last_word(self, sentence: str, place: str = "") -> str:
         """The agent's own summary at a limit; empty where no model can or may be asked."""
         agent = self.agent
         if not agent.means.speaks or not agent.turns or self._budget is not None:
             return ""
-        key = f"last:{self._asked}"
         try:
-            text = await agent.sum_up(key, f"{sentence} {LAST_WORD}")
+            return await agent.sum_up(f"last:{place}", f"{sentence} {LAST_WORD}")
         except PostdocError:
             return ""  # the limit is what counts; a word about it was only a courtesy
-        if text and agent.parent is None:
-            item = f"i{agent.ctx.run.id[-6:]}.{key}"
-
-            async def show() -> Any:
-                return text
-
-            await agent.ctx.step(f"say:{key}", show, record=lambda said: [AssistantMessage(itemId=item, content=said)])
-        return text
 
     # --- a turn ---
 
@@ -177,7 +198,7 @@ class Brakes:
         agent = self.agent
         if not agent.means.speaks or agent.context.size < self._compact_at():
             return
-        if not agent.turns and not agent.context.earlier:
+        if not agent.context.turns and not agent.context.earlier:
             return
         await self._sum_up(f"summary:{len(agent.turns)}")
 
@@ -189,19 +210,26 @@ class Brakes:
         agent = self.agent
         if agent.parent is None:
             await agent.status("The conversation is long: summing it up to go on", phase="summary")
-        text = await agent.sum_up(key, SUMMARISE)
-        await self._replace(key, text or plain_summary(agent.mission.prompt, agent.turns))
+        try:
+            text = await agent.sum_up(key, SUMMARISE)
+        except TooLong:
+            text = ""
+        await self._replace(key, text or self._plain_summary())
+
+    def _plain_summary(self) -> str:
+        agent = self.agent
+        return plain_summary(agent.mission.prompt, agent.turns, agent.context.earlier, agent.context.summary)
 
     async def _shorten(self) -> None:
         """The request does not fit the model's window: go on from a summary that needs no model."""
         agent = self.agent
-        if not agent.turns and not agent.context.earlier:
+        if not agent.context.turns and not agent.context.earlier:
             raise PostdocError(
                 "too_large",
                 "The message is longer than the model can read. It is kept.",
                 next="Send a shorter one, or put the text into a file of the project.",
             )
-        await self._replace(f"shorten:{len(agent.turns)}", plain_summary(agent.mission.prompt, agent.turns))
+        await self._replace(f"shorten:{len(agent.turns)}", self._plain_summary())
 
     async def _replace(self, key: str, text: str) -> None:
         agent = self.agent

@@ -78,9 +78,12 @@ def estimate_tokens(request: TurnRequest, known: int | None = None) -> int:
     return round(chars / CHARS_PER_TOKEN)
 
 
-def plain_summary(prompt: str, turns: Sequence[Turn]) -> str:
+def plain_summary(prompt: str, turns: Sequence[Turn], earlier: Sequence[Exchange] = (), summary: str = "") -> str:
     """A summary without a model, for when the conversation is too long even to be summed up by one."""
-    lines = [f"The task: {prompt[:4000]}", "What was done, step by step:"]
+    before = [summary, *(exchange.summary for exchange in earlier)]
+    lines = [text[:8000] for text in before if text]
+    lines += [f"The researcher said before: {exchange.user[:500]}" for exchange in earlier[-20:]]
+    lines += [f"The task: {prompt[:4000]}", "What was done, step by step:"]
     for turn in turns[-60:]:
         if turn.text.strip():
             lines.append(f"- {turn.text.strip().splitlines()[0][:300]}")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from jupyterlab_postdoc.agent.agent import spoken_to
 from jupyterlab_postdoc.agent.chat import ChatRun
 from jupyterlab_postdoc.agent.crew import Crew
 from jupyterlab_postdoc.agent.loop import Ending
@@ -20,7 +21,7 @@ from jupyterlab_postdoc.agent.personas import Personas
 from jupyterlab_postdoc.agent.research import BUDGETS, Lab, ResearchRun
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import repository
-from jupyterlab_postdoc.protocol import AgentStatus, Body, Error, Result, SessionState
+from jupyterlab_postdoc.protocol import AgentStatus, Body, Error, Result, SessionState, new_id
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.template import TemplateProvider
 from jupyterlab_postdoc.runs import Paused, RunContext, Stopped
@@ -165,7 +166,9 @@ class Executor:
             )
         )
         state, reason = ("finished", "end_turn") if outcome.success else ("error", outcome.stop_reason)
-        then = state_change(ctx.session, state, reason, ctx.run.id, meta=_project(outcome.artifacts))
+        then = self._heard_out(
+            ctx, work, state_change(ctx.session, state, reason, ctx.run.id, meta=_project(outcome.artifacts))
+        )
         self._crew.watch.count_run(ctx.run.kind, work.provider, state)
         await ctx.finish("done" if outcome.success else "error", *last, output=msgspec.to_builtins(last[-1]), then=then)
 
@@ -191,9 +194,29 @@ class Executor:
             )
         )
         state, reason = ("finished", "end_turn") if good else ("error", ending.stop_reason)
-        then = state_change(ctx.session, state, reason, ctx.run.id, meta=_project(chat.artifacts))
+        then = self._heard_out(
+            ctx, work, state_change(ctx.session, state, reason, ctx.run.id, meta=_project(chat.artifacts))
+        )
         self._crew.watch.count_run(ctx.run.kind, work.provider, state)
         await ctx.finish("done" if good else "error", *last, output=msgspec.to_builtins(last[-1]), then=then)
+
+    def _heard_out(self, ctx: RunContext, work: Work, then: Then) -> Then:
+        """Words to the run that no turn of it has seen become the next message, in the transaction that ends it."""
+        making = work.research or work.chat
+        agent = making.agent if making is not None else None
+
+        async def unit(tx: Tx) -> None:
+            words = await spoken_to(tx, ctx.session, ctx.run.id)
+            late = words[agent.heard :] if agent is not None and agent.means.speaks else []
+            if late:
+                content = "\n\n".join(word["content"] for word in late)
+                anonymous = bool(ctx.run.input.get("anonymous"))
+                given = {"content": content, "anonymous": anonymous, "messageId": late[0]["id"]}
+                row = RunRow(id=new_id("r"), session=ctx.session, kind="chat", queue=self._lab.queue, input=given)
+                await tx.insert_run(row)
+            await then(tx)
+
+        return unit
 
     # --- beginnings and ends ---
 

@@ -33,5 +33,8 @@ async def converse(agent: Agent) -> Ending:
         await agent.settle(reply, outcomes)
         if any(outcome.ends_run for outcome in outcomes.values()):
             return Ending("end_turn", reply.text, finished=True)
-        if not reply.calls and not brakes.goes_on(reply):
-            return Ending(reply.stop_reason, reply.text)
+        if reply.calls or brakes.goes_on(reply):
+            continue
+        if reply.stop_reason != "refusal" and await agent.unheard():
+            continue  # something was said while it spoke its last word
+        return Ending(reply.stop_reason, reply.text)

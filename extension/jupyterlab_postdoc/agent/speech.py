@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -58,30 +58,26 @@ class Speech:
         attempt, empty = 0, 0
         while True:
             attempt += 1
-            listener = Listener(
-                self.agent.ctx, self._item(name, attempt), silent=alone or self.agent.parent is not None
-            )
+            silent = alone or self.agent.parent is not None
+            listener = Listener(self.agent.ctx, self._item(name, attempt), taken=self.agent.ids, silent=silent)
             try:
                 reply = await self._one(f"{name}.{attempt}", await build(), listener)
-                if not reply.empty or reply.stop_reason not in ("end_turn", "tool_use", "stop_sequence"):
-                    return reply
-                empty += 1
-                if empty >= EMPTY_ATTEMPTS:
-                    return self._nothing_said(reply)
-                await self.agent.status("The model answered with nothing. Asking again", phase="retry")
             except PostdocError as e:
-                await self._cut_off(listener)
+                await self._end_items(listener, listener.items)
+                await self.settle_interrupted(e)
                 await self._wait(e, attempt)
-
-    def _nothing_said(self, reply: Reply) -> Reply:
-        """A model that is done may have nothing to add after its tools; without any word before, it is a failure."""
-        if self.agent.turns:
-            return reply
-        raise PostdocError(
-            "provider_stream_error",
-            "The model answered with nothing, twice. Your message is kept.",
-            next="Send it again in other words, or choose another model.",
-        )
+                continue
+            if not reply.empty or reply.stop_reason not in ("end_turn", "tool_use", "stop_sequence"):
+                await self._end_items(listener, set(listener.items) - reply.items)
+                return reply
+            empty += 1
+            if empty >= EMPTY_ATTEMPTS and self.agent.turns:
+                return reply  # a model that is done may have nothing to add after its tools
+            await self._end_items(listener, listener.items)
+            await self._tell_usage(reply)
+            if empty >= EMPTY_ATTEMPTS:
+                raise _nothing_said()
+            await self.agent.status("The model answered with nothing. Asking again", phase="retry")
 
     async def _one(self, id: str, request: TurnRequest, listener: Listener) -> Reply:
         purse = self.agent.means.purse
@@ -111,20 +107,34 @@ class Speech:
         run = self.agent.ctx.run
         return f"i{run.id[-6:]}.{self.agent.key(name)}.{run.attempt}" + (f".{attempt}" if attempt > 1 else "")
 
-    async def _cut_off(self, listener: Listener) -> None:
-        """What was seen of a failed attempt stays, marked as partial; what it cost is counted."""
-        if not listener.silent and listener.items:
-            await self.agent.ctx.cut_off(listener.items)
-        await self.settle_interrupted()
+    async def _end_items(self, listener: Listener, items: Collection[str]) -> None:
+        """What was shown of these stays, marked as partial: no whole reply will hold it."""
+        if not listener.silent and items:
+            await self.agent.ctx.cut_off(items)
 
-    async def settle_interrupted(self) -> None:
-        """Count a call that was cut off: its usage is known in part, the rest is estimated."""
+    async def _tell_usage(self, reply: Reply) -> None:
+        """What a reply has cost that is no turn."""
+        if reply.usage:
+            model = reply.model or self.agent.means.model or UNSET
+            await self.agent.ctx.emit(
+                Usage(tokens=reply.usage, cost=reply.cost, prices=reply.prices or UNSET, model=model)
+            )
+
+    async def settle_interrupted(self, e: PostdocError | None = None) -> None:
+        """Count a call that was cut off (``e``: by this failure), and those of the sub-agents: its usage is known in
+        part, the rest is estimated. What was refused before it began costs nothing.
+        """
+        for child in self.agent.children:
+            await child.speech.settle_interrupted(e)
         purse = self.agent.means.purse
         if self._open is None or purse is None:
             return
         (call, listener), self._open = self._open, None
         model = self.agent.means.model or ""
-        usage = estimate_interrupted(listener.usage, listener.chars)
+        if e is not None and e.code != "provider_timeout" and not listener.usage and not listener.chars:
+            await purse.settle(call, model, {"output_tokens": 0}, estimated=False)
+            return
+        usage = estimate_interrupted(listener.usage or purse.expected_input(call), listener.chars)
         cost, prices = await purse.settle(call, model, usage, estimated=True)
         count_usage(model, usage, cost)
         await self.agent.ctx.emit(
@@ -155,3 +165,12 @@ class Speech:
         except TimeoutError:
             return
         self.agent.ctx.cancel.check()
+
+
+def _nothing_said() -> PostdocError:
+    """Without any word before, it is a failure."""
+    return PostdocError(
+        "provider_stream_error",
+        "The model answered with nothing, twice. Your message is kept.",
+        next="Send it again in other words, or choose another model.",
+    )

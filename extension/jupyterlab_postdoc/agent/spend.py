@@ -124,6 +124,11 @@ class Purse:
         payable: Payable = await self._write(take)
         return payable
 
+    def expected_input(self, id: str) -> Usage:
+        """What a call that was begun and has not ended is expected to read."""
+        expected = self._begun.get(id, ("", {}))[1]
+        return {kind: count for kind, count in expected.items() if kind != "output_tokens"}
+
     async def settle(self, id: str, model: str, usage: Usage, *, estimated: bool) -> tuple[float | None, str]:
         """The call has ended, or was cut off (``estimated``). Its cost (None: no known price), and where the price is
         from. ``model`` is the one that answered; when only the one that was asked has a price, that counts. Without

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.log import TextStream
-from jupyterlab_postdoc.protocol import AgentStatus
+from jupyterlab_postdoc.protocol import AgentStatus, new_id
 from jupyterlab_postdoc.providers.base import (
     Cited,
     Provider,
@@ -64,16 +64,27 @@ class Reply(Struct, frozen=True):
         return "\n\n".join(text.content for text in self.texts if text.content)
 
     @property
+    def items(self) -> set[str]:
+        """The items that get their end with this reply's events."""
+        return {text.item for text in [*self.texts, *self.thinking]} | {call.id + INPUT_ITEM for call in self.calls}
+
+    @property
     def empty(self) -> bool:
         """Whether the model said and asked nothing."""
         return not self.text.strip() and not self.calls and not self.served
 
 
 class Listener:
-    """Hears one attempt at a reply. ``silent`` (a sub-agent) shows nothing while it forms."""
+    """Hears one attempt at a reply. ``silent`` (a sub-agent) shows nothing while it forms.
 
-    def __init__(self, ctx: RunContext, name: str, *, silent: bool = False) -> None:
+    Some servers number the calls of every reply anew: a call whose id is ``taken`` gets one of ours, so that every id
+    stands for one call.
+    """
+
+    def __init__(self, ctx: RunContext, name: str, *, taken: set[str], silent: bool = False) -> None:
         self.ctx = ctx
+        self._taken = taken
+        self._ids: dict[str, str] = {}
         self.silent = silent
         self.usage: Usage = {}
         self.chars = 0
@@ -140,9 +151,9 @@ class Listener:
             await self._write(self._stream("thinking", event.block), event.text)
         elif isinstance(event, ToolInputDelta):
             self._speaking = None
-            await self._write(self._stream("tool_input", event.id, event.name), event.text)
+            await self._write(self._stream("tool_input", self._own(event.id), event.name), event.text)
         elif isinstance(event, ToolCall):
-            self._calls.append(event)
+            self._call(event)
         elif isinstance(event, UsageSoFar):
             self.usage = event.usage
         elif isinstance(event, Cited):
@@ -157,6 +168,27 @@ class Listener:
     async def _write(self, stream: TextStream | _Quiet, text: str) -> None:
         self.chars += len(text)
         await stream.write(text)
+
+    def _own(self, id: str) -> str:
+        """The id by which this call is known here."""
+        if id not in self._ids:
+            self._ids[id] = new_id("toolu") if id in self._taken else id
+            self._taken.add(self._ids[id])
+        return self._ids[id]
+
+    def _call(self, call: ToolCall) -> None:
+        id = self._own(call.id)
+        if any(other.id == id for other in self._calls):
+            self._taken.add(id := new_id("toolu"))
+        self._calls.append(msgspec.structs.replace(call, id=id))
+
+    def _blocks(self, end: TurnEnd) -> list[dict[str, Any]] | None:
+        """The provider's form of the reply, with the ids that its calls have here."""
+        asked = [block for block in end.blocks or [] if block.get("type") == "tool_use"]
+        if end.blocks is None or len(asked) != len(self._calls):
+            return end.blocks
+        ids = iter(self._calls)
+        return [{**block, "id": next(ids).id} if block.get("type") == "tool_use" else block for block in end.blocks]
 
     async def _serve(self, event: ServerTool) -> None:
         if event.ok is None and not self.silent:
@@ -184,7 +216,7 @@ class Listener:
             notes=list(request.notes),
             thinking=[Text(item, text) for item, text, _ in self._texts("thinking")],
             served=[event for event in self._served.values() if event.ok is not None],
-            blocks=end.blocks,
+            blocks=self._blocks(end),
             model=end.model,
             duration_ms=round(1000 * (time.monotonic() - self.began)),
         )

@@ -1,4 +1,4 @@
-"""A real MCP server, run as a program: ``python remote_server.py [stdio | http PORT] [--legacy] [FOLDER]``.
+"""A real MCP server, run as a program: ``remote_server.py [http PORT] [child] FOLDER``.
 
 FOLDER receives what the tests look at: pids, calls, cancellations.
 """

@@ -46,8 +46,8 @@ class Connectors:
     async def call(self, server: str, tool: str, arguments: dict[str, Any], *, repeatable: bool) -> Answer:
         """Call a server's tool. Raises PostdocError("tool_failed") with a sentence for the model."""
         link = self._links.get(server)
-        if link is None:
-            raise PostdocError("tool_failed", f"The MCP server {server!r} is not configured any more.")
+        if link is None or not link.server.offers(tool):
+            raise PostdocError("tool_failed", f"The MCP server {server!r} does not offer this any more.")
         return await link.call(tool, arguments, repeatable=repeatable)
 
     def problems(self) -> list[str]:

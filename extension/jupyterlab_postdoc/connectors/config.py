@@ -99,7 +99,7 @@ class Server(Struct, frozen=True):
             value = _resolved(str(raw), environ)
             if not value.isascii() or not value.isprintable():
                 raise Wrong(f"The header {name} holds a character that cannot be sent.")
-            if _REFERENCE.search(str(raw)) or _SECRET_NAME.search(name):
+            if _SECRET_NAME.search(name):
                 secrets.register(value, value.split()[-1] if value.split() else None)
             found[name] = value
         return found
@@ -236,7 +236,10 @@ def _check_address(entry: Entry, url: str) -> None:
 
 
 def _resolved(text: str, environ: Mapping[str, str]) -> str:
-    """``${NAME}`` and ``${NAME:-default}`` replaced from the environment; no program and no shell is asked."""
+    """``${NAME}`` and ``${NAME:-default}`` replaced from the environment; no program and no shell is asked.
+
+    What a reference stands for is a secret from now on, unless it is a path or an address.
+    """
 
     def value(found: re.Match[str]) -> str:
         name, default = found[1], found[2]
@@ -245,6 +248,13 @@ def _resolved(text: str, environ: Mapping[str, str]) -> str:
             return default
         if known is None:
             raise Wrong(f"The variable {name} is not set in the environment of the Jupyter server.")
+        _keep_secret(name, known)
         return known
 
     return _REFERENCE.sub(value, text)
+
+
+def _keep_secret(name: str, value: str) -> None:
+    """What is referred to stands outside of the file because it is secret, unless it is a path or an address."""
+    if name not in INHERITED:
+        secrets.register_environment({name: value} if "://" in value else {"SECRET": value})

@@ -27,7 +27,7 @@ STEADY_S = 10.0
 """A connection that held so long was a good one: what ends it is no reason for a pause."""
 CLOSE_S = 8.0
 HINT = "Try again later, or find another way."
-MISSING = "MCP servers need a package that is not installed: run `pip install 'jupyterlab-postdoc[mcp]'`."
+MISSING = "MCP servers need the package mcp (2.3 or newer): run `pip install 'jupyterlab-postdoc[mcp]'`."
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class Link:
         self._task: asyncio.Task[None] | None = None
         self._failures, self._not_before = 0, 0.0
         self._since: float | None = None
+        self._handshake = "auto"
 
     # --- for those who use it ---
 
@@ -82,8 +83,9 @@ class Link:
             if not await self.ready(CALL_WAIT_S):
                 raise PostdocError("tool_failed", self.problem or f"{self.title} cannot be reached.", next=HINT)
             try:
+                session = self._session
                 async with asyncio.timeout(self.server.entry.timeout_s):
-                    answer: Answer = await self._session.call(tool, arguments)
+                    answer: Answer = await session.call(tool, arguments)
                     return answer
             except TimeoutError as e:
                 raise PostdocError(
@@ -92,7 +94,8 @@ class Link:
                     + ("" if repeatable else "Whether it did what was asked is unknown."),
                 ) from e
             except Lost as e:
-                self.lose()
+                if self._session is session:
+                    self.lose()
                 if last or not (repeatable or e.not_done):
                     raise self._broken(repeatable or e.not_done) from e
         raise AssertionError("unreachable")
@@ -170,7 +173,7 @@ class Link:
             self._since = None
             try:
                 wire = await asyncio.to_thread(_wire)
-                await wire.hold(self, os.environ)
+                await self._hold(wire)
                 self._ended(f"{self.title} has ended; it is started again when it is needed.")
             except PostdocError as e:
                 self._ended(e.message)
@@ -179,6 +182,18 @@ class Link:
             except Exception as e:  # noqa: BLE001  (whatever a library raises is this server's problem alone)
                 _log.debug("MCP server %s", self.server.name, exc_info=True)
                 self._ended(f"{self.title} ({self.server.where}) cannot be reached ({type(e).__name__}).")
+
+    async def _hold(self, wire: ModuleType) -> None:
+        """One connection. Some servers end when the newer handshake is tried: then the older one is, too."""
+        try:
+            await wire.hold(self, os.environ, self._handshake)
+        except (Wrong, asyncio.CancelledError):
+            raise
+        except Exception:
+            if self.connected_once or self.stopping:
+                raise
+            self._handshake = "legacy" if self._handshake == "auto" else "auto"
+            await wire.hold(self, os.environ, self._handshake)
 
     def _ended(self, why: str) -> None:
         """The connection is gone, or was not made."""

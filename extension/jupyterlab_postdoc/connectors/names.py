@@ -23,7 +23,7 @@ def slugs(names: Iterable[str]) -> dict[str, str]:
 
 def tool_names(prefix: str, tools: Iterable[str]) -> dict[str, str]:
     """For each of a server's tools its name for agents; ``prefix`` is ``mcp__<server>__``."""
-    short = _distinct(list(tools), lambda tool: _OTHER.sub("_", tool) or "tool", LONGEST - len(prefix))
+    short = _distinct(list(tools), _plain, LONGEST - len(prefix))
     return {tool: prefix + name for tool, name in short.items()}
 
 
@@ -37,6 +37,11 @@ def may_fit(patterns: Sequence[str] | None, prefix: str) -> bool:
         if fixed.startswith(prefix) or (found is not None and prefix.startswith(fixed)):
             return True
     return False
+
+
+def _plain(tool: str) -> str:
+    name = _OTHER.sub("_", tool)
+    return name if name.strip("_-") else "tool"
 
 
 def _slug(name: str) -> str:

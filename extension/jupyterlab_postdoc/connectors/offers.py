@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from jupyterlab_postdoc.connectors.config import Risk, Server
 from jupyterlab_postdoc.connectors.names import tool_names
+from jupyterlab_postdoc.secrets import redact
 
 MAX_TOOLS = 200
 MAX_NAME = 200
@@ -67,8 +68,8 @@ def offers(server: Server, described: Sequence[Described]) -> tuple[list[Offer],
             name=name,
             server=server.name,
             remote=remote,
-            title=f"{title} ({line(server.name, 60)})",
-            description=paragraph(tool.description, MAX_DESCRIPTION),
+            title=redact(f"{title} ({line(server.name, 60)})"),
+            description=redact(paragraph(tool.description, MAX_DESCRIPTION)),
             schema={"properties": {}, **{k: v for k, v in tool.schema.items() if k not in _NOT_AT_THE_TOP}},
             risk=server.risk_of(remote, read_only=tool.read_only),
         )

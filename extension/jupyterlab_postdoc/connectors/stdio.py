@@ -23,7 +23,7 @@ from jupyterlab_postdoc.workspace.processes import Limits, Process, spawn
 if TYPE_CHECKING:
     from jupyterlab_postdoc.connectors.link import Link
 
-MAX_MESSAGE = 16 << 20
+MAX_MESSAGE = 8 << 20
 """Bytes of one message: a result with its pictures."""
 LIMITS = Limits(memory_bytes=None, total_bytes=4 << 30)
 """Resident memory only: JavaScript's and Go's runtimes reserve far more addresses than they use."""

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from jupyterlab_postdoc import __version__
 from jupyterlab_postdoc.connectors.answers import Answer, Picture
+from jupyterlab_postdoc.connectors.config import Wrong
 from jupyterlab_postdoc.connectors.offers import Described, line
 from jupyterlab_postdoc.connectors.stdio import MAX_MESSAGE, program
 from jupyterlab_postdoc.errors import PostdocError
@@ -34,18 +35,36 @@ LIST_S = 60.0
 LEAVE_S = 3.0
 MAX_PAGES = 50
 LISTEN_AGAIN_S = 30.0
+RELIST_S = 0.2
+"""The shortest time between two lists, however often a server says that its tools have changed."""
 
 Transport = AbstractAsyncContextManager[Any]
 """Entered, it gives the two streams that a client reads from and writes to."""
 
 
-async def hold(link: Link, environ: Mapping[str, str]) -> None:
-    """Connect, tell the link, keep its list of tools up to date, leave when it says so.
+async def hold(link: Link, environ: Mapping[str, str], handshake: str = "auto") -> None:
+    """Connect, tell the link, keep its list of tools up to date, leave when it says so. ``handshake``: auto or legacy.
 
     Raises PostdocError with a sentence, or config.Wrong, when the connection cannot be made or breaks.
     """
+    try:
+        await _hold(link, environ, handshake)
+    except Exception as e:
+        error = _first(e)
+        if isinstance(error, (PostdocError, Wrong)):
+            raise error from e
+        if isinstance(error, ValidationError):
+            why = "says something that the protocol does not allow; its descriptions of tools may be wrong."
+        elif isinstance(error, MCPError):
+            why = f"answers with an error: {line(error.message, 200)}"
+        else:
+            raise
+        raise PostdocError("tool_failed", f"{link.title} {why}") from e
+
+
+async def _hold(link: Link, environ: Mapping[str, str], handshake: str) -> None:
     with anyio.CancelScope(deadline=anyio.current_time() + CONNECT_S) as scope:
-        async with _transport(link, environ) as transport, _client(transport, link) as client:
+        async with _transport(link, environ) as transport, _client(transport, link, handshake) as client:
             await link.connect(Session(client, link.title), await _list(client))
             scope.deadline = float("inf")
             listener = asyncio.create_task(_listen(client, link)) if _tells_changes(client) else None
@@ -67,16 +86,28 @@ async def _serve(client: Client, link: Link) -> None:
         await link.stirred.wait()
         link.stirred.clear()
         if not link.leaving:
-            await link.list(await _list(client))
+            try:
+                await link.list(await _list(client))
+            except MCPError as e:
+                if _closed(e):
+                    raise
+            await asyncio.sleep(RELIST_S)
 
 
-def _client(transport: Transport, link: Link) -> Client:
+def _client(transport: Transport, link: Link, handshake: str) -> Client:
     async def heard(message: Any) -> None:
         if isinstance(message, mcp_types.ToolListChangedNotification):
             link.stirred.set()
 
     info = mcp_types.Implementation(name="jupyterlab-postdoc", version=__version__)
-    return Client(transport, read_timeout_seconds=LIST_S, client_info=info, message_handler=heard, cache=None)
+    return Client(
+        transport,
+        mode=handshake,
+        read_timeout_seconds=LIST_S,
+        client_info=info,
+        message_handler=heard,
+        cache=None,
+    )
 
 
 async def _list(client: Client) -> list[Described]:
@@ -142,7 +173,7 @@ class Session:
         try:
             return _answer(await self._client.call_tool(tool, arguments, read_timeout_seconds=86_400))
         except MCPError as e:
-            if e.code == mcp_types.CONNECTION_CLOSED:
+            if _closed(e):
                 raise Lost from e
             if e.code == mcp_types.INVALID_REQUEST and e.message == "Session terminated":
                 raise Lost(not_done=True) from e
@@ -151,6 +182,11 @@ class Session:
             raise Lost from e
         except (RuntimeError, ValidationError) as e:  # a result that is not what the server itself announces
             raise PostdocError("tool_failed", f"{self._title} answered in a form that cannot be read.") from e
+
+
+def _closed(e: MCPError) -> bool:
+    """Servers use the same code for errors of their own, so the client's words for it count, too."""
+    return e.code == mcp_types.CONNECTION_CLOSED and e.message == "Connection closed"
 
 
 def _answer(result: mcp_types.CallToolResult) -> Answer:
@@ -210,6 +246,8 @@ async def _network(link: Link, url: str, headers: Mapping[str, str]) -> AsyncIte
     async def seen(response: httpx2.Response) -> None:
         if response.status_code in (401, 403, 407) or response.status_code >= 500:
             refused.append(response.status_code)
+        elif response.status_code < 400:
+            refused.clear()
         if response.headers.get("content-type", "").lower().startswith("application/json"):
             response.stream = _Bounded(response.stream)
 
@@ -220,15 +258,32 @@ async def _network(link: Link, url: str, headers: Mapping[str, str]) -> AsyncIte
         ) as client:
             yield streamable_http_client(url, http_client=client, max_sse_event_size=MAX_MESSAGE)
     except Exception as e:
-        if refused and not link.connected_once:
-            raise PostdocError("tool_failed", _refusal(link, refused[-1])) from e
-        raise
+        error = _first(e)
+        if isinstance(error, ValidationError):
+            raise
+        raise PostdocError("tool_failed", f"{link.title} ({link.server.where}) {_why(error, refused)}") from e
 
 
-def _refusal(link: Link, status: int) -> str:
-    if status >= 500:
-        return f"{link.title} ({link.server.where}) answers with the HTTP error {status}."
-    return f"{link.title} ({link.server.where}) refuses us (HTTP {status}): check its `headers`."
+def _first(error: BaseException) -> BaseException:
+    """What happened, in a group of what happened because of it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _why(error: BaseException, refused: list[int]) -> str:
+    """What people are told of a broken connection. The errors' own texts are not: they may hold the whole address."""
+    if refused and refused[-1] < 500:
+        return f"refuses us (HTTP {refused[-1]}): check its `headers`."
+    if refused:
+        return f"answers with the HTTP error {refused[-1]}."
+    if isinstance(error, httpx2.ConnectError):
+        return "cannot be reached: nothing answers there."
+    if isinstance(error, (httpx2.TimeoutException, TimeoutError)):
+        return "does not answer."
+    if isinstance(error, MCPError):
+        return f"answers with an error: {line(error.message, 200)}. Check its `url`; it often ends with /mcp."
+    return f"cannot be reached ({type(error).__name__})."
 
 
 class _Bounded(httpx2.AsyncByteStream):

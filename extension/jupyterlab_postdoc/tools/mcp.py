@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from jupyterlab_postdoc.connectors.answers import Answer, Picture
-from jupyterlab_postdoc.connectors.client import Connectors
+from jupyterlab_postdoc.connectors.client import WAIT_S, Connectors
 from jupyterlab_postdoc.connectors.offers import Offer
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.protocol import ImageRef
@@ -22,6 +22,7 @@ MAX_TEXT = 2_000_000
 MAX_DATA = 20_000
 MAX_PICTURES = 8
 MAX_PICTURE = 4 << 20
+MAX_PIXELS = 8000
 BEGINNINGS = {"image/png": b"\x89PNG\r\n\x1a\n", "image/jpeg": b"\xff\xd8\xff"}
 
 
@@ -45,8 +46,8 @@ class RemoteTool(Tool):
 class McpTools:
     """The tools of the servers in the administrator's file (None: no servers)."""
 
-    def __init__(self, file: Path | None) -> None:
-        self.connectors = Connectors(file)
+    def __init__(self, file: Path | None, *, wait_s: float = WAIT_S) -> None:
+        self.connectors = Connectors(file, wait_s=wait_s)
 
     async def tools(self, patterns: Sequence[str] | None) -> list[Tool]:
         """Those whose names fit one of these patterns (None: all), after a wait of a few seconds at most."""
@@ -71,7 +72,7 @@ def _tool(connectors: Connectors, offer: Offer) -> Tool:
 
     async def call(ctx: ToolContext, /, **arguments: Any) -> ToolOutcome:
         given: dict[str, Any] = arguments["given"]
-        return await _outcome(ctx, await connectors.call(offer.server, offer.remote, given, repeatable=repeatable))
+        return await outcome_of(ctx, await connectors.call(offer.server, offer.remote, given, repeatable=repeatable))
 
     async def unknown(_ctx: ToolContext, _arguments: dict[str, Any]) -> ToolOutcome | None:
         """After a crash: what only reads may be asked again."""
@@ -93,7 +94,7 @@ def _tool(connectors: Connectors, offer: Offer) -> Tool:
     )
 
 
-async def _outcome(ctx: ToolContext, answer: Answer) -> ToolOutcome:
+async def outcome_of(ctx: ToolContext, answer: Answer) -> ToolOutcome:
     """What the model reads: texts, pictures that it can see, and data where it is not too much for an event."""
     text, data = answer.text, {}
     if answer.structured is not None:
@@ -119,4 +120,11 @@ def _why_not(picture: Picture, so_far: int) -> str:
         return "it is neither PNG nor JPEG"
     if len(picture.data) > MAX_PICTURE:
         return f"it has more than {MAX_PICTURE >> 20} MiB"
+    if picture.media_type == "image/png" and max(_size(picture.data)) > MAX_PIXELS:
+        return f"it is too large; models take at most {MAX_PIXELS} pixels a side"
     return f"there are more than {MAX_PICTURES}" if so_far >= MAX_PICTURES else ""
+
+
+def _size(png: bytes) -> tuple[int, int]:
+    """Width and height of a PNG in pixels, from its first block."""
+    return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")

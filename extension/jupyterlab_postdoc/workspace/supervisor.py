@@ -134,7 +134,7 @@ class Tree:
         """Their pids and the sum of their resident memory in bytes."""
         if not LINUX:
             return [], 0
-        parents: dict[int, list[tuple[int, int]]] = {}
+        parents: dict[int, list[tuple[int, int, bool]]] = {}
         for name in os.listdir("/proc"):
             if name.isdigit():
                 try:
@@ -142,13 +142,14 @@ class Tree:
                         fields = file.read().rpartition(b")")[2].split()
                 except OSError:
                     continue
-                if fields[0] != b"Z":
-                    parents.setdefault(int(fields[1]), []).append((int(name), int(fields[21]) * PAGE))
+                ended = fields[0] == b"Z"  # perhaps its first thread only: until the others end it keeps its children
+                parents.setdefault(int(fields[1]), []).append((int(name), int(fields[21]) * PAGE, ended))
         found, memory, todo = [], 0, [os.getpid()]
         while todo:
-            for pid, rss in parents.pop(todo.pop(), []):
-                found.append(pid)
-                memory += rss
+            for pid, rss, ended in parents.pop(todo.pop(), []):
+                if not ended:
+                    found.append(pid)
+                    memory += rss
                 todo.append(pid)
         return found, memory
 

@@ -38,6 +38,7 @@ def readable(error: PostdocError) -> None:
         assert sentence.endswith("."), sentence
         for word in (KEY, "PRIVATE", "Traceback", "httpx", "anthropic.", "{"):
             assert word not in sentence, sentence
+    assert error.__cause__ is None
     assert error.__context__ is None or error.__suppress_context__, "the SDK's own error may hold the request"
 
 

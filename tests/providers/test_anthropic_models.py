@@ -125,6 +125,7 @@ async def main():
             await asyncio.sleep(0.01)
             longest = max(longest, time.perf_counter() - began)
     watcher = asyncio.create_task(watch())
+    await asyncio.sleep(0.05)
     try:
         async for _ in provider.stream(TurnRequest("s", "r", {}, "", "m", [], [], [], prompt="x")):
             pass

@@ -11,8 +11,8 @@ from tests.model_server import broken, call, failed, on, rate_limited, reply, to
 
 from jupyterlab_postdoc import protocol
 
-from .modelled import modelled, respond, say, texts, told
-from .support import ANA, bodies, of, settled
+from .modelled import modelled, respond, say, settings, texts, told
+from .support import ANA, bodies, of, research, serving, settled, until
 
 DEAR = {"claude-haiku-5-5": {"input": 100, "output": 1000}}
 
@@ -311,3 +311,63 @@ async def test_two_questions_of_one_turn_are_both_answered(tmp_path: Path) -> No
         events = await settled(services, chat, "finished")
     assert len(of(events, "question")) == 2
     assert told(server.requests()[-1]) == ["Which? so", "When? so"]
+
+
+async def test_leave_for_one_call_is_no_leave_for_another_with_a_long_id(tmp_path: Path) -> None:
+    personas = tmp_path / "personas.yaml"
+    personas.write_text("c:\n  title: C\n  system_prompt: x\n  default: true\n  approvals: {plan: ask}\n")
+    long = "call_" + "0" * 60
+    ask = reply(calls=[plan("one", id=f"{long}1"), plan("two", id=f"{long}2")])
+    async with modelled(tmp_path, ask, reply("Well."), personas_file=str(personas)) as (services, _):
+        chat = await say(services, "Go")
+        events = await settled(services, chat, "waiting")
+        (first,) = of(events, "approval_request")
+        await respond(services, chat, first["requestId"], decision="allow")
+        events = await settled(services, chat, "waiting")
+        second = of(events, "approval_request")[-1]
+        await respond(services, chat, second["requestId"], decision="deny")
+        events = await settled(services, chat, "finished")
+    assert [body["items"][0]["text"] for body in of(events, "plan")] == ["one"]
+    assert [result["ok"] for result in of(events, "tool_result")] == [True, False]
+
+
+async def test_a_call_that_is_made_again_after_a_restart_has_one_result(tmp_path: Path) -> None:
+    command = "test -e again || { touch again; echo hello; sleep 60; }"
+    replies = [reply("Look.", calls=[call("shell", {"command": command})]), on(reply("No more."))]
+    async with modelled(tmp_path, *replies) as (services, server):
+        chat = await research(services, topic="Owls", template=None, provider="anthropic")
+        await until(services, chat, "tool_use")
+        async with asyncio.timeout(20):
+            while not await bodies(services, chat, "tool_output", finals=False):
+                await asyncio.sleep(0.02)
+        await services.stop(0.1)
+        async with serving(tmp_path, **settings(tmp_path, server)) as later:
+            events = await settled(later, chat)
+    assert len(of(events, "tool_result")) == 1
+
+
+# --- stops ---
+
+
+@pytest.mark.parametrize("how", ["graceful", "now"])
+@pytest.mark.parametrize("doing", ["waiting to ask again", "summing up"])
+async def test_a_stop_while_nothing_is_shown_is_quick_and_resume_carries_on(
+    tmp_path: Path, how: Any, doing: str
+) -> None:
+    big = {"input_tokens": 5000, "output_tokens": 300}
+    held = rate_limited(30) if doing == "waiting to ask again" else reply("A summary.", first_s=20.0)
+    script = [reply(calls=[plan("one")], usage=big), held, reply("A summary."), reply("Done.")]
+    config = {"compact_at_tokens": 2_000, "model_read_timeout_s": 30.0}
+    async with modelled(tmp_path, *script, **config) as (services, server):
+        chat = await say(services, "Go")
+        await asked(server, 2)
+        await asyncio.sleep(0.2)
+        began = asyncio.get_running_loop().time()
+        await services.sessions.submit(ANA, protocol.Stop(chatId=chat, how=how))
+        await settled(services, chat, "stopped")
+        assert asyncio.get_running_loop().time() - began < 2
+        await services.sessions.submit(ANA, protocol.Resume(chatId=chat))
+        events = await settled(services, chat, "finished")
+    assert texts(events) == ["Done."]
+    assert len(of(events, "tool_result")) == 1
+    assert of(events, "result")[-1]["cost"] == pytest.approx(costs(events)), "resuming counts nothing twice"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ class Act:
         self.call = call
         self.tool: Tool | None = agent.means.tools.get(call.name)
         self._output: list[TextStream] = []
+        self._again = False
+        """Whether it was begun before: what it showed then may stand in the log still."""
 
     async def carry_out(self) -> Done:
         """Once and for all; a tool that fails answers so, and the model reads it."""
@@ -128,7 +131,7 @@ class Act:
             where=self.agent.mission.project.public_root if self.agent.mission.project else UNSET,
         )
         row = RequestRow(
-            id=f"a_{self.ctx.run.id[-12:]}_{self.call.id}"[:60],
+            id=request_id("a", self.ctx.run.id, self.call.id),
             session=self.ctx.session,
             run=self.ctx.run.id,
             kind="approval",
@@ -148,6 +151,7 @@ class Act:
 
     async def _look(self, tool: Tool, context: ToolContext) -> Any:
         """After a crash in mid-tool: what the tool says became of it, or None when it may run again."""
+        self._again = True
         if tool.reconcile is None:
             return None
         try:
@@ -196,10 +200,17 @@ class Act:
             parent=self.agent.parent or UNSET,
             duration_ms=done.duration_ms,
         )
-        return Draft(body, replaces=self.call.id if done.streamed else None)
+        return Draft(body, replaces=self.call.id if done.streamed or self._again else None)
 
 
 # --- asking people ---
+
+
+def request_id(kind: str, run: str, key: str) -> str:
+    """The same for the same key, at most 60 characters; another key has another one, however long they are."""
+    if len(key) > 44:
+        key = f"{key[:20]}-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
+    return f"{kind}_{run[-12:]}_{key}"
 
 
 async def ask(ctx: RunContext, row: RequestRow, body: Question | ApprovalRequest) -> RequestRow:
@@ -224,7 +235,7 @@ async def ask_user(
     """Ask under ``key`` and return the answer. Raises Paused while it is open, tool_failed when none will come."""
     body = Question(requestId="", question=question, options=options or UNSET, deadline=None, where=where or UNSET)
     row = RequestRow(
-        id=f"q_{ctx.run.id[-12:]}_{key}"[:60],
+        id=request_id("q", ctx.run.id, key),
         session=ctx.session,
         run=ctx.run.id,
         kind="question",

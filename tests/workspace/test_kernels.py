@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from jupyterlab_postdoc.workspace import sandbox
-from jupyterlab_postdoc.workspace.kernels import Execution, KernelPool
+from jupyterlab_postdoc.workspace.kernels import Execution, KernelPool, _tidy
 from jupyterlab_postdoc.workspace.processes import Limits
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
@@ -61,71 +61,69 @@ async def test_variables_stay_between_calls_and_errors_are_plain(workspace: Work
     async def hear(text: str) -> None:
         said.append(text)
 
-    async with pool() as kernels:
-        first = await kernels.execute("s", workspace, "x = 20\nprint('begun')\nx + 1", on_output=hear)
+    async with pool() as pooled:
+        first = await pooled.execute("s", workspace, "x = 20\nprint('begun')\nx + 1", on_output=hear)
         assert (first.end, first.text, first.fresh) == ("ok", "begun\n21\n", True)
         assert "".join(said) == "begun\n21\n"
-        failed = await kernels.execute("s", workspace, "x / 0")
+        failed = await pooled.execute("s", workspace, "x / 0")
         assert (failed.end, failed.fresh) == ("error", False)
         assert "ZeroDivisionError: division by zero" in failed.error
         assert "\x1b" not in failed.error
-        other = await kernels.execute("other session", workspace, "x")
+        other = await pooled.execute("other session", workspace, "x")
         assert "NameError" in other.error
-        assert (await kernels.execute("s", workspace, "open('made.txt', 'w').write(str(x))")).ok
+        assert (await pooled.execute("s", workspace, "open('made.txt', 'w').write(str(x))")).ok
     assert (workspace.root / "made.txt").read_text() == "20"
 
 
 async def test_pictures_come_back(workspace: Workspace) -> None:
     code = "import matplotlib.pyplot as plt\nplt.plot([1, 3, 2])\nplt.show()"
-    async with pool() as kernels:
-        done = await kernels.execute("s", workspace, code)
+    async with pool() as pooled:
+        done = await pooled.execute("s", workspace, code)
     (picture,) = done.images
     assert picture.startswith(b"\x89PNG")
     assert "(picture 1)" in done.text
 
 
 async def test_a_timeout_interrupts_and_keeps_the_variables(workspace: Workspace) -> None:
-    async with pool() as kernels:
-        await kernels.execute("s", workspace, "x = 5")
+    async with pool() as pooled:
+        await pooled.execute("s", workspace, "x = 5")
         began = time.monotonic()
-        done = await kernels.execute("s", workspace, "import time\nwhile True: time.sleep(0.05)", timeout_s=0.5)
+        done = await pooled.execute("s", workspace, "import time\nwhile True: time.sleep(0.05)", timeout_s=0.5)
         assert done.end == "timeout"
         assert time.monotonic() - began < 3
-        assert (await kernels.execute("s", workspace, "x")).text == "5\n"
+        assert (await pooled.execute("s", workspace, "x")).text == "5\n"
 
 
 async def test_a_cancelled_call_stops_what_runs(workspace: Workspace) -> None:
-    async with pool() as kernels:
-        await kernels.execute("s", workspace, "x = 5")
-        task = asyncio.create_task(
-            kernels.execute("s", workspace, "import time\nfor i in range(999): time.sleep(0.05)")
-        )
+    async with pool() as pooled:
+        await pooled.execute("s", workspace, "x = 5")
+        task = asyncio.create_task(pooled.execute("s", workspace, "import time\nfor i in range(999): time.sleep(0.05)"))
         await asyncio.sleep(0.3)
         task.cancel()
         began = time.monotonic()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert time.monotonic() - began < 2
-        assert (await kernels.execute("s", workspace, "i < 999, x")).text == "(True, 5)\n"
+        assert (await pooled.execute("s", workspace, "i < 999, x")).text == "(True, 5)\n"
 
 
 async def test_what_does_not_react_is_ended(workspace: Workspace) -> None:
     stubborn = "import time\nwhile True:\n    try:\n        time.sleep(1)\n    except KeyboardInterrupt:\n        pass"
-    async with pool() as kernels:
-        assert (await kernels.execute("s", workspace, stubborn, timeout_s=0.5)).end == "timeout"
-        assert (await kernels.execute("s", workspace, "1")).fresh
+    async with pool() as pooled:
+        assert (await pooled.execute("s", workspace, stubborn, timeout_s=0.5)).end == "timeout"
+        assert (await pooled.execute("s", workspace, "1")).fresh
 
 
 async def test_a_dead_kernel_is_said_and_replaced(workspace: Workspace) -> None:
-    async with pool() as kernels:
-        assert (await kernels.execute("s", workspace, "import os; os._exit(1)")).end == "died"
-        again = await kernels.execute("s", workspace, "1")
+    async with pool() as pooled:
+        assert (await pooled.execute("s", workspace, "import os; os._exit(1)")).end == "died"
+        again = await pooled.execute("s", workspace, "1")
         assert (again.ok, again.fresh) == (True, True)
 
 
 async def test_memory_is_bounded(workspace: Workspace) -> None:
-    async with pool() as kernels:
-        done = await kernels.execute("s", workspace, "b = bytearray(10 << 30)")
+    async with pool() as pooled:
+        done = await pooled.execute("s", workspace, "b = bytearray(10 << 30)")
     assert done.end in ("error", "died")
     assert done.end == "died" or "MemoryError" in done.error
 
@@ -146,8 +144,8 @@ async def test_no_secret_no_network_no_other_folder(workspace: Workspace, canary
         except OSError as e:
             print(type(e).__name__)
     """
-    async with pool() as kernels:
-        done = await kernels.execute("s", workspace, textwrap.dedent(look))
+    async with pool() as pooled:
+        done = await pooled.execute("s", workspace, textwrap.dedent(look))
     assert done.end == "ok", done.error
     first, *rest = done.text.splitlines()
     assert first == "[] False False"
@@ -155,30 +153,30 @@ async def test_no_secret_no_network_no_other_folder(workspace: Workspace, canary
 
 
 async def test_output_is_bounded(workspace: Workspace) -> None:
-    async with pool() as kernels:
-        done = await kernels.execute("s", workspace, "for _ in range(3000): print('x' * 1000)")
+    async with pool() as pooled:
+        done = await pooled.execute("s", workspace, "for _ in range(3000): print('x' * 1000)")
     assert len(done.text) == 200_000
     assert done.left_out > 2_000_000
 
 
 async def test_unused_kernels_go_and_leave_nothing(workspace: Workspace) -> None:
-    async with pool(idle_s=0.3) as kernels:
-        await kernels.execute("s", workspace, "1")
-        (kernel,) = kernels._kernels.values()
+    async with pool(idle_s=0.3) as pooled:
+        await pooled.execute("s", workspace, "1")
+        (kernel,) = pooled._kernels.values()
         assert kernel.folder.exists()
         async with asyncio.timeout(10):
-            while kernels._kernels:
+            while pooled._kernels:
                 await asyncio.sleep(0.05)
             while kernel.folder.exists():
                 await asyncio.sleep(0.05)
-        assert (await kernels.execute("s", workspace, "2")).fresh
+        assert (await pooled.execute("s", workspace, "2")).fresh
 
 
 async def test_people_see_the_kernel_and_can_attach(
     workspace: Workspace, jp_serverapp: Any, jp_fetch: Any, jp_ws_fetch: Any
 ) -> None:
-    async with pool(jp_serverapp.kernel_manager) as kernels:
-        await kernels.execute("s", workspace, "shared = 'from the agent'")
+    async with pool(jp_serverapp.kernel_manager) as pooled:
+        await pooled.execute("s", workspace, "shared = 'from the agent'")
         (listed,) = json.loads((await jp_fetch("api", "kernels")).body)
         socket = await jp_ws_fetch("api", "kernels", listed["id"], "channels")
         header = {
@@ -229,6 +227,8 @@ def test_nothing_lives_on_after_the_server_is_killed(workspace: Workspace) -> No
     server.stdout.close()
     _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
+    _tidy()
+    assert not list(Path("/tmp").glob(f"postdoc-kernel-{server.pid}-*")), "the next server removes its folder"
 
 
 def test_an_execution_says_whether_it_was_good() -> None:

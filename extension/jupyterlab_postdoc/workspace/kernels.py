@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import os
 import re
 import shutil
 import sys
@@ -19,6 +20,7 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
 START_S = 60.0
+PREFIX = "postdoc-kernel-"
 INTERRUPT_S = 3.0
 """A kernel that does not react to an interrupt is ended after this time."""
 LOOK_EVERY_S = 30.0
@@ -151,7 +153,8 @@ class KernelPool:
 
     async def _start(self, workspace: Workspace) -> _Kernel:
         await asyncio.to_thread(_load)
-        folder = Path(tempfile.mkdtemp(prefix="pd-", dir="/tmp" if Path("/tmp").is_dir() else None))  # short: sockets
+        await asyncio.to_thread(_tidy)
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_place()))
         owner = self._given if self._given is not None else self._our_own()
         manager, _, id = owner.pre_start_kernel(None, {})
         try:
@@ -228,6 +231,30 @@ class KernelPool:
             self._sweeper.cancel()
         for session in list(self._kernels):
             await self.shutdown(session)
+
+
+def _place() -> str:
+    """Where the sockets lie. A socket's path may have about a hundred characters, and a home folder's may be longer."""
+    return "/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir()
+
+
+def _tidy() -> None:
+    """Remove what servers that were killed have left behind."""
+    for old in Path(_place()).glob(f"{PREFIX}*-*"):
+        pid = old.name.removeprefix(PREFIX).partition("-")[0]
+        with contextlib.suppress(OSError, ValueError):
+            if old.stat().st_uid == os.getuid() and not _lives(int(pid)):
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _load() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 import time
@@ -59,6 +60,28 @@ async def test_nothing_is_started_before_it_is_needed(tmp_path: Path) -> None:
         assert notes(tmp_path).count("listed") == 1
         assert len(pids(tmp_path)) == 1
     assert not running(pids(tmp_path)[0])
+
+
+def test_without_the_package_there_is_a_sentence(tmp_path: Path) -> None:
+    file = configure(tmp_path, papers=old(tmp_path))
+    code = f"""
+        import asyncio, sys
+        from pathlib import Path
+
+        sys.modules["mcp"] = None  # as if it were not installed
+
+        from jupyterlab_postdoc.connectors.client import Connectors
+
+        async def main():
+            used = Connectors(Path({str(file)!r}))
+            print(used.problems(), await used.offers(None), used.problems())
+            await used.close()
+
+        asyncio.run(main())
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
+    assert done.stdout.count("pip install 'jupyterlab-postdoc[mcp]'") == 2, done.stderr
+    assert notes(tmp_path) == []
 
 
 async def test_no_file_no_servers() -> None:
@@ -171,6 +194,9 @@ async def test_a_mute_server_keeps_nobody_waiting_and_ends_with_us(tmp_path: Pat
     began = time.monotonic()
     assert await names(used) == ["act", "look"]
     assert time.monotonic() - began < 2.0
+    began = time.monotonic()
+    assert await names(used) == ["act", "look"]
+    assert time.monotonic() - began < 0.5, "one run has waited for it; the next ones do not"
     assert used.problems() == ["The MCP server 'mute' has not answered yet."]
     assert await until(lambda: pids(mute))
     began = time.monotonic()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 from tests.agent.modelled import modelled, respond, say, settings, texts, told
 from tests.agent.support import ANA, of, serving, settled
-from tests.connectors.support import configure, notes, pids, remote, running
+from tests.connectors.support import configure, notes, pids, remote, running, until
 from tests.model_server import call, reply
+
+from jupyterlab_postdoc import protocol
 
 CITE = call("mcp__papers__cite", {"title": "Owls of Borneo"}, id="toolu_cite")
 
@@ -56,6 +59,19 @@ async def test_leave_may_come_when_everything_was_started_again(tmp_path: Path) 
     assert texts(events) == ["May I?", "Thanks."]
     assert notes(tmp_path).count("cite Owls of Borneo") == 1
     assert len(pids(tmp_path)) == 2
+
+
+async def test_a_stop_reaches_the_call_at_the_server(tmp_path: Path) -> None:
+    config = {"mcp_file": str(configure(tmp_path, papers=remote(tmp_path)))}
+    slow = reply("", calls=[call("mcp__papers__slow", {"seconds": 60})])
+    async with modelled(tmp_path, slow, **config) as (services, _):
+        chat = await say(services, "Go")
+        assert await until(lambda: "slow began" in notes(tmp_path), 20)
+        began = time.monotonic()
+        await services.sessions.submit(ANA, protocol.Stop(chatId=chat, how="now"))
+        await settled(services, chat, "stopped")
+        assert time.monotonic() - began < 2
+        assert await until(lambda: "slow cancelled" in notes(tmp_path))
 
 
 async def test_a_persona_has_only_the_servers_that_it_names(tmp_path: Path) -> None:

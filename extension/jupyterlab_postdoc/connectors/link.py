@@ -55,21 +55,28 @@ class Link:
         self._task: asyncio.Task[None] | None = None
         self._failures, self._not_before = 0, 0.0
         self._since: float | None = None
+        self._asked: float | None = None
         self._handshake = "auto"
 
     # --- for those who use it ---
 
     async def ready(self, wait_s: float) -> bool:
-        """Whether it is connected, after at most ``wait_s``; the attempt goes on behind the scenes."""
+        """Whether it is connected, at most ``wait_s`` after the attempt was asked for; it goes on behind the scenes.
+
+        Who comes later does not wait anew: a server that hangs holds up one run, not each one.
+        """
         if self.connected or self._stop.is_set():
             return self.connected
         if self._task is None:
             self._task = asyncio.create_task(self._keep(), name=f"mcp {self.server.slug}")
+        now = time.monotonic()
+        self._asked = self._asked or now
         self._settled.clear()
         self._wanted.set()
-        if self._not_before - time.monotonic() <= wait_s:
+        left = self._asked + wait_s - now
+        if self._not_before - now <= left:
             try:
-                await asyncio.wait_for(self._settled.wait(), wait_s)
+                await asyncio.wait_for(self._settled.wait(), left)
             except TimeoutError:
                 self.problem = self.problem or f"{self.title} has not answered yet."
         return self.connected
@@ -141,7 +148,7 @@ class Link:
     async def connect(self, session: Any, described: list[Described]) -> None:
         """It is there, with these tools."""
         await self.list(described)
-        self._session, self._since, self.problem = session, time.monotonic(), ""
+        self._session, self._since, self._asked, self.problem = session, time.monotonic(), None, ""
         self.stirred.clear()
         self._wanted.clear()
         self._settled.set()
@@ -207,6 +214,7 @@ class Link:
         self._not_before = time.monotonic() + min(LONGEST_PAUSE_S, pause)
         _log.warning("%s", self.problem)
         if self._since is None:
+            self._asked = None
             self._wanted.clear()
             self._settled.set()
 

@@ -113,6 +113,32 @@ def test_a_cancelled_task_leaves_nothing(tmp_path: Path) -> None:
     assert wait_for(lambda: alive(mark) == [], 2)
 
 
+def test_a_program_with_many_threads_takes_its_children_along(tmp_path: Path) -> None:
+    """While its threads end one by one, its first one is a zombie that still has the children."""
+    code = """
+        import subprocess, threading, time
+        child = subprocess.Popen(["sleep", "300"], start_new_session=True)
+        data = bytearray(200 << 20)
+        data[::4096] = b"x" * len(data[::4096])
+        for _ in range(60):
+            threading.Thread(target=time.sleep, args=(300,)).start()
+        print(child.pid, flush=True)
+    """
+
+    async def scene() -> list[int]:
+        left = []
+        for _ in range(10):
+            process = await spawn([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, env=ENV)
+            assert process.stdout is not None
+            child = int(await process.stdout.readline())
+            await process.discard()
+            if Path(f"/proc/{child}").exists():
+                left.append(child)
+        return left
+
+    assert go(scene()) == []
+
+
 def test_stop_is_over_within_two_seconds_for_a_program_that_ignores_sigterm(tmp_path: Path) -> None:
     mark = marker()
 

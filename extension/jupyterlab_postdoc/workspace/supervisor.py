@@ -130,10 +130,10 @@ class Tree:
     def __init__(self, leader: int) -> None:
         self.leader = leader
 
-    def scan(self) -> tuple[list[int], int]:
-        """Their pids and the sum of their resident memory in bytes."""
+    def scan(self) -> tuple[list[int], int, bool]:
+        """Their pids, the sum of their resident memory in bytes, and whether some have ended and are not yet reaped."""
         if not LINUX:
-            return [], 0
+            return [], 0, False
         parents: dict[int, list[tuple[int, int, bool]]] = {}
         for name in os.listdir("/proc"):
             if name.isdigit():
@@ -144,14 +144,15 @@ class Tree:
                     continue
                 ended = fields[0] == b"Z"  # perhaps its first thread only: until the others end it keeps its children
                 parents.setdefault(int(fields[1]), []).append((int(name), int(fields[21]) * PAGE, ended))
-        found, memory, todo = [], 0, [os.getpid()]
+        found, memory, dead, todo = [], 0, False, [os.getpid()]
         while todo:
             for pid, rss, ended in parents.pop(todo.pop(), []):
+                dead = dead or ended
                 if not ended:
                     found.append(pid)
                     memory += rss
                 todo.append(pid)
-        return found, memory
+        return found, memory, dead
 
     def signal(self, number: int) -> None:
         """To the program and its process group."""
@@ -165,8 +166,8 @@ class Tree:
         end = time.monotonic() + SWEEP_S
         while time.monotonic() < end:
             reap()
-            pids, _ = self.scan()
-            if not pids:
+            pids, _, dead = self.scan()
+            if not pids and not dead:
                 return
             for number in (signal.SIGSTOP, signal.SIGKILL):
                 for pid in pids:
@@ -266,7 +267,7 @@ class Supervisor:
         if now < self.next_scan and not many:
             return None
         self.next_scan = now + SCAN_S
-        pids, memory = self.tree.scan()
+        pids, memory, _ = self.tree.scan()
         if self.most_processes and len(pids) > self.most_processes:
             return "processes"
         return "memory" if self.most_memory and memory > self.most_memory else None

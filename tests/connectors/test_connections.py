@@ -28,7 +28,9 @@ from tests.connectors.support import (
     until,
 )
 
+from jupyterlab_postdoc import secrets
 from jupyterlab_postdoc.connectors.client import Connectors
+from jupyterlab_postdoc.connectors.stdio import Complaints
 from jupyterlab_postdoc.errors import PostdocError
 
 
@@ -357,6 +359,20 @@ async def test_complaints_in_the_log_are_bounded(tmp_path: Path, caplog: pytest.
     lines = [record for record in caplog.records if "yyy" in record.getMessage()]
     assert 0 < len(lines) <= 220
     assert max(len(record.getMessage()) for record in lines) < 700
+
+
+def test_no_secret_is_cut_in_two_and_so_missed(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "jupyterlab_postdoc")
+    secrets.register("cut-4417702")
+    said = Complaints("papers")
+    for piece in (b"a cut-44", b"17702 b\n", b"z" * 1990 + b" cut-44", b"z" * 3000 + b"17702", b"17702\nend", b""):
+        said.add(piece)
+    assert "a [secret removed] b" in caplog.text
+    assert said.last == "end"
+    assert "17702" not in caplog.text
+    at_the_edge = b"y" * 495 + b" cut-4417702"
+    said.add(at_the_edge + b"\n")
+    assert "cut-" not in caplog.text
 
 
 def test_nothing_outlives_a_killed_server(tmp_path: Path) -> None:

@@ -29,6 +29,9 @@ LIMITS = Limits(memory_bytes=None, total_bytes=4 << 30)
 """Resident memory only: JavaScript's and Go's runtimes reserve far more addresses than they use."""
 LEAVE_S, TERM_S = 2.0, 1.0
 LOG_LINE, LOG_LINES, LOG_S = 500, 100, 60.0
+LONGEST_LINE = 4 * LOG_LINE
+PAUSE_S = 0.001
+"""Between two pieces of error output: a program that floods it does not fill the loop."""
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]]
 
@@ -96,7 +99,7 @@ class Pipes:
                     try:
                         message = mcp_types.jsonrpc_message_adapter.validate_json(data, by_name=False)
                     except ValueError:  # a program that prints: heard, but no message
-                        self._errors.add(data)
+                        self._errors.say(data)
                         await asyncio.sleep(0)
                         continue
                     await self._in.send(SessionMessage(message))
@@ -137,7 +140,8 @@ class Pipes:
         assert self._process.stderr is not None
         while data := await self._process.stderr.read(1 << 16):
             self._errors.add(data)
-            await asyncio.sleep(0)
+            await asyncio.sleep(PAUSE_S)
+        self._errors.add(b"")
 
     async def close(self) -> None:
         """Close its input and let it end by itself; then a signal; then everything is killed."""
@@ -165,14 +169,31 @@ class Complaints:
     def __init__(self, name: str) -> None:
         self._name, self.last = line(name, 60), ""
         self._since, self._lines, self._left_out = time.monotonic(), 0, 0
+        self._rest, self._skip = b"", False
 
     def add(self, data: bytes) -> None:
-        """A piece of its output."""
-        for raw in data[: 64 * LOG_LINE].splitlines():
-            text = redact(line(raw[: 4 * LOG_LINE].decode("utf-8", "replace"), LOG_LINE))
-            if text:
-                self.last = text[:200]
-                self._write(text)
+        """A piece of its error output; an empty one at its end. Lines are put together: no secret is cut in two."""
+        *lines, rest = (self._rest + (data or b"\n")).split(b"\n")
+        if self._skip and lines:
+            del lines[0]
+            self._skip = False
+        if len(rest) > LONGEST_LINE:
+            if not self._skip:
+                lines.append(rest)
+            self._skip, rest = True, b""
+        self._rest = rest
+        if self._lines > LOG_LINES and len(lines) > 2:  # nobody will read them
+            self._left_out += len(lines) - 2
+            lines = lines[-2:]
+        for raw in lines:
+            self.say(raw)
+
+    def say(self, raw: bytes) -> None:
+        """A whole line."""
+        text = line(redact(raw[:LONGEST_LINE].decode("utf-8", "replace")), LOG_LINE)
+        if text:
+            self.last = text[:200]
+            self._write(text)
 
     def _write(self, text: str) -> None:
         now = time.monotonic()

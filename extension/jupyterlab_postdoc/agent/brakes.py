@@ -113,7 +113,7 @@ class Brakes:
             answer = await ask_user(agent.ctx, f"limit-{place}", question, [GO_ON, STOP], where=reason)
         except Paused as paused:
             raise Paused(reason, paused.request) from None
-        if answer.strip().casefold().startswith("stop"):
+        if answer.strip(" .!").casefold() in (STOP.casefold(), "stop"):
             return Limit(reason, f"{sentence} {word}".strip())
         if answer.strip() != GO_ON:
             agent.notes.append(f"The researcher says: {answer}")

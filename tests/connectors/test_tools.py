@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.connectors.remote_server import png
-from tests.connectors.support import Keeper, configure, notes, old, remote
+from tests.connectors.support import Keeper, configure, notes, old, pids, remote
 
 from jupyterlab_postdoc.connectors.answers import Answer, Picture
 from jupyterlab_postdoc.connectors.config import Entry, Server
@@ -197,3 +201,38 @@ async def test_a_problem_is_a_result_that_the_model_reads(tmp_path: Path) -> Non
         assert refused == ToolOutcome(
             False, "the MCP server 'papers' answered with an error: no [31m such thing", {"code": "tool_failed"}
         )
+
+
+def test_without_the_package_people_are_told_what_to_install(tmp_path: Path) -> None:
+    """In a process of its own, where the package cannot be imported; and nothing of it is loaded before it is used."""
+    file = configure(tmp_path, papers=old(tmp_path))
+    code = f"""
+        import asyncio, sys
+        from pathlib import Path
+        import jupyterlab_postdoc.app
+        from jupyterlab_postdoc.tools.mcp import McpTools
+
+        assert not {{"mcp", "mcp_types", "httpx2"}} & set(sys.modules)
+        sys.modules["mcp"] = None
+
+        async def main():
+            mcp = McpTools(Path({str(file)!r}))
+            print(await mcp.tools(None), mcp.problems())
+            await mcp.close()
+
+        asyncio.run(main())
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith('[] ["MCP servers need the package mcp'), done.stderr
+    assert "pip install 'jupyterlab-postdoc[mcp]'" in done.stdout
+    assert notes(tmp_path) == []
+
+
+async def test_a_server_that_failed_is_tried_again_only_when_it_is_needed(tmp_path: Path) -> None:
+    async with Used(configure(tmp_path, papers=old(tmp_path, "crash"))) as used:
+        starts = len(pids(tmp_path))
+        assert starts == 2, "both handshakes"
+        await asyncio.sleep(1.5)
+        assert len(pids(tmp_path)) == starts
+        assert await used.mcp.tools(None) == []
+        assert len(pids(tmp_path)) == 2 * starts

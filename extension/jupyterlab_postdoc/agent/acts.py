@@ -79,7 +79,14 @@ class Act:
         async def answer() -> Any:
             return msgspec.to_builtins(done)
 
-        return await self._step(answer)
+        async def begun() -> Any:
+            """A call that was begun before a crash, by a tool that is no longer there (an MCP server's)."""
+            if self.tool is not None:
+                return None
+            gone = f"The server stopped while {self.call.name} ran, and the tool is gone; its outcome is unknown."
+            return msgspec.to_builtins(Done(ToolOutcome(False, gone, {"interrupted": True}), 0))
+
+        return await self._step(answer, begun)
 
     # --- may it be done ---
 

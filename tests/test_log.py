@@ -236,15 +236,15 @@ async def test_text_is_coalesced_and_the_first_piece_is_immediate(log: EventLog)
     stream = log.text("s", "r", "i")
     follower = log.follow("s", after=0)
     began = time.perf_counter()
-    await stream.write("first")
-    assert (await anext(follower))[0].body() == {"type": "token", "itemId": "i", "delta": "first"}
+    await stream.write("first ")
+    assert (await anext(follower))[0].body() == {"type": "token", "itemId": "i", "delta": "first "}
     assert time.perf_counter() - began < 0.045
     for _ in range(60):
         await stream.write(".")
         await asyncio.sleep(0.004)
     await stream.flush()
     events = await log.read("s")
-    assert "".join(e.body()["delta"] for e in events) == stream.text == "first" + "." * 60
+    assert "".join(e.body()["delta"] for e in events) == stream.text == "first " + "." * 60
     assert 3 <= len(events) <= 10, "buckets of about 50 ms"
     assert all(e.item == "i" and e.run == "r" for e in events)
     await follower.aclose()

@@ -39,6 +39,9 @@ class Server:
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     process: subprocess.Popen[bytes] | None = None
     kills: int = 0
+    env: dict[str, str] = field(default_factory=dict)
+    more: list[str] = field(default_factory=list)
+    """More of the environment and of the command line."""
 
     @property
     def root(self) -> Path:
@@ -60,12 +63,13 @@ class Server:
             "JUPYTER_DATA_DIR": str(self.home / "jupyter"),
             "JUPYTER_RUNTIME_DIR": str(self.home / "runtime"),
             "JUPYTER_CONFIG_DIR": str(self.home / "config"),
+            **self.env,
         }
         argv = [sys.executable, "-m", "jupyter_server", "--allow-root", "--no-browser", f"--port={self.port}"]
         argv += [f"--ServerApp.root_dir={self.root}", "--ServerApp.port_retries=0", "--ip=127.0.0.1"]
         argv += ["--ServerApp.jpserver_extensions={'jupyterlab_postdoc': True}"]
         argv += [f"--PostdocApp.data_dir={self.home / 'data'}", "--PostdocApp.allow_unsandboxed=True"]
-        argv += [f"--PostdocApp.template_paths={self.templates}"]
+        argv += [f"--PostdocApp.template_paths={self.templates}", *self.more]
         with (self.home / "server.log").open("ab") as log:
             self.process = subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)
 

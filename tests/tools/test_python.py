@@ -43,7 +43,14 @@ async def test_errors_timeouts_and_deaths_are_told_as_they_are(context: ToolCont
     assert "Interrupted after 0.5 s" in late.content
     dead = await py_exec.call(context, {"code": "import os; os._exit(1)"})
     assert "variables are gone" in dead.content
-    assert (await py_exec.call(context, {"code": "1"})).data["new_kernel"]
+    assert "variables that were set are kept" in late.content
+    again = await py_exec.call(context, {"code": "1"})
+    assert again.data["new_kernel"]
+    assert again.content.startswith("(The earlier kernel had ended")
+    stubborn = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
+    gone = await py_exec.call(context, {"code": stubborn, "timeout_s": 0.5})
+    assert "did not react" in gone.content
+    assert "variables are gone" in gone.content
 
 
 async def test_after_a_crash_it_is_not_run_again(context: ToolContext) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -20,7 +21,8 @@ import psutil
 import pytest
 
 from jupyterlab_postdoc.workspace import sandbox
-from jupyterlab_postdoc.workspace.kernels import Execution, KernelPool, _tidy
+from jupyterlab_postdoc.workspace.kernel_output import Execution
+from jupyterlab_postdoc.workspace.kernels import KernelPool, _tidy
 from jupyterlab_postdoc.workspace.processes import Limits
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
@@ -110,15 +112,87 @@ async def test_a_cancelled_call_stops_what_runs(workspace: Workspace) -> None:
 async def test_what_does_not_react_is_ended(workspace: Workspace) -> None:
     stubborn = "import time\nwhile True:\n    try:\n        time.sleep(1)\n    except KeyboardInterrupt:\n        pass"
     async with pool() as pooled:
-        assert (await pooled.execute("s", workspace, stubborn, timeout_s=0.5)).end == "timeout"
-        assert (await pooled.execute("s", workspace, "1")).fresh
+        done = await pooled.execute("s", workspace, stubborn, timeout_s=0.5)
+        assert (done.end, done.ended) == ("timeout", True)
+        again = await pooled.execute("s", workspace, "1")
+        assert (again.fresh, again.renewed) == (True, True)
+        stopped = asyncio.create_task(pooled.execute("s", workspace, stubborn))
+        await asyncio.sleep(0.5)
+        stopped.cancel()
+        began = time.monotonic()
+        with pytest.raises(asyncio.CancelledError):
+            await stopped
+        assert time.monotonic() - began < 2
+
+
+async def test_code_does_not_run_on_when_its_output_cannot_be_written(workspace: Workspace) -> None:
+    async def full(_: str) -> None:
+        raise OSError("no space")
+
+    async with pool() as pooled:
+        with pytest.raises(OSError, match="no space"):
+            await pooled.execute(
+                "s",
+                workspace,
+                "print(1, flush=True)\nfor i in range(999): __import__('time').sleep(0.05)",
+                on_output=full,
+            )
+        assert (await pooled.execute("s", workspace, "i < 999")).text == "True\n"
+
+
+async def test_calls_of_one_session_take_turns_and_outlive_each_others_kernels(workspace: Workspace) -> None:
+    async with pool() as pooled:
+        calls = [pooled.execute("s", workspace, code) for code in ("import os; os._exit(1)", "print('after')")]
+        died, after = await asyncio.gather(*calls)
+    assert (died.end, after.ok, after.text) == ("died", True, "after\n")
+
+
+async def test_a_file_named_like_a_module_does_not_break_the_start(workspace: Workspace) -> None:
+    (workspace.root / "ipykernel_launcher.py").write_text("raise SystemExit('not this one')")
+    (workspace.root / "helper.py").write_text("VALUE = 7")
+    async with pool() as pooled:
+        assert (await pooled.execute("s", workspace, "import helper; helper.VALUE")).text == "7\n"
+
+
+async def test_its_connection_file_is_not_the_kernels_to_change(workspace: Workspace) -> None:
+    async with pool() as pooled:
+        await pooled.execute("s", workspace, "1")
+        file = pooled._kernels["s"].folder / "kernel.json"
+        done = await pooled.execute("s", workspace, f"import os; os.unlink({str(file)!r})")
+        assert "Read-only" in done.error
+        assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_what_people_restart_is_known_to_be_empty(workspace: Workspace, jp_serverapp: Any, jp_fetch: Any) -> None:
+    from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
+
+    running = KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type="python3")
+    before = running._value.get()
+    async with pool(jp_serverapp.kernel_manager) as pooled:
+        await pooled.execute("s", workspace, "x = 1")
+        assert running._value.get() == before + 1
+        (listed,) = json.loads((await jp_fetch("api", "kernels")).body)
+        await jp_fetch("api", "kernels", listed["id"], "restart", method="POST", body="{}")
+        again = await pooled.execute("s", workspace, "x")
+        assert "NameError" in again.error
+        assert (again.fresh, again.renewed, pooled._kernels["s"].id) == (True, True, listed["id"])
+        await jp_fetch("api", "kernels", listed["id"], method="DELETE")
+        assert (await pooled.execute("s", workspace, "1")).renewed
+    assert running._value.get() == before
+
+
+async def test_without_a_sandbox_by_leave_it_works_too(workspace: Workspace, canary: None) -> None:
+    plain = Workspace(workspace.root, sandbox=sandbox.NoSandbox(), limits=Limits(memory_bytes=2 << 30))
+    async with pool() as pooled:
+        done = await pooled.execute("s", plain, f"import os; {CANARY[:9]!r} + {CANARY[9:]!r} in str(os.environ)")
+    assert done.text == "False\n"
 
 
 async def test_a_dead_kernel_is_said_and_replaced(workspace: Workspace) -> None:
     async with pool() as pooled:
         assert (await pooled.execute("s", workspace, "import os; os._exit(1)")).end == "died"
         again = await pooled.execute("s", workspace, "1")
-        assert (again.ok, again.fresh) == (True, True)
+        assert (again.ok, again.fresh, again.renewed) == (True, True, True)
 
 
 async def test_memory_is_bounded(workspace: Workspace) -> None:
@@ -229,6 +303,33 @@ def test_nothing_lives_on_after_the_server_is_killed(workspace: Workspace) -> No
     assert alive == []
     _tidy()
     assert not list(Path("/tmp").glob(f"postdoc-kernel-{server.pid}-*")), "the next server removes its folder"
+
+
+def test_pictures_and_texts_are_not_believed() -> None:
+    done = Execution()
+    for given in ("###x", base64.b64encode(b"hello").decode(), 7, "A" * (3 << 20)):
+        done.take("display_data", {"data": {"image/png": given}})
+    big = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (9000).to_bytes(4) * 2 + bytes(30)
+    done.take("display_data", {"data": {"image/png": base64.b64encode(big).decode()}})
+    assert done.images == []
+    assert done.text.count("left out") == 5
+    small = base64.b64encode(big[:16] + (9).to_bytes(4) * 2 + bytes(30)).decode()
+    for _ in range(10):
+        done.take("display_data", {"data": {"image/png": small}})
+    assert len(done.images) == 8
+    assert done.text.count("more than 8)") == 2
+    done.take("display_data", {"data": "nothing"})
+    done.take("stream", {})
+
+
+def test_html_becomes_text_in_linear_time() -> None:
+    done = Execution()
+    shown = "<style>b {}</style><p>a &amp; <b>b</b></p><script>alert(1)</script><li>c<br>d"
+    done.take("execute_result", {"data": {"text/plain": "<IPython.core.display.HTML object>", "text/html": shown}})
+    assert done.text == "a & b\nc\nd\n"
+    began = time.monotonic()
+    done.take("display_data", {"data": {"text/html": "<script" * 50_000 + "<" * 200_000}})
+    assert time.monotonic() - began < 2
 
 
 def test_an_execution_says_whether_it_was_good() -> None:

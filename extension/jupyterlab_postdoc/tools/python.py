@@ -9,6 +9,7 @@ from msgspec import Meta
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.providers.base import ToolOutcome
 from jupyterlab_postdoc.tools.base import ToolContext, tool
+from jupyterlab_postdoc.workspace.kernel_output import Execution
 
 TITLE = 60
 
@@ -41,19 +42,29 @@ async def py_exec(
     images = []
     if ctx.provider != "template":
         images = [await ctx.image(png, f"picture {number}") for number, png in enumerate(done.images, 1)]
+    text = "\n".join(part for part in _parts(done, timeout_s) if part) or "(no output)"
+    return ToolOutcome(done.ok, text, {"end": done.end, "new_kernel": done.fresh}, images=images)
+
+
+def _parts(done: Execution, timeout_s: float) -> list[str]:
+    """What the model reads, in order."""
     parts = [done.text.rstrip()]
+    if done.renewed:
+        parts.insert(0, "(The earlier kernel had ended: this ran in a new one, where nothing was defined.)")
+    elif done.fresh and "NameError" in done.error:  # after a restart of the server a model may not know
+        parts.insert(0, "(This ran in a new kernel, where nothing was defined.)")
     if done.left_out:
         parts.append(f"({done.left_out:,} more characters were left out)")
-    parts.append(
-        {
-            "error": done.error,
-            "timeout": f"Interrupted after {timeout_s:g} s. Variables that were set until then are kept.",
-            "died": "The kernel ended while this ran (often: too much memory). All its variables are gone; the next "
-            "call begins with a new one.",
-        }.get(done.end, "")
-    )
-    text = "\n".join(part for part in parts if part) or "(no output)"
-    return ToolOutcome(done.ok, text, {"end": done.end, "new_kernel": done.fresh}, images=images)
+    if done.end == "error":
+        parts.append(done.error)
+    if done.end == "died":
+        parts.append("The kernel ended while this ran (often: too much memory).")
+    if done.end == "timeout":
+        kept = "and did not react: the kernel was ended." if done.ended else "The variables that were set are kept."
+        parts.append(f"Interrupted after {timeout_s:g} s{' ' if done.ended else '. '}{kept}")
+    if done.ended:
+        parts.append("All its variables are gone; the next call begins with a new kernel.")
+    return parts
 
 
 def _first_line(code: object) -> str:

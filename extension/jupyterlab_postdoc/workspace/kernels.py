@@ -3,59 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
+import logging
 import os
-import re
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.workspace.kernel_output import Execution
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
 START_S = 60.0
 PREFIX = "postdoc-kernel-"
 INTERRUPT_S = 3.0
-"""A kernel that does not react to an interrupt is ended after this time."""
+"""A kernel that does not react to an interrupt after a timeout is ended after this time."""
+STOP_S = 1.0
+"""The same when the run is stopped, which has to be over within two seconds."""
+REPLY_S = 2.0
 LOOK_EVERY_S = 30.0
-MAX_TEXT = 200_000
-MAX_IMAGES = 8
-MAX_IMAGE_BYTES = 1 << 20
-_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-_TAG = re.compile(r"<[^>]{0,2000}>")
 
 OnOutput = Callable[[str], Awaitable[None]]
-
-
-@dataclass
-class Execution:
-    """What came of a piece of code. ``end``: ok, error, timeout or died; ``fresh``: the kernel was just started."""
-
-    end: str = "ok"
-    text: str = ""
-    error: str = ""
-    images: list[bytes] = field(default_factory=list)
-    left_out: int = 0
-    fresh: bool = False
-
-    @property
-    def ok(self) -> bool:
-        """Whether the code ran to its end without an error."""
-        return self.end == "ok"
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 @dataclass
 class _Kernel:
     id: str
     manager: Any
-    client: Any
     folder: Path
+    client: Any = None
+    launch: int = 0
+    """Which of the manager's processes the client speaks with: people can restart the kernel."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     used: float = 0.0
 
@@ -72,6 +56,7 @@ class KernelPool:
         self._idle_s = idle_s
         self._kernels: dict[str, _Kernel] = {}
         self._starting: dict[str, asyncio.Lock] = {}
+        self._had: set[str] = set()
         self._sweeper: asyncio.Task[None] | None = None
 
     # --- running code ---
@@ -86,56 +71,83 @@ class KernelPool:
         on_output: OnOutput | None = None,
     ) -> Execution:
         """Run code in the session's kernel. A cancelled task interrupts it. Raises tool_failed when none can start."""
-        kernel, fresh = await self._kernel_of(session, workspace)
-        done = Execution(fresh=fresh)
-        async with kernel.lock:
-            kernel.used = time.monotonic()
-            message = kernel.client.execute(code, allow_stdin=False, stop_on_error=True)
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._listen(kernel, message, done, on_output)
-            except TimeoutError:
-                done.end = "timeout"
-                await self._interrupt(session, kernel, message)
-            except asyncio.CancelledError:
-                with contextlib.suppress(Exception):
-                    await asyncio.shield(self._interrupt(session, kernel, message))
-                raise
-            finally:
+        while True:
+            kernel, fresh = await self._kernel_of(session, workspace)
+            async with kernel.lock:
+                if self._kernels.get(session) is not kernel:  # ended while we waited for our turn
+                    continue
+                done = Execution(fresh=fresh, renewed=fresh and session in self._had)
+                self._had.add(session)
                 kernel.used = time.monotonic()
+                try:
+                    await self._run(session, kernel, code, timeout_s, done, on_output)
+                finally:
+                    kernel.used = time.monotonic()
+                return done
+
+    async def _run(
+        self, session: str, kernel: _Kernel, code: str, timeout_s: float, done: Execution, on_output: OnOutput | None
+    ) -> None:
+        """Whatever ends this, the code does not run on."""
+        await _skip_old(kernel)
+        message = kernel.client.execute(code, allow_stdin=False, stop_on_error=True)
+        over = False
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._listen(kernel, message, done, on_output)
+            over = True
+        except TimeoutError:
+            done.end = "timeout"
+        finally:
+            if not over:
+                patience = INTERRUPT_S if done.end == "timeout" else STOP_S
+                done.ended = not await _to_the_end(self._interrupt(session, kernel, message, patience))
         if done.end == "died":
-            await self.shutdown(session)
-        return done
+            done.ended = True
+            if not await kernel.manager.is_alive():  # else a person has restarted it
+                await self.shutdown(session)
 
     async def _listen(self, kernel: _Kernel, message: str, done: Execution, on_output: OnOutput | None) -> None:
         """Take what the kernel says of this piece of code until it is idle again."""
         from queue import Empty
 
+        reply: Mapping[str, Any] | None = None
         while True:
             try:
                 said = await kernel.client.get_iopub_msg(timeout=1.0)
             except Empty:
-                if not await kernel.manager.is_alive():
+                if not await _same(kernel):
                     done.end = "died"
                     return
+                if reply is not None:  # a flood of output has swallowed the last message
+                    break
+                reply = await _reply(kernel, message, 0)
                 continue
             if said["parent_header"].get("msg_id") != message:
                 continue
             kind, content = said["header"]["msg_type"], said["content"]
-            if kind == "status" and content["execution_state"] == "idle":
-                return
-            text = _take(kind, content, done)
+            if kind == "status" and content.get("execution_state") == "idle":
+                break
+            text = done.take(kind, content)
             if text and on_output is not None:
                 await on_output(text)
+        reply = reply or await _reply(kernel, message, REPLY_S)
+        if reply is not None and reply.get("status") == "aborted":
+            done.end, done.error = "error", "This was not run: code of somebody else in the same kernel failed before."
+        elif reply is not None and reply.get("status") == "error" and done.end == "ok":
+            done.failed(reply)
 
-    async def _interrupt(self, session: str, kernel: _Kernel, message: str) -> None:
-        """Stop what runs and keep the variables; end the kernel when it does not react."""
-        try:
-            async with asyncio.timeout(INTERRUPT_S):
+    async def _interrupt(self, session: str, kernel: _Kernel, message: str, patience_s: float) -> bool:
+        """Stop what runs; whether the variables are kept. A kernel that does not react is ended."""
+        stopped = Execution()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_s):
                 await kernel.manager.interrupt_kernel()
-                await self._listen(kernel, message, Execution(), None)
-        except TimeoutError:
-            await self.shutdown(session)
+                await self._listen(kernel, message, stopped, None)
+                if stopped.end != "died":
+                    return True
+        await self.shutdown(session)
+        return False
 
     # --- kernels ---
 
@@ -143,7 +155,11 @@ class KernelPool:
         async with self._starting.setdefault(session, asyncio.Lock()):
             known = self._kernels.get(session)
             if known is not None and await known.manager.is_alive():
-                return known, False
+                if await _same(known):
+                    return known, False
+                with contextlib.suppress(PostdocError):  # a person has restarted it: the same kernel, without variables
+                    await self._connect(known)
+                    return known, True
             if known is not None:
                 await self.shutdown(session)
             if self._sweeper is None or self._sweeper.done():
@@ -157,43 +173,54 @@ class KernelPool:
         folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_place()))
         owner = self._given if self._given is not None else self._our_own()
         manager, _, id = owner.pre_start_kernel(None, {})
+        kernel = _Kernel(id, manager, folder, used=time.monotonic())
         try:
             await self._launch(owner, manager, id, workspace, folder)
-            client = manager.client()
-            client.start_channels()
-            try:
-                await client.wait_for_ready(timeout=START_S)
-            except RuntimeError as e:
-                client.stop_channels()
-                raise _not_started(str(e)) from e
+            await self._connect(kernel)
         except BaseException:
             with contextlib.suppress(Exception):
-                await manager.shutdown_kernel(now=True)
-            owner._kernels.pop(id, None)
-            shutil.rmtree(folder, ignore_errors=True)
+                await _to_the_end(self._end(kernel))
             raise
-        return _Kernel(id, manager, client, folder, used=time.monotonic())
+        return kernel
+
+    async def _connect(self, kernel: _Kernel) -> None:
+        if kernel.client is not None:
+            kernel.client.stop_channels()
+        provisioner = kernel.manager.provisioner
+        kernel.launch = provisioner.launches
+        kernel.client = kernel.manager.client()
+        kernel.client.start_channels()
+        try:
+            await kernel.client.wait_for_ready(timeout=START_S)
+        except RuntimeError as e:
+            raise _not_started(provisioner.last_words() or str(e)) from e
 
     async def _launch(self, owner: Any, manager: Any, id: str, workspace: Workspace, folder: Path) -> None:
         """What the owner's ``start_kernel`` does, with a program of our own."""
         from jupyterlab_postdoc.workspace.provisioner import SPEC, SandboxProvisioner
 
-        manager.transport, manager.ip = "ipc", str(folder / "k")
+        (folder / "s").mkdir(mode=0o700)  # the only part that the sandbox can write to
+        manager.transport, manager.ip = "ipc", str(folder / "s" / "k")
         manager.connection_file = str(folder / "kernel.json")
         manager.autorestart = False  # silently without its variables? No: the agent is told
         manager._kernel_spec = SPEC
-        manager.kernel_cmd = [sys.executable, *SPEC.argv[1:]] if hasattr(manager, "kernel_cmd") else []
         manager.provisioner = SandboxProvisioner(
             workspace=workspace, folder=folder, kernel_id=id, kernel_spec=SPEC, parent=manager
         )
         await manager.start_kernel(kernel_id=id)
         owner._kernels[id] = manager
-        if hasattr(owner, "start_watching_activity"):  # the Jupyter server's own: it shows and culls them
+        if hasattr(
+            owner, "_finish_kernel_start"
+        ):  # the Jupyter server's own: it shows, restarts, counts and culls them
             from jupyter_server._tz import utcnow
+            from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 
             owner._kernel_connections[id] = 0
             manager.execution_state, manager.reason, manager.last_activity = "starting", "", utcnow()
-            owner.start_watching_activity(id)
+            KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=manager.kernel_name).inc()
+            await owner._finish_kernel_start(id)
+            if not owner._initialized_culler:
+                owner.initialize_culler()
 
     def _our_own(self) -> Any:
         if self._own is None:
@@ -205,18 +232,22 @@ class KernelPool:
     async def _sweep(self) -> None:
         while self._kernels or any(lock.locked() for lock in self._starting.values()):
             await asyncio.sleep(min(LOOK_EVERY_S, self._idle_s))
-            limit = time.monotonic() - self._idle_s
             for session, kernel in list(self._kernels.items()):
-                if kernel.used < limit and not kernel.lock.locked():
+                if kernel.lock.locked():
+                    continue
+                if not await kernel.manager.is_alive() or _unused_s(kernel) > self._idle_s:
                     await self.shutdown(session)
 
     async def shutdown(self, session: str) -> None:
         """End the session's kernel, when it has one."""
         kernel = self._kernels.pop(session, None)
-        if kernel is None:
-            return
+        if kernel is not None:
+            await self._end(kernel)
+
+    async def _end(self, kernel: _Kernel) -> None:
         owner = self._given if self._given is not None else self._own
-        kernel.client.stop_channels()
+        if kernel.client is not None:
+            kernel.client.stop_channels()
         try:
             if kernel.id in owner:
                 await owner.shutdown_kernel(kernel.id, now=True)
@@ -229,8 +260,55 @@ class KernelPool:
         """End every kernel that was started for a session."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for session in list(self._kernels):
-            await self.shutdown(session)
+        ended = await asyncio.gather(*(self.shutdown(session) for session in self._kernels), return_exceptions=True)
+        for error in ended:
+            if isinstance(error, BaseException):
+                _log.warning("A kernel of an agent did not end as it should: %s", error)
+
+
+async def _same(kernel: _Kernel) -> bool:
+    """Whether the process that the client speaks with still lives."""
+    return bool(await kernel.manager.is_alive()) and kernel.launch == kernel.manager.provisioner.launches
+
+
+async def _skip_old(kernel: _Kernel) -> None:
+    """What threads and other people's code have said since the last call: unread, it would crowd out the new."""
+    from queue import Empty
+
+    with contextlib.suppress(Empty):
+        for _ in range(10_000):
+            await kernel.client.get_iopub_msg(timeout=0)
+
+
+async def _reply(kernel: _Kernel, message: str, wait_s: float) -> Mapping[str, Any] | None:
+    """The kernel's answer to this piece of code, when it has come."""
+    from queue import Empty
+
+    with contextlib.suppress(Empty):
+        while True:
+            said = await kernel.client.get_shell_msg(timeout=wait_s)
+            if said["parent_header"].get("msg_id") == message:
+                content: Mapping[str, Any] = said["content"]
+                return content
+    return None
+
+
+def _unused_s(kernel: _Kernel) -> float:
+    """Seconds since an agent or a person at a console used it."""
+    ours, seen = time.monotonic() - kernel.used, getattr(kernel.manager, "last_activity", None)
+    if getattr(kernel.manager, "execution_state", "") == "busy":
+        return 0.0
+    return ours if seen is None else min(ours, time.time() - float(seen.timestamp()))
+
+
+async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Carry it out although we are being cancelled."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _place() -> str:
@@ -268,35 +346,3 @@ def _not_started(why: str) -> PostdocError:
         f"The Python kernel did not start: {why.splitlines()[0][:300] if why else 'no reason was given'}.",
         next="Check that ipykernel is installed where the Jupyter server runs.",
     )
-
-
-def _take(kind: str, content: dict[str, Any], done: Execution) -> str:
-    """Note one message; the text that is shown while the code runs."""
-    if kind == "stream":
-        return _note(done, str(content["text"]))
-    if kind in ("execute_result", "display_data"):
-        data = content["data"]
-        picture = data.get("image/png")
-        if isinstance(picture, str) and len(done.images) < MAX_IMAGES:
-            raw = base64.b64decode(picture)
-            if len(raw) <= MAX_IMAGE_BYTES:
-                done.images.append(raw)
-                return _note(done, f"(picture {len(done.images)})\n")
-        text = data.get("text/plain") or _TAG.sub("", str(data.get("text/html", "")))
-        return _note(done, f"{text}\n" if text else "")
-    if kind == "error":
-        done.end = "error"
-        done.error = _plain("\n".join(content["traceback"]))[-6000:] or f"{content['ename']}: {content['evalue']}"
-    return ""
-
-
-def _note(done: Execution, text: str) -> str:
-    text = _plain(text)
-    room = max(0, MAX_TEXT - len(done.text))
-    done.text += text[:room]
-    done.left_out += len(text) - len(text[:room])
-    return text[:room]
-
-
-def _plain(text: str) -> str:
-    return _ANSI.sub("", text).replace("\r\n", "\n")

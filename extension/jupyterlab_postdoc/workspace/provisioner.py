@@ -17,8 +17,10 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from jupyterlab_postdoc.workspace.processes import Process, spawn
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
+# No file of the project may shadow a module of the kernel's own while it starts; afterwards its modules are importable.
+LOOK_HERE = '--IPKernelApp.exec_lines=__import__("sys").path.insert(0, "")'
 SPEC = KernelSpec(
-    argv=["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+    argv=["python", "-P", "-m", "ipykernel_launcher", "-f", "{connection_file}", LOOK_HERE],
     display_name="Agent (sandboxed Python)",
     language="python",
     interrupt_mode="message",
@@ -34,6 +36,13 @@ class SandboxProvisioner(KernelProvisionerBase):
         self._folder = folder
         self._process: Process | None = None
         self._drains: list[asyncio.Task[None]] = []
+        self._said = bytearray()
+        self.launches = 0
+
+    def last_words(self) -> str:
+        """The last line that the process wrote to its own output: why it did not start."""
+        lines = self._said.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else ""
 
     @property
     def has_process(self) -> bool:
@@ -77,21 +86,23 @@ class SandboxProvisioner(KernelProvisionerBase):
     async def launch_kernel(self, cmd: list[str], **_: Any) -> KernelConnectionInfo:
         place, sandbox = self._workspace, self._workspace.sandbox
         process = await spawn(
-            sandbox.wrap(cmd, root=place.root, writable=[self._folder]),
+            sandbox.wrap(cmd, root=place.root, readonly=[self._folder], writable=[self._folder / "s"]),
             cwd=place.root,
-            env={**sandbox.env(place.root), "IPYTHONDIR": str(self._folder / "ipython")},
+            env={**sandbox.env(place.root), "IPYTHONDIR": str(self._folder / "s" / "ipython")},
             limits=place.limits,
         )
         self._process = process
-        self._drains = [asyncio.create_task(_drain(stream)) for stream in (process.stdout, process.stderr)]
+        self.launches += 1
+        self._said.clear()
+        self._drains = [asyncio.create_task(self._drain(stream)) for stream in (process.stdout, process.stderr)]
         return self.connection_info
 
     async def cleanup(self, restart: bool = False) -> None:  # noqa: ARG002
         if self._process is not None:
             await self._process.discard()
 
-
-async def _drain(stream: asyncio.StreamReader | None) -> None:
-    """What a kernel prints before it speaks; nobody reads it, but the pipe must not fill."""
-    while stream is not None and await stream.read(1 << 16):
-        pass
+    async def _drain(self, stream: asyncio.StreamReader | None) -> None:
+        """What a kernel prints before it speaks must not fill the pipe; only the end of it is of interest."""
+        while stream is not None and (data := await stream.read(1 << 16)):
+            self._said += data
+            del self._said[:-2000]

@@ -20,7 +20,9 @@ import anyio.abc
 import httpcore2
 from anyio.streams.tls import TLSStream
 
-READ_EVERY_S = 0.05
+READ_EVERY_S = 0.08
+"""Each read becomes one frame for every subscriber: at 50 ms an answer cost half as much again, on the wire and in
+processor time (see bench/streams.py)."""
 LONGEST_S = 0.1
 PER_STREAM_S = 0.0016
 """With many replies at once each is read less often, so that together they leave the loop to others."""

@@ -123,11 +123,7 @@ def test_a_command_that_was_cut_off_is_not_run_again_and_the_model_is_told(serve
         [
             on(reply("I run it.", calls=[run]), says="A long command", turn=0),
             on(reply("I see.", calls=[call("read_file", {"path": "ran.txt"})]), says="A long command", turn=1),
-            on(
-                reply("It ran once.", calls=[call("plan", {"items": [{"text": "looked"}]})]),
-                says="A long command",
-                turn=2,
-            ),
+            on(reply("It ran once.", calls=[looked]), says="A long command", turn=2),
             on(reply("Enough.")),
         ]
     )

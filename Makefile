@@ -2,7 +2,7 @@
 #   make demo     one research run, from topic to repository, in ./demo
 #   make test     ruff, mypy and all tests
 #   make chaos    kill the server again and again (N=1000 times)
-#   make bench    the figures of performance, as a table and as bench/results.json
+#   make bench    the figures of performance, as a table and as bench/results.json (PEERS=1: beside Jupyter AI)
 #   make science  every template over 200 seeds
 
 SHELL := /bin/bash
@@ -62,11 +62,11 @@ chaos: $(VENV)/.tested
 	POSTDOC_CHAOS_KILLS=$(N) $(BIN)/python -m pytest tests/chaos -q -s --timeout=0
 
 bench: $(VENV)/.tested
-	@$(BIN)/python -P bench/run.py
+	@POSTDOC_PEERS=$(PEERS) $(BIN)/python -P bench/run.py
 
 science: $(VENV)/.tested
 	@$(BIN)/python -P bench/science.py --markdown docs/science.md
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results*.json
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis bench/results*.json bench/.peers
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -42,6 +42,8 @@ async def health(log: EventLog, lab: Lab, models: ModelCatalogue, beside: Beside
 
     ``owner`` is who asks: what they have spent today (UTC) is told to them only.
     """
+    if models.configured:
+        await models.models()  # whoever has just started the server wants to know whether the key is accepted
     parts = {
         "store": await _store(log),
         "provider": _provider(models),

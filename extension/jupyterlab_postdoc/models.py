@@ -103,10 +103,11 @@ class ModelCatalogue:
         """Every model as an object, newest first, with why this user may not use it where that is so; the template
         entry comes first. Prices are US dollars per million tokens, null when unknown.
         """
-        status = self.status()
         default = await self._default_for(anonymous)
+        models = await self.models()
+        status = self.status()  # after the provider was asked for its list: a refused key shows there
         shown = []
-        for model in await self.models():
+        for model in models:
             why = {} if status["ok"] else {"reason": status.get("message", ""), "next": status.get("next", "")}
             if refusal := self._refusal(model.id, anonymous):
                 why = {"reason": refusal.message, "next": refusal.next}

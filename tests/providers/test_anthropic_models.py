@@ -93,6 +93,33 @@ async def test_the_status_follows_the_last_call(model_server: ModelServer) -> No
     assert provider.status()["message"].startswith("Claude")
 
 
+async def test_the_list_of_models_tells_whether_the_server_can_be_reached() -> None:
+    async with claude("http://127.0.0.1:9") as provider:
+        await provider.models()
+        told = provider.status()
+    assert told["ok"], "it may be there for the next call"
+    assert "cannot be reached" in told["warnings"][0]
+    assert "reply" not in told["warnings"][0]
+
+
+async def test_the_list_of_models_tells_whether_the_key_is_accepted() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"type": "error", "error": {"type": "authentication_error", "message": "invalid x-api-key"}}'
+        head = b"HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\nconnection: close\r\n"
+        writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server, claude(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as provider:
+        await provider.models()
+        told = provider.status()
+    assert (told["ok"], told["configured"]) == (False, True)
+    assert "not accepted" in told["message"]
+    assert "reply" not in told["message"]
+
+
 async def test_a_key_file_that_cannot_be_read() -> None:
     def unreadable() -> str:
         raise KeyFileError("the file is readable by others.")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.providers.anthropic import models as known_models
-from jupyterlab_postdoc.providers.anthropic.errors import cut_off, explained, not_the_api
+from jupyterlab_postdoc.providers.anthropic.errors import KEPT, cut_off, explained, not_the_api
 from jupyterlab_postdoc.providers.anthropic.reply import Reading
 from jupyterlab_postdoc.providers.anthropic.request import Abilities, parameters
 from jupyterlab_postdoc.providers.base import ModelEvent, ModelInfo, TurnRequest
@@ -29,6 +29,7 @@ MODELS_FOR_S = 3600.0
 """How long a list of models counts as fresh."""
 RETRY_MODELS_S = 60.0
 """How long after a failure it is asked for again."""
+UNREACHED = frozenset({"provider_stream_error", "provider_timeout"})
 GET_KEY = (
     "Set ANTHROPIC_API_KEY where the Jupyter server is started, or PostdocApp.anthropic_api_key_file, and restart it."
 )
@@ -74,6 +75,8 @@ class AnthropicProvider:
         self._models_at = -MODELS_FOR_S
         self._refused: PostdocError | None = None
         """Why the last call was refused, when it was for the key."""
+        self._unreachable: PostdocError | None = None
+        """Why the list of models could not be fetched, when nothing answered; no call has been answered since."""
 
     # --- a turn ---
 
@@ -89,7 +92,7 @@ class AnthropicProvider:
         try:
             async with await client.messages.create(**asked, stream=True) as stream:
                 async for event in stream:
-                    self._refused = None
+                    self._refused = self._unreachable = None
                     for told in reading.take(event):
                         yield told
                 ends = list(reading.end())
@@ -160,9 +163,12 @@ class AnthropicProvider:
             message = "No AI model is configured on this server."
             return {"ok": False, "configured": False, "message": message, "next": GET_KEY}
         if self._refused is not None and key == self._client_key:
-            return {"ok": False, "configured": True, "message": self._refused.message, "next": self._refused.next}
+            return {"ok": False, "configured": True, "message": _plain(self._refused), "next": self._refused.next}
         where = "" if self._base_url is None else f" at {urlsplit(self._base_url).hostname}"
-        return {"ok": True, "configured": True, "message": f"Claude{where}.", "next": ""}
+        told = {"ok": True, "configured": True, "message": f"Claude{where}.", "next": ""}
+        if (error := self._unreachable) is None:
+            return told
+        return told | {"warnings": [f"{_plain(error)} {error.next}".strip()]}
 
     async def models(self) -> list[ModelInfo]:
         """What the key may use; the built-in list while the server cannot say."""
@@ -176,8 +182,9 @@ class AnthropicProvider:
                 self._models_at = time.monotonic() - MODELS_FOR_S + RETRY_MODELS_S
                 if (error := self._told(e)) is None:
                     raise
+                self._unreachable = error if error.code in UNREACHED else None
                 raise error from None
-            self._models_at = time.monotonic()
+            self._models_at, self._refused, self._unreachable = time.monotonic(), None, None
             if found:
                 self._models = found
         return self._models
@@ -189,3 +196,8 @@ class AnthropicProvider:
         for client in clients:
             if client is not None:
                 await client.close()
+
+
+def _plain(error: PostdocError) -> str:
+    """What it says about the provider, without what it says about a reply."""
+    return error.message.removesuffix(KEPT).rstrip()

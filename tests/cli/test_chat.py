@@ -243,9 +243,14 @@ def test_without_a_terminal_the_command_leaves_and_says_how_to_answer(talking):
     (event,) = talking.run("requests", chat, "--json").json
     assert (event["type"], event["requestId"]) == ("approval_request", request)
     assert talking.run("respond", chat, request, "perhaps").code == 2
+    assert "|" not in listed.out, "a line that is pasted into a shell allows nothing"
+    watching = talking.start("watch", chat, "--until-done")
+    with pytest.raises(subprocess.TimeoutExpired):
+        watching.process.wait(4)
     assert talking.run("respond", chat, request, "deny").code == 0
-    followed = talking.run("watch", chat, "--until-done")
+    followed = watching.end()
     assert followed.code == 0, followed.out + followed.err
+    assert f"respond {chat} {request}" in followed.out
     assert "I heard:" in followed.out
     assert talking.run("requests", chat, "--json").json == []
 

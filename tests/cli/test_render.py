@@ -117,6 +117,24 @@ def test_a_person_sees_what_they_allow(told):
     assert "allow for this chat by ana" in text
 
 
+def test_what_was_asked_before_the_run_was_resumed_is_shown_too():
+    out = io.StringIO()
+    story = Story(Screen(out))
+    story.recall([{"type": "tool_use", "toolId": "t", "toolInput": {"command": "curl x"}}])
+    assert out.getvalue() == ""
+    story.show({"type": "approval_request", "requestId": "q", "toolId": "t", "toolName": "shell", "risk": "outside"})
+    assert "command: curl x" in out.getvalue()
+
+
+def test_a_request_that_nobody_answered_names_nobody(told):
+    text = told(
+        {"type": "approval_resolved", "requestId": "q", "decision": "cancelled", "by": ""},
+        {"type": "answered", "requestId": "p", "answer": ""},
+    )
+    assert text.splitlines()[0] == "  cancelled"
+    assert "answered" not in text
+
+
 @pytest.mark.parametrize(
     ("typed", "fields"),
     [

@@ -41,8 +41,8 @@ def answer_fields(frame: Frame, text: str) -> dict[str, Any] | None:
 
 
 def answer_command(chat: str, frame: Frame) -> str:
-    """The command that answers `frame`."""
-    example = "allow|deny" if frame.get("type") == "approval_request" else '"…"'
+    """The command that answers `frame`; pasted as it stands it answers nothing (with `|` a shell would allow)."""
+    example = "allow/deny" if frame.get("type") == "approval_request" else '"…"'
     return f"{me()} respond {chat} {one_line(frame.get('requestId'))} {example}"
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import Any
 
-from .answers import finals
+from .answers import finals, unsettled
 from .chat import one_answer
 from .client import Link, Rest, new_id, segment
 from .endings import exit_code
@@ -83,8 +83,11 @@ async def watch(args: argparse.Namespace, source: Source, screen: Screen) -> int
             await _look(link, follower)
         return DONE
     follower.types = args.types
+    seen, busy = int(chat.get("lastSeq") or 0), _busy(chat)
+    if chat.get("state") == "waiting" and (open := unsettled(await finals(Rest(source), chat["id"]))):
+        seen, busy = min(int(event["seq"]) for event in open) - 1, True  # what is asked is not history
     async with follower.link(args.chat, after=args.after or 0) as link:
-        ending = await follower.until_done(link, seen=int(chat.get("lastSeq") or 0), busy=_busy(chat), stoppable=False)
+        ending = await follower.until_done(link, seen=seen, busy=busy, stoppable=False)
     return exit_code(ending)
 
 

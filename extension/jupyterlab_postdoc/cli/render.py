@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from .screen import Screen
@@ -56,6 +57,12 @@ class Story:
         self._titles: dict[str, str] = {}
         self._inputs: dict[str, Frame] = {}
         self.hidden: set[str] = set()  # ids of messages that were shown already
+
+    def recall(self, frames: Iterable[Frame]) -> None:
+        """Remember what earlier calls were given, without showing it: leave may be asked for them again."""
+        for frame in frames:
+            if frame.get("type") == "tool_use" and isinstance(frame.get("toolInput"), dict):
+                self._inputs[str(frame.get("toolId"))] = frame["toolInput"]
 
     def show(self, frame: Frame) -> None:
         """Show one event; a type this program does not know is left out."""
@@ -229,11 +236,13 @@ class Story:
             self._screen.line(f"… and {len(lines) - MAX_INPUT_LINES} more lines", "dim", indent="    ")
 
     def _on_answered(self, frame: Frame) -> None:
-        self._screen.line(f"  answered: {one_line(frame.get('answer'))}", "dim")
+        if answer := one_line(frame.get("answer") or ""):  # none when the run was stopped
+            self._screen.line(f"  answered: {answer}", "dim")
 
     def _on_approval_resolved(self, frame: Frame) -> None:
         scope = {"session": " for this chat", "always": " for all chats"}.get(str(frame.get("scope")), "")
-        self._screen.line(f"  {one_line(frame.get('decision'))}{scope} by {one_line(frame.get('by'))}", "dim")
+        by = f" by {one_line(frame['by'])}" if frame.get("by") else ""
+        self._screen.line(f"  {one_line(frame.get('decision'))}{scope}{by}", "dim")
 
     def _on_error(self, frame: Frame) -> None:
         if str(frame.get("error", "")).strip() != self._said:  # the agent may have ended with the same sentence

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .answers import finals
 from .client import Link, Rest, new_id, segment
 from .endings import exit_code, tell, waits
 from .follow import Follower
@@ -110,6 +111,7 @@ async def resume(args: argparse.Namespace, source: Source, screen: Screen) -> in
     rest = Rest(source)
     chat = await rest("GET", f"api/chats/{segment(args.chat)}")
     follower = Follower(source, screen, as_json=args.json)
+    follower.story.recall(await finals(rest, args.chat))  # a call may ask for leave again
     async with follower.link(args.chat, after=int(chat.get("lastSeq") or 0)) as link:
         ack = await link.send("resume")
         ending = await follower.until_done(link, command=ack.get("id"))

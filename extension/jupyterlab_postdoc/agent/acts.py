@@ -95,7 +95,7 @@ class Act:
         if self.call.problem:
             return self.call.problem
         if self.tool is None:
-            names = ", ".join(self.agent.means.tools.names())
+            names = ", ".join(self.agent.means.tools.names()) or "none in this chat"
             return f"There is no tool {self.call.name!r}. There are: {names}."
         if self.tool.needs_project and self.agent.mission.project is None:
             return "There is no project in this chat yet: this tool works in a research session."

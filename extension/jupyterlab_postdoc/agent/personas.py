@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 from msgspec import Meta, Struct
 
-from jupyterlab_postdoc.errors import PostdocError, not_found
+from jupyterlab_postdoc.errors import PostdocError
 
 BUILT_IN = Path(__file__).parent / "personas.yaml"
 HINT = "Correct the file; PostdocApp.personas_file names it."
@@ -102,7 +102,8 @@ class Personas:
         for persona in personas:
             if persona.name == name:
                 return persona
-        raise not_found("persona", name)
+        names = ", ".join(persona.name for persona in personas)
+        raise PostdocError("not_found", f"There is no persona {name[:80]!r}.", next=f"There are: {names}.")
 
     def _of(self, path: Path) -> dict[str, Persona]:
         try:

@@ -123,7 +123,11 @@ class Pong(Control, frozen=True, kw_only=True, tag="pong"):
 
 
 class ChatInfo(Struct, frozen=True, kw_only=True):
-    """A session: the object of ``GET api/chats/{id}``."""
+    """A session: the object of ``GET api/chats/{id}``.
+
+    ``line``: what it does now, or what came of it, in one line. ``cost``: US dollars spent so far (null: unknown or
+    none). ``needs``: how many questions and approvals wait for the user.
+    """
 
     id: str
     title: str
@@ -139,6 +143,10 @@ class ChatInfo(Struct, frozen=True, kw_only=True):
     createdAt: str
     updatedAt: str
     project: dict[str, Any] | None
+    template: str | None = None
+    line: str | None = None
+    cost: float | None = None
+    needs: int = 0
 
 
 class SessionList(Control, frozen=True, kw_only=True, tag="sessions"):

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from .basics import VERSION
 from .commands import COMMANDS
-from .control import CONTROL_TYPES, History
+from .control import CONTROL_TYPES, ChatInfo, History
 from .events import EVENT_TYPES, ImageRef, PlanItem
 
 
@@ -39,7 +39,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
 
 
 _DEFS = "#/$defs/"
-_SENT: tuple[type[Struct], ...] = (*EVENT_TYPES, *CONTROL_TYPES, ImageRef, PlanItem)
+_SENT: tuple[type[Struct], ...] = (*EVENT_TYPES, *CONTROL_TYPES, ChatInfo, ImageRef, PlanItem)
 
 
 def json_schema() -> dict[str, Any]:

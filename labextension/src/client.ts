@@ -1,0 +1,136 @@
+/** The connection to the server: REST, one socket, and everything that keeps both honest. */
+import type { ChatInfo, Problem } from './model';
+import type { Budget } from './protocol';
+
+/** How this client reaches the server. `path` is below `{base_url}postdoc/`, without a leading slash. */
+export interface Server {
+  /** With credentials and, where something is changed, the XSRF token. Rejects only when there was no answer. */
+  request(path: string, init?: RequestInit): Promise<Response>;
+  /** A new socket at `path`; throws or fires `error`/`close` like any WebSocket. */
+  socket(path: string): WebSocket;
+  /** The full address of a resource, for links, pictures and frames. It never holds a token. */
+  url(path: string): string;
+}
+
+/** A refused or failed request: the promise of a command rejects with it. */
+export class RequestFailed extends Error {
+  constructor(readonly problem: Problem) {
+    super(problem.error);
+  }
+}
+
+export interface NewChat {
+  title?: string;
+  model?: string;
+  persona?: string;
+}
+
+export interface NewResearch extends NewChat {
+  topic: string;
+  template?: string | null;
+  repo_name?: string | null;
+  params?: Record<string, unknown>;
+  budget?: Budget | null;
+  provider?: string | null;
+}
+
+export type Mode = 'queue' | 'steer' | 'interrupt';
+
+export interface Answer {
+  decision?: 'allow' | 'deny';
+  scope?: 'once' | 'session' | 'always';
+  answer?: string;
+}
+
+/** A research template; `parameters` is a JSON Schema of a flat object. */
+export interface Template {
+  name: string;
+  title: string;
+  summary: string;
+  version: string;
+  parameters: Record<string, unknown>;
+  topics: string[];
+  plan: string[];
+}
+
+export interface Persona {
+  name: string;
+  title: string;
+  tools: string[] | null;
+  model: string | null;
+  default: boolean;
+}
+
+export interface Model {
+  id: string;
+  provider: string;
+  label: string;
+  line?: string;
+  available: boolean;
+  reason?: string;
+  next?: string;
+  kinds: string[];
+  prices?: { input: number; output: number } | null;
+  default: boolean;
+}
+
+export interface Health {
+  ok: boolean;
+  version: string;
+  parts: Record<string, { ok: boolean; message: string; next?: string; [key: string]: unknown }>;
+}
+
+export interface Room {
+  room: string;
+  id: string;
+  messages: number;
+  last: string;
+}
+
+/**
+ * What the views may do. Commands resolve once the server has committed them (after a reconnection too: they are sent
+ * again with the same id) and reject with {@link RequestFailed}.
+ */
+export interface Client {
+  /** Connect, and keep connected. */
+  start(): void;
+  /** Let go of the socket and all timers. Stops no run. */
+  dispose(): void;
+  /** Connect now instead of at the next planned attempt. */
+  retryNow(): void;
+  /** Follow a session while it is shown; call the result to stop following. Any number of times. */
+  open(id: string): () => void;
+  loadEarlier(id: string): Promise<void>;
+  /** Add the archived sessions to the list. */
+  loadArchived(): Promise<void>;
+
+  create(chat?: NewChat): Promise<ChatInfo>;
+  /** A new session, and the research in it. `key` makes a second call harmless. Resolves to the session's id. */
+  research(research: NewResearch, key: string): Promise<string>;
+  /** The message is shown at once as being sent. */
+  say(id: string, content: string, mode?: Mode): Promise<void>;
+  /** Send a message again that was not sent, or forget it. */
+  resend(id: string, messageId: string): Promise<void>;
+  forget(id: string, messageId: string): void;
+  stop(id: string, how?: 'graceful' | 'now'): Promise<void>;
+  respond(id: string, requestId: string, answer: Answer): Promise<void>;
+  cancelQueued(id: string, messageId: string): Promise<void>;
+  updateQueued(id: string, messageId: string, content: string): Promise<void>;
+  set(id: string, change: { title?: string; model?: string; persona?: string; archived?: boolean }): Promise<void>;
+  resume(id: string): Promise<void>;
+  /** Resolves to the new session's id. `at` is a seq; without it everything is taken along. */
+  fork(id: string, at?: number): Promise<string>;
+  delete(id: string): Promise<void>;
+  /** Say something in a room (`room:<name>` or the name). */
+  post(room: string, content: string, kind?: string, agent?: string): Promise<void>;
+
+  templates(): Promise<Template[]>;
+  personas(): Promise<Persona[]>;
+  models(): Promise<Model[]>;
+  health(): Promise<Health>;
+  rooms(): Promise<Room[]>;
+  /** A stored output or picture. */
+  blob(id: string, ref: string): Promise<Blob>;
+  /** The address of something below `postdoc/`, for a link or a frame. */
+  url(path: string): string;
+}

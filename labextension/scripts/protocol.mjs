@@ -15,6 +15,8 @@ const anyOf = refs => ({ anyOf: refs });
 const strip = (value, top) => {
   if (Array.isArray(value)) return value.map(v => strip(v, false));
   if (value === null || typeof value !== 'object') return value;
+  // A plain object of anything; the compiler would call it {}.
+  if (value.type === 'object' && !value.properties && !value.additionalProperties) return { tsType: 'Record<string, unknown>' };
   const out = {};
   for (const [key, inner] of Object.entries(value)) {
     if (key === 'title' && typeof inner === 'string' && !top) continue;

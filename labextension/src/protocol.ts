@@ -117,7 +117,7 @@ export interface Research {
   topic: string;
   repo_name?: string | null;
   template?: string | null;
-  params?: {};
+  params?: Record<string, unknown>;
   budget?: Budget | null;
   provider?: string | null;
   model?: string | null;
@@ -223,7 +223,7 @@ export interface UserMessage {
   mode?: string;
   agent?: string;
   kind?: string;
-  research?: {};
+  research?: Record<string, unknown>;
 }
 /**
  * Partial text of one item; replaced by the final :class:`AssistantMessage`.
@@ -261,7 +261,7 @@ export interface AssistantMessage {
   itemId: string;
   content: string;
   partial?: boolean;
-  citations?: {}[];
+  citations?: Record<string, unknown>[];
   /**
    * @minItems 2
    * @maxItems 2
@@ -281,7 +281,7 @@ export interface ToolUse {
   provider?: string;
   toolName: string;
   toolId: string;
-  toolInput: {};
+  toolInput: Record<string, unknown>;
   title?: string;
   risk?: string;
   partial?: boolean;
@@ -323,7 +323,7 @@ export interface ToolResult {
   ok: boolean;
   content: string;
   toolName?: string;
-  data?: {};
+  data?: Record<string, unknown>;
   truncated?: boolean;
   blob?: string;
   images?: ImageRef[];
@@ -381,7 +381,7 @@ export interface Cell {
   notebook: string;
   cell: string;
   status: string;
-  output?: {};
+  output?: Record<string, unknown>;
   error?: string;
   duration_ms?: number;
 }
@@ -396,7 +396,7 @@ export interface Artifact {
   path?: string;
   url?: string;
   title?: string;
-  data?: {};
+  data?: Record<string, unknown>;
 }
 /**
  * The run waits for an answer.
@@ -490,7 +490,7 @@ export interface SessionState {
  */
 export interface QueueChanged {
   type: 'queue_changed';
-  pending: {}[];
+  pending: Record<string, unknown>[];
   cancelled?: string[];
 }
 /**
@@ -505,9 +505,9 @@ export interface Result {
   duration_ms: number;
   stop_reason: string;
   summary?: string;
-  usage?: {};
+  usage?: Record<string, unknown>;
   partial?: boolean;
-  verdict?: {} | null;
+  verdict?: Record<string, unknown> | null;
   artifacts?: {
     [k: string]: string;
   };
@@ -575,7 +575,7 @@ export interface History {
   id?: string;
   messages: EventFrame[];
   state: string;
-  queue: {}[];
+  queue: Record<string, unknown>[];
   fromSeq: number;
   throughSeq: number;
   hasMore: boolean;
@@ -626,7 +626,7 @@ export interface RequestError {
   status?: string;
   reason?: string;
   git?: string;
-  details?: {};
+  details?: Record<string, unknown>;
 }
 /**
  * What an unknown message looked like. ``type`` is null when it was missing or no plain value.
@@ -676,7 +676,7 @@ export interface ChatInfo {
   lastSeq: number;
   createdAt: string;
   updatedAt: string;
-  project: {} | null;
+  project: Record<string, unknown> | null;
   template: string | null;
   line: string | null;
   cost: number | null;
@@ -733,9 +733,9 @@ export interface Done {
   runId?: string;
   provider?: string;
   summary?: string;
-  usage?: {};
+  usage?: Record<string, unknown>;
   partial?: boolean;
-  verdict?: {} | null;
+  verdict?: Record<string, unknown> | null;
   artifacts?: {
     [k: string]: string;
   };
@@ -761,5 +761,5 @@ export interface Envelope {
   sessionId: string | null;
   ts: string;
   seq: number;
-  payload: {};
+  payload: Record<string, unknown>;
 }

@@ -1,7 +1,7 @@
 /** Addresses that come from agents, tools and files. */
 
 const SAFE = new Set(['http:', 'https:', 'mailto:']);
-// eslint-disable-next-line no-control-regex -- browsers drop these inside of a scheme, so that "java\tscript:" would run
+// Browsers drop these inside of a scheme, so that "java\tscript:" would run.
 const CONTROL = /[\u0000-\u0020\u007f-\u009f]/g;
 
 /** The address when a click on it can do no harm (http, https, mailto, absolute), else null. */

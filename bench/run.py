@@ -29,6 +29,10 @@ GOALS = {
     "fan-out": ">= 500,000 deliveries per CPU second",
     "connections": "<= 20 KB each",
     "restart": "<= 1 s",
+    "panel: bundle": "lab_kb_gz <= 150",
+    "panel: history": "ms <= 100",
+    "panel: 100/s": "busy <= 0.15",
+    "panel: 100/s, long": "busy <= 0.15",
 }
 
 

@@ -116,7 +116,10 @@ export interface Client {
   respond(id: string, requestId: string, answer: Answer): Promise<void>;
   cancelQueued(id: string, messageId: string): Promise<void>;
   updateQueued(id: string, messageId: string, content: string): Promise<void>;
-  set(id: string, change: { title?: string; model?: string; persona?: string; archived?: boolean }): Promise<void>;
+  set(
+    id: string,
+    change: { title?: string; model?: string; persona?: string; archived?: boolean }
+  ): Promise<void>;
   resume(id: string): Promise<void>;
   /** Resolves to the new session's id. `at` is a seq; without it everything is taken along. */
   fork(id: string, at?: number): Promise<string>;

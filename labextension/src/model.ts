@@ -80,6 +80,9 @@ export interface CellOutput {
   readonly text: string;
   readonly blob?: string;
   readonly mediaType?: string;
+  /** A table: its first rows as text. */
+  readonly columns?: readonly string[];
+  readonly rows?: readonly (readonly string[])[];
 }
 
 /** The newest state of one notebook cell. */
@@ -248,6 +251,8 @@ export interface Problem {
   readonly error: string;
   readonly next: string;
   readonly retryable: boolean;
+  /** The whole answer: it may name a `proposal`, `details`, the true `version`. */
+  readonly details?: Readonly<Record<string, unknown>>;
 }
 
 /** Everything known of one session. */

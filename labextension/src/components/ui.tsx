@@ -8,6 +8,7 @@ import { useTrans } from '../platform';
 import type { IconName } from './icons';
 import { Icon } from './icons';
 
+export { statusOf } from '../store/status';
 export { Icon } from './icons';
 export type { IconName } from './icons';
 
@@ -423,13 +424,6 @@ const STATE_ICONS: Record<Status, IconName> = {
 /** The icon of a session's state; the text beside it is {@link stateText}. */
 export function StateIcon({ status }: { status: Status }): JSX.Element {
   return <Icon name={STATE_ICONS[status]} className={`jp-Postdoc-State jp-mod-${status}`} />;
-}
-
-const STATUSES = new Set(Object.keys(STATE_ICONS));
-
-/** A state from the wire, `unknown` when this client has never heard of it. */
-export function statusOf(text: string): Status {
-  return STATUSES.has(text) ? (text as Status) : 'unknown';
 }
 
 /** A session's state in words. */

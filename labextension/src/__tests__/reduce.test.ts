@@ -1,0 +1,279 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+
+import type { SessionView, TextItem, ToolItem } from '../model';
+import type { EventFrame, History } from '../protocol';
+import { emptyView, fromHistory, reduce, withEarlier, withOutgoing } from '../store/reduce';
+
+const NOW = Date.UTC(2026, 10, 21, 9);
+const ID = 'c1';
+
+/** Every frame of a real run with the template provider, as it came over a socket. */
+const golden = readFileSync('src/__tests__/golden/research.jsonl', 'utf8')
+  .trim()
+  .split('\n')
+  .map(line => JSON.parse(line) as EventFrame)
+  .filter(frame => 'seq' in frame && (frame as { type: string }).type !== 'ack');
+
+function frame(seq: number, body: object): EventFrame {
+  return { v: 1, chatId: ID, seq, ts: new Date(NOW + seq * 1000).toISOString(), ...body } as EventFrame;
+}
+
+function partial(seq: number, body: object): EventFrame {
+  return { chatId: ID, seq, ...body } as EventFrame;
+}
+
+function all(frames: readonly EventFrame[]): SessionView {
+  return reduce(emptyView(ID), frames, NOW);
+}
+
+/** What a server would answer to `subscribe` without `after`, at this point of the log. */
+function historyOf(frames: readonly EventFrame[]): History {
+  const gone = new Set<number>();
+  frames.forEach(one => {
+    const range = (one as { replaces?: [number, number] }).replaces;
+    if (range) {
+      frames
+        .filter(other => other.seq >= range[0] && other.seq <= range[1] && other.ts === undefined)
+        .forEach(other => gone.add(other.seq));
+    }
+  });
+  const messages = frames.filter(one => !gone.has(one.seq));
+  const states = frames.filter(one => one.type === 'session_state');
+  return {
+    type: 'history',
+    v: 1,
+    ts: '',
+    chatId: ID,
+    messages,
+    state: (states[states.length - 1] as { status?: string } | undefined)?.status ?? 'finished',
+    queue: [],
+    fromSeq: messages[0]?.seq ?? 0,
+    throughSeq: frames[frames.length - 1]?.seq ?? 0,
+    hasMore: false
+  } as History;
+}
+
+describe('a research run', () => {
+  const whole = all(golden);
+
+  it('ends as it did', () => {
+    expect(whole.status).toBe('finished');
+    expect(whole.live).toBeNull();
+    expect(whole.runStartedAt).toBeNull();
+    expect(whole.plan?.map(item => item.state)).toEqual([...Array<string>(6).fill('done'), 'active']);
+    expect(Object.keys(whole.artifacts).sort()).toEqual(['branch', 'commit', 'notebook', 'repo', 'report']);
+    const kinds = new Set(whole.items.map(item => item.kind));
+    expect([...kinds].sort()).toEqual(['checkpoint', 'result', 'text', 'tool', 'user']);
+    const tools = whole.items.filter((item): item is ToolItem => item.kind === 'tool');
+    expect(tools.every(tool => tool.status === 'ok' || tool.status === 'failed')).toBe(true);
+    const run = tools.find(tool => tool.name === 'nb_run');
+    expect(run?.cells.length).toBe(58);
+    expect(run?.cells.every(cell => cell.status === 'ok')).toBe(true);
+    expect(new Set(whole.items.map(item => item.key)).size).toBe(whole.items.length);
+  });
+
+  it('is the same when every frame comes twice, and when old ones come again in any order', () => {
+    const twice = golden.flatMap(one => [one, one]);
+    expect(all(twice)).toEqual(whole);
+    const again = reduce(whole, [...golden].reverse(), NOW);
+    expect(again).toBe(whole);
+  });
+
+  it('is the same frame by frame as in one batch', () => {
+    const stepwise = golden.reduce((view, one) => reduce(view, [one], NOW), emptyView(ID));
+    expect(stepwise).toEqual(whole);
+  });
+
+  it('is the same for who comes in late, at whatever moment', () => {
+    for (let cut = 1; cut < golden.length; cut++) {
+      const view = fromHistory(emptyView(ID), historyOf(golden.slice(0, cut)), NOW);
+      const late = reduce(view, golden.slice(cut), NOW);
+      // A row's seq is that of the first frame seen, which for replaced text is the final one.
+      const shown = (items: SessionView['items']) => items.map(item => ({ ...item, seq: 0, at: 0 }));
+      expect(shown(late.items), `cut at ${cut}`).toEqual(shown(whole.items));
+      expect({ ...late, items: [], firstSeq: 0, loaded: 'no' }).toEqual({ ...whole, items: [], firstSeq: 0 });
+    }
+  });
+
+  it('is the same when older pages are fetched afterwards', () => {
+    const finals = historyOf(golden).messages as EventFrame[];
+    const cut = Math.floor(finals.length / 2);
+    const newer = finals.slice(cut);
+    const late = fromHistory(emptyView(ID), { ...historyOf(newer), hasMore: true }, NOW);
+    const full = withEarlier(late, finals, false, NOW);
+    const shown = (items: SessionView['items']) => items.map(item => ({ ...item, seq: 0, at: 0 }));
+    expect(shown(full.items)).toEqual(shown(all(finals).items));
+    // What was there already keeps its identity: its rows are not rendered again.
+    const kept = full.items.filter(item => late.items.includes(item));
+    expect(kept.length).toBeGreaterThan(late.items.length - 3);
+  });
+});
+
+describe('text that streams in', () => {
+  it('grows one item, which its final event replaces in place', () => {
+    const first = all([partial(1, { type: 'token', itemId: 'i1', delta: 'The ' })]);
+    const second = reduce(first, [partial(2, { type: 'token', itemId: 'i1', delta: 'mean' })], NOW);
+    expect(second.items).toMatchObject([{ kind: 'text', content: 'The mean', streaming: true, key: 't:i1' }]);
+    const third = reduce(
+      second,
+      [frame(3, { type: 'assistant_message', itemId: 'i1', content: 'The mean.', replaces: [1, 2] })],
+      NOW
+    );
+    expect(third.items).toMatchObject([{ content: 'The mean.', streaming: false, key: 't:i1', seq: 1 }]);
+  });
+
+  it('leaves every other item as it is', () => {
+    const before = all([
+      frame(1, { type: 'user_message', id: 'u1', content: 'Why?', by: 'ana' }),
+      partial(2, { type: 'token', itemId: 'i1', delta: 'Be' })
+    ]);
+    const after = reduce(before, [partial(3, { type: 'token', itemId: 'i1', delta: 'cause' })], NOW);
+    expect(after.items[0]).toBe(before.items[0]);
+    expect(after.items[1]).not.toBe(before.items[1]);
+  });
+
+  it('costs the same at the end of a long answer as at its beginning', () => {
+    const time = (view: SessionView, from: number) => {
+      const began = performance.now();
+      let now = view;
+      for (let i = 0; i < 2_000; i++) {
+        now = reduce(now, [partial(from + i, { type: 'token', itemId: 'i1', delta: 'word ' })], NOW);
+      }
+      return { view: now, ms: performance.now() - began };
+    };
+    time(emptyView(ID), 1); // the first round is slow in any engine
+    const first = time(emptyView(ID), 1);
+    let late = first;
+    for (let round = 1; round < 5; round++) {
+      late = time(late.view, 1 + round * 2_000);
+    }
+    expect((late.view.items[0] as TextItem).content.length).toBe(50_000);
+    expect(late.ms).toBeLessThan(first.ms * 8 + 20);
+  });
+});
+
+describe('tools', () => {
+  const use = {
+    type: 'tool_use',
+    toolName: 'shell',
+    toolId: 't1',
+    toolInput: { command: 'ls' },
+    title: 'Running ls'
+  };
+
+  it('go from being written to their result', () => {
+    const states: string[] = [];
+    [
+      partial(1, { type: 'tool_input', toolId: 't1', toolName: 'shell', delta: '{"com' }),
+      frame(2, use),
+      frame(3, { type: 'agent_status', message: 'Running ls' }),
+      partial(4, { type: 'tool_output', toolId: 't1', delta: 'a.txt' }),
+      frame(5, { type: 'tool_result', toolId: 't1', ok: true, content: 'a.txt\nb.txt', duration_ms: 12 })
+    ].reduce((view, one) => {
+      const next = reduce(view, [one], NOW);
+      states.push((next.items[0] as ToolItem).status);
+      return next;
+    }, emptyView(ID));
+    expect(states).toEqual(['writing', 'asked', 'running', 'running', 'ok']);
+  });
+
+  it('never spin once the run has ended', () => {
+    const view = all([
+      frame(1, { type: 'session_state', status: 'running', version: 1, runId: 'r1' }),
+      frame(2, { type: 'agent_status', message: 'Running ls' }),
+      frame(3, use),
+      partial(4, { type: 'token', itemId: 'i1', delta: 'And so' }),
+      frame(5, { type: 'session_state', status: 'stopped', reason: 'user', version: 2, runId: 'r1' })
+    ]);
+    expect(view.items).toMatchObject([
+      { kind: 'tool', status: 'cut' },
+      { kind: 'text', streaming: false, partial: true },
+      { kind: 'notice', notice: 'stopped' }
+    ]);
+    expect(view.live).toBeNull();
+  });
+
+  it('take the cells that they run, each once, in the order in which they first ran', () => {
+    const cell = (name: string, status: string) => ({ type: 'cell', notebook: 'n.py', cell: name, status });
+    const view = all([
+      frame(1, { ...use, toolName: 'nb_run', title: 'Running' }),
+      frame(2, cell('a', 'running')),
+      frame(3, cell('b', 'running')),
+      frame(4, {
+        ...cell('a', 'error'),
+        error: 'NameError',
+        output: { items: [{ kind: 'text', text: 'x' }] }
+      }),
+      frame(5, { type: 'tool_result', toolId: 't1', ok: false, content: 'failed' })
+    ]);
+    expect(view.items).toMatchObject([
+      { status: 'failed', cells: [{ cell: 'a', status: 'error', error: 'NameError' }, { cell: 'b' }] }
+    ]);
+  });
+});
+
+describe('requests', () => {
+  const ask = { type: 'question', requestId: 'q1', question: 'Which?', options: ['a', 'b'] };
+
+  it('are open until somebody answers, here or elsewhere', () => {
+    const open = all([frame(1, ask), frame(2, { type: 'session_state', status: 'waiting', version: 1 })]);
+    expect(open.waitingFor).toEqual(['q1']);
+    const done = reduce(open, [frame(3, { type: 'answered', requestId: 'q1', answer: 'b', by: 'ben' })], NOW);
+    expect(done.waitingFor).toEqual([]);
+    expect(done.items[0]).toMatchObject({ answer: 'b', by: 'ben' });
+  });
+});
+
+describe('usage', () => {
+  const usage = (cost: number | null, extra = {}) => ({
+    type: 'usage',
+    tokens: { input_tokens: 100, output_tokens: 20, cache_read_input_tokens: 30, thinking_tokens: 5 },
+    cost,
+    ...extra
+  });
+
+  it('adds up for the run, and starts anew with the next', () => {
+    const running = (runId: string) => ({ type: 'session_state', status: 'running', version: 1, runId });
+    const view = all([frame(1, running('r1')), frame(2, usage(0.5)), frame(3, usage(0.25))]);
+    expect(view.spent).toEqual({ tokensIn: 260, tokensOut: 40, cost: 0.75, estimated: false });
+    expect(reduce(view, [frame(4, running('r2'))], NOW).spent.tokensIn).toBe(0);
+  });
+
+  it('is null, never 0, when no price is known', () => {
+    expect(all([frame(1, usage(null))]).spent).toMatchObject({ cost: null, estimated: true });
+  });
+});
+
+describe('messages on their way', () => {
+  const item = {
+    kind: 'user' as const,
+    key: 'u:m1',
+    seq: 0,
+    at: NOW,
+    id: 'm1',
+    content: 'Go on',
+    by: 'ana',
+    sending: 'pending' as const
+  };
+
+  it('stay at the end, and give way to the real one', () => {
+    const view = withOutgoing(all([partial(1, { type: 'token', itemId: 'i1', delta: 'a' })]), item);
+    const more = reduce(view, [partial(2, { type: 'token', itemId: 'i2', delta: 'b' })], NOW);
+    expect(more.items.map(one => one.key)).toEqual(['t:i1', 't:i2', 'u:m1']);
+    const real = reduce(
+      more,
+      [frame(3, { type: 'user_message', id: 'm1', content: 'Go on', by: 'ana' })],
+      NOW
+    );
+    expect(real.items.map(one => one.key)).toEqual(['t:i1', 't:i2', 'u:m1']);
+    expect(real.items[2]).not.toHaveProperty('sending');
+    expect(withOutgoing(real, item)).toBe(real);
+  });
+});
+
+it('an event of a newer server changes no row, and is not asked for again', () => {
+  const view = all([frame(7, { type: 'hologram', picture: 1 })]);
+  expect(view.items).toEqual([]);
+  expect(view.lastSeq).toBe(7);
+});

@@ -61,7 +61,7 @@ describe('a research run', () => {
     expect(whole.status).toBe('finished');
     expect(whole.live).toBeNull();
     expect(whole.runStartedAt).toBeNull();
-    expect(whole.plan?.map(item => item.state)).toEqual([...Array<string>(6).fill('done'), 'active']);
+    expect(whole.plan?.map(item => item.state)).toEqual(Array<string>(7).fill('done'));
     expect(Object.keys(whole.artifacts).sort()).toEqual(['branch', 'commit', 'notebook', 'repo', 'report']);
     const kinds = new Set(whole.items.map(item => item.kind));
     expect([...kinds].sort()).toEqual(['checkpoint', 'result', 'text', 'tool', 'user']);

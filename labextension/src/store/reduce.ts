@@ -288,6 +288,12 @@ class Draft {
         this.view.queue = pendingOf(frame.pending);
         return;
       case 'result':
+        if (frame.success && !frame.partial) {
+          // Who ends the work in the last step of a plan has done that step; nothing says so in the log.
+          this.view.plan =
+            this.view.plan?.map(item => (item.state === 'active' ? { ...item, state: 'done' } : item)) ??
+            null;
+        }
         this.add({
           ...this.base(frame, `r:${frame.seq}`),
           kind: 'result',

@@ -20,7 +20,19 @@ export interface Markdown {
    * Show `source` in `host` (whose content is replaced when it is ready). Sanitised; no command links; an image from
    * another address becomes a button that loads it. Call `dispose` when the host goes away.
    */
-  render(host: HTMLElement, source: string): { ready: Promise<void>; dispose(): void };
+  render(
+    host: HTMLElement,
+    source: string,
+    activation: Activation
+  ): { ready: Promise<void>; dispose(): void };
+}
+
+/** What shown markdown can do when it is clicked. */
+export interface Activation {
+  /** E.g. "Load image from %1". */
+  loadImage: (host: string) => string;
+  /** What a path of the project does; without it, such a link is plain text. */
+  openPath?: (path: string) => void;
 }
 
 /** What the user has chosen (the settings of JupyterLab; defaults in the page). */

@@ -8,6 +8,8 @@ export type Route =
       readonly view: 'new';
       readonly topic?: string;
       readonly template?: string;
+      /** Values for parameters of whatever template is chosen, where it has them (`data`: a path). */
+      readonly params?: Readonly<Record<string, unknown>>;
       /** Text or files that the research is about, given by a context menu or a selection. */
       readonly context?: readonly { readonly label: string; readonly text: string }[];
       /** Changes with each request, so that asking twice opens a fresh form twice. */

@@ -1,0 +1,79 @@
+/** What of all changes of sessions deserves a notification. */
+import type { ChatInfo } from '../model';
+import type { Settings } from '../platform';
+
+export type NoticeKind = Settings['notifyOn'][number];
+
+/** Something the user wants to hear of. */
+export interface Notice {
+  readonly kind: NoticeKind;
+  readonly session: ChatInfo;
+}
+
+type Sessions = Readonly<Record<string, ChatInfo>>;
+
+/** States in which the server works on a session, or will without anybody doing anything. */
+const BUSY = new Set(['queued', 'starting', 'running', 'stopping']);
+const WAITING = new Set(['waiting', 'paused']);
+
+export function isBusy(session: ChatInfo): boolean {
+  return BUSY.has(session.state);
+}
+
+export function isWaiting(session: ChatInfo): boolean {
+  return WAITING.has(session.state);
+}
+
+/**
+ * Remembers the last list and says what is new in the next. The first list is history. After a reconnection the server
+ * sends the list again: what changed meanwhile is told, what did not is not told twice. Versions only grow, so that an
+ * older list that comes late says nothing.
+ */
+export class NoticeLog {
+  private last: Map<string, { state: string; needs: number; version: number }> | null = null;
+
+  /** The news of `sessions`, in the order of their last change. Null (no list yet, or none for now): none. */
+  read(sessions: Sessions | null): Notice[] {
+    if (sessions === null) {
+      return [];
+    }
+    const before = this.last;
+    const after = new Map<string, { state: string; needs: number; version: number }>();
+    const news: Notice[] = [];
+    for (const session of Object.values(sessions)) {
+      const known = before?.get(session.id);
+      if (known !== undefined && known.version > session.version) {
+        after.set(session.id, known);
+        continue;
+      }
+      after.set(session.id, { state: session.state, needs: session.needs, version: session.version });
+      const kind = known === undefined ? null : change(known, session);
+      if (kind !== null) {
+        news.push({ kind, session });
+      }
+    }
+    // A session that is gone from the list (archived, say) may come back: it is still known then.
+    before?.forEach((known, id) => after.has(id) || after.set(id, known));
+    this.last = after;
+    return news.sort((a, b) => a.session.updatedAt.localeCompare(b.session.updatedAt));
+  }
+}
+
+function change(known: { state: string; needs: number }, session: ChatInfo): NoticeKind | null {
+  if (isWaiting(session)) {
+    const asked = !WAITING.has(known.state) || session.needs > known.needs;
+    return asked ? 'waiting' : null;
+  }
+  if (known.state === session.state || !(BUSY.has(known.state) || WAITING.has(known.state))) {
+    return null;
+  }
+  switch (session.state) {
+    case 'finished':
+      return 'finished';
+    case 'error':
+    case 'interrupted':
+      return 'error';
+    default:
+      return null; // stopped: the user did that
+  }
+}

@@ -1,0 +1,56 @@
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+
+import { badge } from '../components/sessions/order';
+import { IPostdoc, IPostdocPanel, PANEL_ID } from '../lab/tokens';
+import { PostdocView } from '../lab/view';
+
+const RANK = 850;
+
+/** The panel in the sidebar, with a badge: how many sessions need the user. */
+export const panel: JupyterFrontEndPlugin<PostdocView> = {
+  id: 'jupyterlab-postdoc:panel',
+  description: 'The research panel in the sidebar.',
+  autoStart: true,
+  provides: IPostdocPanel,
+  requires: [IPostdoc, IRenderMimeRegistry],
+  activate: (app: JupyterFrontEnd, postdoc: IPostdoc, rendermime: IRenderMimeRegistry): PostdocView => {
+    const { platform, places, navigation, settings, store, trans } = postdoc;
+    const view = new PostdocView({ platform, rendermime, places, navigation });
+    view.id = PANEL_ID;
+    view.title.caption = trans.__('Research');
+    view.node.setAttribute('role', 'region');
+    view.node.setAttribute('aria-label', trans.__('Research'));
+
+    let side: string | null = null;
+    const put = () => {
+      const wanted = settings.get().side;
+      if (wanted !== side) {
+        const shown = view.isVisible;
+        side = wanted;
+        app.shell.add(view, side, { rank: RANK, type: 'Research' });
+        if (shown) {
+          app.shell.activateById(PANEL_ID);
+        }
+      }
+    };
+    put();
+    settings.subscribe(put);
+
+    let count = 0;
+    store.subscribe(() => {
+      const now = badge(store.getState());
+      if (now === count) {
+        return;
+      }
+      count = now;
+      const { postdocBadge: _, ...dataset } = view.title.dataset as Record<string, string>;
+      view.title.dataset = now > 0 ? { ...dataset, postdocBadge: now > 99 ? '99+' : String(now) } : dataset;
+      view.title.caption =
+        now > 0
+          ? trans._n('Research: %1 session needs you', 'Research: %1 sessions need you', now, now)
+          : trans.__('Research');
+    });
+    return view;
+  }
+};

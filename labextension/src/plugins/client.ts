@@ -6,7 +6,6 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { createClient } from '../client';
 import { Documents } from '../lab/documents';
 import { createMemory } from '../lab/memory';
 import { Places } from '../lab/places';
@@ -16,6 +15,7 @@ import { createLabServer } from '../lab/server';
 import { LiveSettings } from '../lab/settings';
 import { IPostdoc, IPostdocSettings } from '../lab/tokens';
 import type { PostdocView } from '../lab/view';
+import { createClient } from '../live';
 import { Navigation } from '../navigation';
 
 /** The connection to the server part, and everything the other plugins share. */
@@ -37,8 +37,11 @@ export const client: JupyterFrontEndPlugin<IPostdoc> = {
     const translations = translator ?? nullTranslator;
     const trans = translations.load('jupyterlab_postdoc');
     const hasTabs = labShell !== null;
-    const { client, store } = createClient(createLabServer(app.serviceManager.serverSettings));
+    const { client, store, setFlush } = createClient(createLabServer(app.serviceManager.serverSettings));
     const live = settings ?? new LiveSettings();
+    const flush = () => setFlush(live.get().streamFlushMs);
+    flush();
+    live.subscribe(flush);
     const documents = new Documents({ app, trans, translator: translations, hasTabs, manager, notebooks });
     const platform = new LabPlatform({
       app,

@@ -1,0 +1,93 @@
+/** Lines between what is said and done: commits, and things worth knowing. */
+import React, { memo, useState } from 'react';
+
+import { useNavigation } from '../../navigation';
+import { dateTime } from '../../format';
+import type { CheckpointItem, NoticeItem } from '../../model';
+import { usePlatform, useTrans } from '../../platform';
+import type { IconName } from '../ui';
+import { Disclosure, Icon, Menu } from '../ui';
+
+/** A commit, from which another session can begin. */
+export const CheckpointRow = memo(function CheckpointRow({
+  item,
+  session
+}: {
+  item: CheckpointItem;
+  session: string;
+}) {
+  const platform = usePlatform();
+  const navigation = useNavigation();
+  const trans = useTrans();
+  const [problem, setProblem] = useState<string | null>(null);
+  const fork = () => {
+    setProblem(null);
+    platform.client.fork(session, item.seq).then(
+      id => navigation.go({ view: 'session', id }),
+      (error: unknown) => setProblem(error instanceof Error ? error.message : String(error))
+    );
+  };
+  return (
+    <div
+      className="jp-Postdoc-Checkpoint"
+      title={item.at === null ? undefined : dateTime(item.at, platform.language)}
+    >
+      <Icon name="commit" />
+      <span className="jp-Postdoc-Checkpoint-title">{item.title}</span>
+      {item.commit !== '' && <code>{item.commit.slice(0, 7)}</code>}
+      <Menu
+        label={trans.__('Checkpoint “%1”', item.title)}
+        items={[
+          { label: trans.__('Fork from here'), icon: 'branch', onSelect: fork },
+          {
+            label: trans.__('Copy commit id'),
+            icon: 'copy',
+            onSelect: () => void platform.copy(item.commit)
+          }
+        ]}
+      />
+      {problem !== null && <span role="alert">{problem}</span>}
+    </div>
+  );
+});
+
+const ICONS: Record<NoticeItem['notice'], IconName> = {
+  retry: 'refresh',
+  summary: 'list',
+  resumed: 'play',
+  stopped: 'square',
+  interrupted: 'plug',
+  answered: 'check'
+};
+
+export const NoticeRow = memo(function NoticeRow({ item }: { item: NoticeItem }) {
+  const trans = useTrans();
+  if (item.notice === 'summary') {
+    return (
+      <div className="jp-Postdoc-Notice">
+        <Disclosure
+          summary={
+            <>
+              <Icon name={ICONS.summary} />
+              <span>{trans.__('The conversation was summed up for the model; nothing here is lost.')}</span>
+            </>
+          }
+        >
+          <div className="jp-Postdoc-Thinking-text">{item.text}</div>
+        </Disclosure>
+      </div>
+    );
+  }
+  const text =
+    item.notice === 'stopped'
+      ? trans.__('Stopped by you. What was made so far is kept.')
+      : item.notice === 'interrupted'
+        ? trans.__('The server restarted during this run. What was finished is kept.')
+        : item.text;
+  return (
+    <p className="jp-Postdoc-Notice">
+      <Icon name={ICONS[item.notice]} />
+      <span>{text}</span>
+    </p>
+  );
+});

@@ -1,0 +1,197 @@
+/** Everything that happened in a session, in order. */
+import React, { memo, useMemo, useRef } from 'react';
+
+import { duration } from '../../format';
+import type { Item, SessionView, ToolItem } from '../../model';
+import { useSettings, useTrans } from '../../platform';
+import { Disclosure, Icon } from '../ui';
+import { CheckpointRow, NoticeRow } from './Marks';
+import { ErrorCard, ResultCard } from './Outcome';
+import { ApprovalCard, QuestionCard } from './Requests';
+import type { FoldRow, ItemRow, Row } from './rows';
+import { RowMaker } from './rows';
+import { TextRow, ThinkingRow, UserRow } from './Talk';
+import { ToolRow } from './ToolRow';
+
+interface Props {
+  session: SessionView;
+  /** How many rows are there at most; the newest ones. */
+  limit?: number;
+}
+
+export const MOUNTED = 200;
+
+/** How many rows a session has, so that its owner knows whether there are more than are shown. */
+export function rowCount(session: SessionView): number {
+  return session.items.length;
+}
+
+export function Timeline({ session, limit = MOUNTED }: Props): JSX.Element {
+  const trans = useTrans();
+  const { foldToolCalls } = useSettings();
+  const maker = useRef<RowMaker | null>(null);
+  maker.current ??= new RowMaker();
+  const { items } = session;
+  const rows = useMemo(
+    () => (maker.current as RowMaker).make(items.length > limit ? items.slice(-limit) : items, foldToolCalls),
+    [items, limit, foldToolCalls]
+  );
+  // Rows look up what came before them; they are not rendered again because something came after.
+  const latest = useRef(items);
+  latest.current = items;
+  const newestEnd = useMemo(() => newestOutcome(items), [items]);
+  const notebook = session.artifacts.notebook?.path ?? null;
+  return (
+    <div className="jp-Postdoc-Timeline" role="log" aria-live="off" aria-label={trans.__('What happened')}>
+      {rows.map(row => (
+        <TimelineRow
+          key={row.key}
+          row={row}
+          session={session.id}
+          latest={latest}
+          notebook={notebook}
+          tool={row.kind === 'item' && row.item.kind === 'approval' ? toolOf(items, row.item.toolId) : null}
+          // These change seldom and matter to one row only; all others get the same nothing.
+          view={row.key === newestEnd || isResult(row) ? session.artifacts : null}
+          newest={row.key === newestEnd}
+          title={row.key === newestEnd ? (session.title ?? '') : ''}
+        />
+      ))}
+    </div>
+  );
+}
+
+function isResult(row: Row): boolean {
+  return row.kind === 'item' && row.item.kind === 'result';
+}
+
+/** The key of the last result or error, when nothing was said after it. */
+function newestOutcome(items: readonly Item[]): string | null {
+  for (let i = items.length - 1; i >= 0; i--) {
+    const item = items[i] as Item;
+    if (item.kind === 'result' || item.kind === 'error') {
+      return item.key;
+    }
+    if (item.kind === 'user' || item.kind === 'text' || item.kind === 'tool') {
+      return null;
+    }
+  }
+  return null;
+}
+
+function toolOf(items: readonly Item[], toolId: string | undefined): ToolItem | null {
+  if (toolId === undefined) {
+    return null;
+  }
+  const found = items.find(item => item.kind === 'tool' && item.toolId === toolId);
+  return found?.kind === 'tool' ? found : null;
+}
+
+interface RowProps {
+  row: Row;
+  session: string;
+  latest: React.RefObject<readonly Item[]>;
+  notebook: string | null;
+  tool: ToolItem | null;
+  view: SessionView['artifacts'] | null;
+  newest: boolean;
+  title: string;
+}
+
+const NO_ARTIFACTS = {};
+
+const TimelineRow = memo(function TimelineRow(props: RowProps) {
+  const { row } = props;
+  return (
+    <div
+      className="jp-Postdoc-Item"
+      data-item={row.kind === 'fold' ? 'fold' : row.item.kind}
+      data-key={row.key}
+    >
+      {row.kind === 'fold' ? <Fold row={row} props={props} /> : <One row={row} props={props} />}
+    </div>
+  );
+});
+
+function Fold({ row, props }: { row: FoldRow; props: RowProps }): JSX.Element {
+  const trans = useTrans();
+  const { session, latest, notebook } = props;
+  return (
+    <Disclosure
+      className="jp-Postdoc-Fold"
+      summary={
+        <>
+          <Icon name="check" className="jp-Postdoc-Tool-state jp-mod-ok" />
+          <span>{trans.__('Ran %1 steps · %2', row.tools.length, duration(row.ms, trans))}</span>
+        </>
+      }
+    >
+      {row.tools.map(tool => (
+        <ToolRow
+          key={tool.key}
+          tool={tool}
+          session={session}
+          items={latest.current ?? []}
+          notebook={notebook}
+        />
+      ))}
+    </Disclosure>
+  );
+}
+
+function One({ row, props }: { row: ItemRow; props: RowProps }): JSX.Element | null {
+  const { item } = row;
+  const { session, latest, notebook, newest, title } = props;
+  switch (item.kind) {
+    case 'user':
+      return <UserRow item={item} session={session} />;
+    case 'text':
+      return <TextRow item={item} />;
+    case 'thinking':
+      return <ThinkingRow item={item} />;
+    case 'tool':
+      return (
+        <ToolRow tool={item} session={session} items={latest.current ?? []} notebook={notebook}>
+          {row.children.length > 0 && (
+            <div className="jp-Postdoc-Children">
+              {row.children.map(child => (
+                <ToolRow
+                  key={child.key}
+                  tool={child}
+                  session={session}
+                  items={latest.current ?? []}
+                  notebook={notebook}
+                />
+              ))}
+            </div>
+          )}
+        </ToolRow>
+      );
+    case 'question':
+      return <QuestionCard item={item} session={session} />;
+    case 'approval':
+      return <ApprovalCard item={item} session={session} tool={props.tool} />;
+    case 'checkpoint':
+      return <CheckpointRow item={item} session={session} />;
+    case 'notice':
+      return <NoticeRow item={item} />;
+    case 'result':
+      return (
+        <ResultCard
+          item={item}
+          session={session}
+          title={title}
+          artifacts={props.view ?? NO_ARTIFACTS}
+          newest={newest}
+        />
+      );
+    case 'error':
+      return <ErrorCard item={item} session={session} newest={newest} kept={keptOf(props.view)} />;
+  }
+}
+
+/** What a failed run has left, in the words of its paths. */
+function keptOf(artifacts: SessionView['artifacts'] | null): string | null {
+  const paths = [artifacts?.notebook?.path, artifacts?.repo?.path].filter(path => path);
+  return paths.length > 0 ? paths.join(', ') : null;
+}

@@ -137,3 +137,5 @@ export interface Client {
   /** The address of something below `postdoc/`, for a link or a frame. */
   url(path: string): string;
 }
+
+export { createClient, type Live } from './live';

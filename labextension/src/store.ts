@@ -26,6 +26,7 @@ export class LiveStore implements Store {
   private timer: ReturnType<typeof setTimeout> | null = null;
   private frame: number | null = null;
   private soon = false;
+  private disposed = false;
 
   getState = (): State => this.published;
 
@@ -44,7 +45,7 @@ export class LiveStore implements Store {
   /** Change the state. `streamed`: nothing but text that grows, which may wait for the next flush. */
   update(change: (state: State) => State, streamed = false): void {
     const next = change(this.latest);
-    if (next === this.latest) {
+    if (next === this.latest || this.disposed) {
       return;
     }
     this.latest = next;
@@ -72,6 +73,7 @@ export class LiveStore implements Store {
 
   /** Let go of timers. */
   dispose(): void {
+    this.disposed = true;
     this.cancel();
     this.listeners.clear();
   }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import type { SessionView, TextItem, ToolItem } from '../model';
 import type { EventFrame, History } from '../protocol';
-import { emptyView, fromHistory, reduce, withEarlier, withOutgoing } from '../store/reduce';
+import { emptyView, fromHistory, reduce, rebuilt, withOutgoing } from '../store/reduce';
 
 const NOW = Date.UTC(2026, 10, 21, 9);
 const ID = 'c1';
@@ -101,7 +101,7 @@ describe('a research run', () => {
     const cut = Math.floor(finals.length / 2);
     const newer = finals.slice(cut);
     const late = fromHistory(emptyView(ID), { ...historyOf(newer), hasMore: true }, NOW);
-    const full = withEarlier(late, finals, false, NOW);
+    const full = rebuilt(late, finals, [], NOW);
     const shown = (items: SessionView['items']) => items.map(item => ({ ...item, seq: 0, at: 0 }));
     expect(shown(full.items)).toEqual(shown(all(finals).items));
     // What was there already keeps its identity: its rows are not rendered again.

@@ -5,13 +5,19 @@
 import type { Server } from '../client';
 import type { Connection } from '../model';
 import type { Frame, Welcome } from '../protocol';
+import { Pace } from './pace';
 import { EXPIRED, MISSING, problemOf } from './problems';
 
 const FIRST_MS = 500;
 const LONGEST_MS = 15_000;
 const WELCOME_MS = 10_000;
-const QUIET_MS = 10_000;
-const DEAD_MS = 25_000;
+/** Looked at every BEAT: after QUIET without a word a ping is sent, and its answer waited for as long as PONG. */
+const BEAT_MS = 5_000;
+const QUIET_MS = 9_000;
+const PONG_MS = 9_000;
+/** When there is reason to doubt the connection: the machine slept, the network changed. */
+const DOUBT_MS = 4_000;
+const MAX_WAIT_MS = 60_000;
 
 export interface LinkEvents {
   /** The server said welcome: everything that was followed is to be asked for again. */
@@ -26,6 +32,11 @@ export class Link {
   private welcomed = false;
   private attempt = 0;
   private heardAt = 0;
+  /** When the ping was sent that is not answered yet. A timer that came late proves nothing; silence after it does. */
+  private pingedAt: number | null = null;
+  private doubt: ReturnType<typeof setTimeout> | null = null;
+  private pace: Pace | null = null;
+  private everWelcomed = false;
   private lostAt: number | null = null;
   private retry: ReturnType<typeof setTimeout> | null = null;
   private beat: ReturnType<typeof setInterval> | null = null;
@@ -42,14 +53,16 @@ export class Link {
   ) {}
 
   start(): void {
-    window.addEventListener('online', this.now);
+    window.addEventListener('online', this.woken);
+    window.addEventListener('offline', this.woken);
     document.addEventListener('visibilitychange', this.shown);
     this.connect();
   }
 
   dispose(): void {
     this.disposed = true;
-    window.removeEventListener('online', this.now);
+    window.removeEventListener('online', this.woken);
+    window.removeEventListener('offline', this.woken);
     document.removeEventListener('visibilitychange', this.shown);
     this.drop();
     if (this.retry !== null) {
@@ -57,16 +70,17 @@ export class Link {
     }
   }
 
-  get connected(): boolean {
-    return this.welcomed;
+  /** Since when there is no connection, by this machine's clock; null while there is one. */
+  without(): number | null {
+    return this.welcomed ? null : (this.lostAt ?? 0);
   }
 
   /** Sends when connected; otherwise it is the caller's to send again after the next welcome. */
   send(frame: object): boolean {
-    if (!this.welcomed || this.socket === null || this.socket.readyState !== 1) {
+    if (this.pace === null || this.socket === null || this.socket.readyState !== 1) {
       return false;
     }
-    this.socket.send(JSON.stringify(frame));
+    this.pace.send(JSON.stringify(frame));
     return true;
   }
 
@@ -80,10 +94,31 @@ export class Link {
 
   private shown = (): void => {
     if (document.visibilityState === 'visible') {
-      this.now();
-      this.check(); // a machine that slept has a dead socket that nobody told of
+      this.woken();
     }
   };
+
+  /** The network or the machine is back: connect now, or find out soon whether the socket is still alive. */
+  private woken = (): void => {
+    this.now();
+    if (this.welcomed && this.doubt === null) {
+      const { socket } = this;
+      const at = Date.now();
+      this.ping();
+      this.doubt = setTimeout(() => {
+        this.doubt = null;
+        if (this.heardAt < at) {
+          this.lost(socket);
+        }
+      }, DOUBT_MS);
+    }
+  };
+
+  private ping(): void {
+    if (this.send({ type: 'ping' })) {
+      this.pingedAt ??= Date.now();
+    }
+  }
 
   private connect(): void {
     if (this.retry !== null) {
@@ -104,7 +139,7 @@ export class Link {
     socket.onopen = () => socket.send(JSON.stringify({ type: 'hello', client: this.name, caps: ['batch'] }));
     socket.onmessage = event => this.heard(socket, event.data);
     socket.onclose = event => this.lost(socket, event);
-    this.beat = setInterval(this.check, 5_000);
+    this.beat = setInterval(this.check, BEAT_MS);
   }
 
   private heard(socket: WebSocket, data: unknown): void {
@@ -112,6 +147,7 @@ export class Link {
       return;
     }
     this.heardAt = Date.now();
+    this.pingedAt = null;
     let frames: Frame[];
     try {
       const read: unknown = JSON.parse(data);
@@ -124,8 +160,8 @@ export class Link {
       this.welcome(welcome);
     }
     for (const frame of frames) {
-      if (frame.type === 'bye') {
-        this.waitMs = frame.retryAfterMs;
+      if (frame.type === 'bye' && Number.isFinite(frame.retryAfterMs)) {
+        this.waitMs = Math.max(0, frame.retryAfterMs);
       }
     }
     this.events.onFrames(frames);
@@ -137,22 +173,26 @@ export class Link {
       this.patience = null;
     }
     this.welcomed = true;
+    this.everWelcomed = true;
+    const { socket } = this;
+    this.pace?.dispose();
+    this.pace = new Pace(message => socket?.send(message), welcome.limits.perSecond, welcome.limits.burst);
     this.attempt = 0;
     this.lostAt = null;
     this.tell('connected', null);
     this.events.onWelcome(welcome);
   }
 
-  /** A ping when it is quiet; the end when nothing has come for too long. */
+  /** A ping when it is quiet; the end when it gets no answer. Found at the latest 25 s after the line went dead. */
   private check = (): void => {
-    const quiet = Date.now() - this.heardAt;
-    if (this.socket === null) {
-      return;
+    if (!this.welcomed) {
+      return; // the patience for the welcome is another timer
     }
-    if (quiet > DEAD_MS) {
+    const now = Date.now();
+    if (this.pingedAt !== null && now - this.pingedAt >= PONG_MS) {
       this.lost(this.socket);
-    } else if (quiet > QUIET_MS) {
-      this.send({ type: 'ping' });
+    } else if (this.pingedAt === null && now - this.heardAt >= QUIET_MS) {
+      this.ping();
     }
   };
 
@@ -160,6 +200,13 @@ export class Link {
     const socket = this.socket;
     this.socket = null;
     this.welcomed = false;
+    this.pingedAt = null;
+    this.pace?.dispose();
+    this.pace = null;
+    if (this.doubt !== null) {
+      clearTimeout(this.doubt);
+      this.doubt = null;
+    }
     if (this.patience !== null) {
       clearTimeout(this.patience);
       this.patience = null;
@@ -199,7 +246,9 @@ export class Link {
   /** Plan the next attempt: twice as long after each, with jitter, so that many tabs do not come back at once. */
   private plan(state: Connection['state'], problem: Connection['problem'] = null): void {
     const most = Math.min(LONGEST_MS, FIRST_MS * 2 ** this.attempt);
-    const ms = this.waitMs ?? most * (0.75 + this.random() / 4);
+    const least = this.waitMs;
+    const jitter = 0.75 + this.random() / 4;
+    const ms = least === null ? most * jitter : Math.min(MAX_WAIT_MS, least * (0.5 + jitter));
     this.waitMs = null;
     this.attempt += 1;
     if (this.retry !== null) {
@@ -225,9 +274,10 @@ export class Link {
       return;
     }
     const planned = this.retry === null ? null : this.retryAt;
-    if (response.status === 401 || response.status === 403) {
+    const login = response.redirected && !(response.headers.get('Content-Type') ?? '').includes('json');
+    if (response.status === 401 || response.status === 403 || login) {
       this.tell('expired', planned, EXPIRED);
-    } else if (response.status === 404) {
+    } else if (response.status === 404 && !this.everWelcomed) {
       this.tell('missing', planned, MISSING);
     } else if (!response.ok) {
       const body: unknown = await response.json().catch(() => null);

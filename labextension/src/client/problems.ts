@@ -10,6 +10,22 @@ export const NOT_SENT: Problem = {
   retryable: true
 };
 
+/** It was sent, and then the connection went away before an answer came. */
+export const NO_ANSWER: Problem = {
+  code: 'offline',
+  error: 'No answer.',
+  next: 'The connection was lost, so it may or may not have been carried out. Trying again does it only once.',
+  retryable: true
+};
+
+/** Larger than the server takes. */
+export const TOO_LARGE: Problem = {
+  code: 'too_large',
+  error: 'This is too long to be sent.',
+  next: 'Put long text into a file and name the file.',
+  retryable: false
+};
+
 /** The login is no longer valid. */
 export const EXPIRED: Problem = {
   code: 'unauthorized',

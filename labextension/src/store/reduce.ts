@@ -6,12 +6,22 @@
  * appended to one item, which is found from the end. The cost of a token does not grow with the answer or the log.
  */
 import { statusOf } from './status';
-import type { Artifact, Item, Pending, SessionView, Spent, ToolItem, UserItem } from '../model';
+import type {
+  Artifact,
+  Item,
+  Limits,
+  Pending,
+  SessionView,
+  Spent,
+  Status,
+  ToolItem,
+  UserItem
+} from '../model';
 import type * as p from '../protocol';
 import { cellOf, mergeCells, numberIn, recordOf, textIn } from './parts';
 
 const NOTHING_SPENT: Spent = { tokensIn: 0, tokensOut: 0, cost: null, estimated: false };
-const NO_LIMITS = { usd: null, minutes: null, turns: null };
+const NO_LIMITS: Limits = { usd: null, minutes: null, turns: null };
 const AT_WORK = new Set(['queued', 'starting', 'running', 'waiting', 'paused', 'stopping']);
 
 /** A session of which nothing is known yet. */
@@ -53,12 +63,14 @@ export function reduce(view: SessionView, frames: readonly p.EventFrame[], now: 
 /** The view that a `history` frame shows; what was typed but not yet acknowledged stays. */
 export function fromHistory(view: SessionView, history: p.History, now: number): SessionView {
   const blank = { ...emptyView(view.id), items: view.items.filter(isOutgoing), caughtUp: view.caughtUp };
-  const shown = reduce(blank, history.messages as p.EventFrame[], now);
+  const draft = new Draft(blank, now);
+  history.messages.forEach(frame => draft.take(frame));
+  draft.settle(statusOf(history.state));
+  const shown = draft.done();
   return {
     ...shown,
     loaded: 'yes',
-    items: keep(view.items, shown.items),
-    status: statusOf(history.state),
+    items: keep(view.items, shown.items.map(unseen)),
     queue: pendingOf(history.queue),
     firstSeq: history.fromSeq,
     lastSeq: Math.max(shown.lastSeq, history.throughSeq),
@@ -66,27 +78,54 @@ export function fromHistory(view: SessionView, history: p.History, now: number):
   };
 }
 
-/** The view once older events are put before those it was made of; `frames` are all of them, in order. */
-export function withEarlier(
+/** What a row of history cannot know: when its thinking began. */
+function unseen(item: Item): Item {
+  return item.kind === 'thinking' && item.startedAt !== null
+    ? { ...item, startedAt: null, endedAt: null }
+    : item;
+}
+
+/**
+ * The view once it is made of more than before: of older events, or of whole ones where a cut one had come. `frames`
+ * are all that are to be shown, in order. `background` are events from before them that have no rows, but from which
+ * comes what holds for all of the session: artifacts, plan, limits, what the run has used and when it began.
+ */
+export function rebuilt(
   view: SessionView,
   frames: readonly p.EventFrame[],
-  hasMore: boolean,
+  background: readonly p.EventFrame[],
   now: number
 ): SessionView {
   const blank = { ...emptyView(view.id), items: view.items.filter(isOutgoing) };
-  const whole = reduce(blank, frames, now);
+  const first = frames[0]?.seq ?? Infinity;
+  const before = background.filter(frame => frame.seq < first);
+  const rows = finish(blank, frames, view.status, now);
+  const whole = before.length === 0 ? rows : finish(blank, [...before, ...frames], view.status, now);
   return {
     ...view,
-    items: keep(view.items, whole.items),
+    items: keep(view.items, rows.items.map(unseen)),
+    runId: whole.runId ?? view.runId,
+    title: whole.title ?? view.title,
     plan: whole.plan ?? view.plan,
-    artifacts: { ...whole.artifacts, ...view.artifacts },
+    artifacts: whole.artifacts,
     spent: whole.spent,
     limits: whole.limits,
     runStartedAt: whole.runStartedAt,
-    firstSeq: frames[0]?.seq ?? view.firstSeq,
-    hasMore,
-    loadingEarlier: false
+    waitingFor: whole.waitingFor,
+    firstSeq: frames[0]?.seq ?? view.firstSeq
   };
+}
+
+function finish(
+  blank: SessionView,
+  frames: readonly p.EventFrame[],
+  status: Status,
+  now: number
+): SessionView {
+  const draft = new Draft(blank, now);
+  frames.forEach(frame => draft.take(frame));
+  draft.settle(status);
+  return draft.done();
 }
 
 /** Put an unacknowledged message at the end, or change it there. */
@@ -108,6 +147,15 @@ export function withoutOutgoing(view: SessionView, messageId: string): SessionVi
 /** Messages that the server has not acknowledged. */
 export function isOutgoing(item: Item): item is UserItem {
   return item.kind === 'user' && item.sending !== undefined;
+}
+
+function limitsOf(research: Record<string, unknown>): Limits {
+  const budget = recordOf(research.budget);
+  return {
+    usd: numberIn(budget, 'usd'),
+    minutes: numberIn(budget, 'minutes'),
+    turns: numberIn(budget, 'turns')
+  };
 }
 
 function pendingOf(queue: readonly Record<string, unknown>[]): Pending[] {
@@ -157,6 +205,19 @@ class Draft {
       this.view.items = this.items;
     }
     return this.view;
+  }
+
+  /** The session is in this state, whatever its events have said: the end of a history. */
+  settle(status: Status): void {
+    this.changed = true;
+    this.view.status = status;
+    if (status !== 'running' && status !== 'stopping') {
+      this.view.live = null;
+    }
+    if (status !== 'unknown' && !AT_WORK.has(status)) {
+      this.view.runStartedAt = null;
+      this.closeAll();
+    }
   }
 
   take(frame: p.EventFrame): void {
@@ -331,14 +392,6 @@ class Draft {
     if (at >= 0 && isOutgoing(this.list()[at] as Item)) {
       this.list().splice(at, 1);
     }
-    if (frame.research) {
-      const budget = recordOf(frame.research.budget);
-      this.view.limits = {
-        usd: numberIn(budget, 'usd'),
-        minutes: numberIn(budget, 'minutes'),
-        turns: numberIn(budget, 'turns')
-      };
-    }
     this.put('user', key, known => ({
       ...this.base(frame, key, known),
       kind: 'user',
@@ -350,6 +403,21 @@ class Draft {
       messageKind: frame.kind,
       research: frame.research
     }));
+    if (frame.research && (frame.runId === undefined || frame.runId === this.view.runId)) {
+      this.view.limits = limitsOf(frame.research);
+    }
+  }
+
+  /** The limits of a run: those of the research that began it. A resumed run keeps those it had. */
+  private limitsFor(run: string): Limits {
+    const items = this.items ?? this.view.items;
+    for (let i = items.length - 1; i >= 0; i--) {
+      const item = items[i];
+      if (item?.kind === 'user' && item.runId === run) {
+        return item.research ? limitsOf(item.research) : NO_LIMITS;
+      }
+    }
+    return this.view.limits;
   }
 
   private tool(frame: p.EventFrame & (p.ToolInput | p.ToolUse | p.ToolOutput | p.ToolResult)): void {
@@ -414,13 +482,15 @@ class Draft {
   }
 
   private status(frame: p.EventFrame & p.AgentStatus): void {
-    const same = this.view.live?.message === frame.message;
-    this.view.live = {
-      message: frame.message,
-      phase: frame.phase,
-      progress: frame.progress ?? null,
-      since: same && this.view.live ? this.view.live.since : this.now
-    };
+    const known = this.view.live;
+    if (this.view.status !== 'waiting') {
+      this.view.live = {
+        message: frame.message,
+        phase: frame.phase,
+        progress: frame.progress ?? null,
+        since: known?.message === frame.message ? known.since : this.now
+      };
+    }
     if (frame.phase === 'retry') {
       this.notice(frame, 'retry', frame.message);
     } else if (frame.phase === 'resume') {
@@ -442,26 +512,39 @@ class Draft {
   }
 
   private cell(frame: p.EventFrame & p.Cell): void {
-    const items = this.list();
-    let at = -1;
-    for (let i = items.length - 1; i >= 0; i--) {
-      const item = items[i] as Item;
-      if (item.kind === 'tool' && item.name.startsWith('nb_')) {
-        at = at < 0 ? i : at;
-        if (item.status === 'running' || item.status === 'asked') {
-          at = i;
-          break;
-        }
-        if (item.runId !== frame.runId || i < items.length - 40) {
-          break;
-        }
-      }
-    }
-    const tool = items[at];
+    const at = this.callOf(frame.runId);
+    const tool = at < 0 ? undefined : this.list()[at];
     if (tool?.kind === 'tool') {
       const status = tool.status === 'asked' ? 'running' : tool.status;
-      items[at] = { ...tool, status, cells: mergeCells(tool.cells, cellOf(frame)) };
+      this.list()[at] = { ...tool, status, cells: mergeCells(tool.cells, cellOf(frame)) };
     }
+  }
+
+  /**
+   * The call that runs the cells now. The server does not say which; it is, of the last calls of this run: the last
+   * notebook tool that is running, else the first that waits its turn, else the last notebook tool, else the last call.
+   */
+  private callOf(run: string | undefined): number {
+    const items = this.list();
+    let waits = -1;
+    let notebook = -1;
+    let last = -1;
+    for (let i = items.length - 1; i >= 0 && i > items.length - 100; i--) {
+      const item = items[i] as Item;
+      if (item.kind !== 'tool' || (run !== undefined && item.runId !== undefined && item.runId !== run)) {
+        continue;
+      }
+      last = last < 0 ? i : last;
+      if (!/(^|_)nb_/.test(item.name)) {
+        continue;
+      }
+      if (item.status === 'running') {
+        return i;
+      }
+      waits = item.status === 'asked' ? i : waits;
+      notebook = notebook < 0 ? i : notebook;
+    }
+    return waits >= 0 ? waits : notebook >= 0 ? notebook : last;
   }
 
   private artifact(frame: p.EventFrame & p.Artifact): void {
@@ -553,13 +636,16 @@ class Draft {
 
   private state(frame: p.EventFrame & p.SessionState): void {
     const { view } = this;
+    // A new title or model says the state again: that is no news.
+    const news = statusOf(frame.status) !== view.status;
     view.status = statusOf(frame.status);
-    view.reason = frame.reason ?? null;
+    view.reason = frame.reason ?? (news ? null : view.reason);
     view.title = frame.title ?? view.title;
     const working = AT_WORK.has(frame.status);
     if (working && frame.runId && frame.runId !== view.runId) {
       view.runId = frame.runId;
       view.spent = NOTHING_SPENT;
+      view.limits = this.limitsFor(frame.runId);
       view.runStartedAt = null;
     }
     if (frame.status === 'starting' || frame.status === 'running') {
@@ -572,9 +658,12 @@ class Draft {
       view.runStartedAt = null;
       this.closeAll();
     }
+    if (!news) {
+      return;
+    }
     if (frame.status === 'stopped' && frame.reason === 'user') {
       this.notice(frame, 'stopped', '');
-    } else if (frame.status === 'interrupted') {
+    } else if (frame.status === 'interrupted' || (frame.status === 'stopped' && frame.reason === 'crash')) {
       this.notice(frame, 'interrupted', '');
     }
   }

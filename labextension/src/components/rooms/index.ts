@@ -1,0 +1,2 @@
+/** Rooms: messages of several agents, live. */
+export { RoomsView } from './RoomsView';

@@ -1,0 +1,69 @@
+/** Where to find what a session has made. */
+import React from 'react';
+
+import { EXTERNAL, safeUrl } from '../../links';
+import type { ChatInfo, SessionView } from '../../model';
+import { usePlatform, useTrans } from '../../platform';
+import { recordOf, textIn } from '../../store/parts';
+import type { IconName } from '../ui';
+import { Button, Icon } from '../ui';
+
+export function Links({ view, info }: { view: SessionView; info: ChatInfo | null }): JSX.Element | null {
+  const platform = usePlatform();
+  const trans = useTrans();
+  const { openNotebook, openReport, openFolder } = platform;
+  const { artifacts } = view;
+  const project = recordOf(info?.project);
+  const notebook = artifacts.notebook?.path ?? textIn(project, 'notebook');
+  const hasReport = artifacts.report !== undefined || textIn(project, 'report') !== '';
+  const folder = artifacts.repo?.path ?? textIn(project, 'path');
+  const urls: [string, string, IconName][] = [
+    ['repo', trans.__('Repository'), 'external'],
+    ['branch', trans.__('Branch'), 'branch'],
+    ['compare', trans.__('Compare'), 'external'],
+    ['pr', trans.__('Pull request'), 'external']
+  ];
+  const links = [
+    notebook && openNotebook !== undefined && (
+      <Button
+        key="notebook"
+        kind="link"
+        icon="notebook"
+        onClick={() => openNotebook.call(platform, notebook)}
+      >
+        {trans.__('Notebook')}
+      </Button>
+    ),
+    hasReport && openReport !== undefined && (
+      <Button
+        key="report"
+        kind="link"
+        icon="book"
+        onClick={() => openReport.call(platform, view.id, info?.title || view.title || '')}
+      >
+        {trans.__('Report')}
+      </Button>
+    ),
+    folder && openFolder !== undefined && (
+      <Button key="folder" kind="link" icon="folder" onClick={() => openFolder.call(platform, folder)}>
+        {trans.__('Folder')}
+      </Button>
+    ),
+    ...urls.map(([name, label, icon]) => {
+      const url = safeUrl(artifacts[name]?.url);
+      return (
+        url && (
+          <a key={name} className="jp-Postdoc-Button jp-mod-link" href={url} {...EXTERNAL}>
+            <Icon name={icon} />
+            <span>{label}</span>
+          </a>
+        )
+      );
+    })
+  ].filter(Boolean);
+  return links.length === 0 ? null : (
+    <nav className="jp-Postdoc-Links" aria-label={trans.__('What this session has made')}>
+      {links}
+    </nav>
+  );
+}

@@ -1,4 +1,5 @@
 /** What of all changes of sessions deserves a notification. */
+import { listed } from '../components/sessions/order';
 import type { ChatInfo } from '../model';
 import type { Settings } from '../platform';
 
@@ -40,7 +41,7 @@ export class NoticeLog {
     const before = this.last;
     const after = new Map<string, { state: string; needs: number; version: number }>();
     const news: Notice[] = [];
-    for (const session of Object.values(sessions)) {
+    for (const session of listed(sessions)) {
       const known = before?.get(session.id);
       if (known !== undefined && known.version > session.version) {
         after.set(session.id, known);

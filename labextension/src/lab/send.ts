@@ -13,7 +13,12 @@ export async function askWhere(excerpt: Excerpt, title: string | null, trans: Tr
   if (title === null) {
     return { to: 'new' };
   }
-  const create = Dialog.createButton({ label: trans.__('New research'), actions: ['new'] });
+  const create = Dialog.createButton({
+    label: trans.__('New research'),
+    actions: ['new'],
+    displayType: 'default',
+    className: 'jp-PostdocSend-new'
+  });
   const dialog = new Dialog<string>({
     title: trans.__('Send to “%1”', title.length > 60 ? `${title.slice(0, 59)}…` : title),
     body: new MessageBody(excerpt, trans),

@@ -4,9 +4,9 @@ import { Notification } from '@jupyterlab/apputils';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { RequestFailed } from '../client';
+import { reportOf } from '../components/timeline/report';
 import type { ChatInfo } from '../model';
 import { isBusy, isWaiting } from './notices';
-import { summarise } from './summary';
 import type { IPostdoc } from './tokens';
 import { Commands } from './tokens';
 import { schema, text } from './viewCommands';
@@ -71,11 +71,11 @@ export function registerSessionCommands(app: JupyterFrontEnd, postdoc: IPostdoc)
   add(
     Commands.copyReport,
     trans.__('Copy a report of the session'),
-    () => true,
+    session => store.getState().views[session.id]?.loaded === 'yes',
     async session => {
-      const health = await client.health().catch(() => null);
-      const view = store.getState().views[session.id] ?? null;
-      await platform.copy(summarise(session, view, health?.version ?? null));
+      const view = store.getState().views[session.id];
+      const failed = view?.items.filter(item => item.kind === 'error').at(-1) ?? null;
+      await platform.copy(reportOf(failed, view));
       Notification.info(trans.__('Copied.'), { autoClose: 2000 });
     }
   );

@@ -1,7 +1,8 @@
 /** What the status bar says. */
-import { Widget } from '@lumino/widgets';
 import { Signal } from '@lumino/signaling';
+import { Widget } from '@lumino/widgets';
 
+import { listed } from '../components/sessions/order';
 import { money } from '../format';
 import type { State } from '../model';
 import type { Trans } from '../platform';
@@ -10,7 +11,7 @@ import { isBusy } from './notices';
 
 /** "⚙ 2 running · $1.20"; "" when nothing runs. The amount is what the running sessions have cost so far. */
 export function statusLine(state: State, trans: Trans): string {
-  const running = Object.values(state.sessions ?? {}).filter(isBusy);
+  const running = listed(state.sessions).filter(isBusy);
   if (running.length === 0) {
     return '';
   }

@@ -3,12 +3,12 @@ import type { JupyterFrontEnd } from '@jupyterlab/application';
 import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { ReadonlyJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
+import { neighbour } from '../components/sessions/order';
 import { postdocIcon } from '../icons';
 import type { Route } from '../navigation';
 import { Navigation } from '../navigation';
 import { sessionAddress } from './address';
 import { ReportWidget } from './report';
-import { neighbour } from './order';
 import type { IPostdoc } from './tokens';
 import { Commands, PANEL_ID } from './tokens';
 import { PostdocView } from './view';

@@ -15,27 +15,14 @@ export const panel: JupyterFrontEndPlugin<PostdocView> = {
   provides: IPostdocPanel,
   requires: [IPostdoc, IRenderMimeRegistry],
   activate: (app: JupyterFrontEnd, postdoc: IPostdoc, rendermime: IRenderMimeRegistry): PostdocView => {
-    const { platform, places, navigation, settings, store, trans } = postdoc;
+    const { platform, places, navigation, store, trans } = postdoc;
     const view = new PostdocView({ platform, rendermime, places, navigation });
     view.id = PANEL_ID;
     view.title.caption = trans.__('Research');
     view.node.setAttribute('role', 'region');
     view.node.setAttribute('aria-label', trans.__('Research'));
 
-    let side: string | null = null;
-    const put = () => {
-      const wanted = settings.get().side;
-      if (wanted !== side) {
-        const shown = view.isVisible;
-        side = wanted;
-        app.shell.add(view, side, { rank: RANK, type: 'Research' });
-        if (shown) {
-          app.shell.activateById(PANEL_ID);
-        }
-      }
-    };
-    put();
-    settings.subscribe(put);
+    place(app, view, postdoc);
 
     let count = 0;
     store.subscribe(() => {
@@ -54,3 +41,33 @@ export const panel: JupyterFrontEndPlugin<PostdocView> = {
     return view;
   }
 };
+
+/**
+ * Put the panel on the side that the setting names. Where it was restored to (somebody may have moved it with
+ * JupyterLab's own menu) is left alone, unless the setting has changed since it was last applied in this workspace.
+ */
+function place(app: JupyterFrontEnd, view: PostdocView, { settings, platform: { memory } }: IPostdoc): void {
+  let side = settings.get().side;
+  const put = () => {
+    const shown = view.isVisible;
+    app.shell.add(view, side, { rank: RANK });
+    if (shown) {
+      app.shell.activateById(PANEL_ID);
+    }
+    void memory.set('side', side);
+  };
+  app.shell.add(view, side, { rank: RANK });
+  void app.restored.then(async () => {
+    const applied = (await memory.get('side')) ?? 'left';
+    if (applied !== side) {
+      put();
+    }
+    settings.subscribe(() => {
+      const wanted = settings.get().side;
+      if (wanted !== side) {
+        side = wanted;
+        put();
+      }
+    });
+  });
+}

@@ -23,7 +23,7 @@ export const restorer: JupyterFrontEndPlugin<void> = {
     restorer.add(panel, PANEL_ID);
     void restorer.restore(tabs, {
       command: Commands.openTab,
-      args: tab => ({ session: tab.session }),
+      args: tab => ({ session: tab.session, tab: tab.key }),
       name: tab => tab.id
     });
     void restorer.restore(reports, {

@@ -26,7 +26,7 @@ LAYERS = [
     ["tools"],
     ["agent"],
     ["models"],
-    ["health", "commands"],
+    ["health", "commands", "overview"],
     ["sessions"],
     ["handlers"],
     ["assemble"],

@@ -110,7 +110,7 @@ class Commands:
             _no_room(session)
             open_runs = await tx.list_runs(session.id, status=RUN_OPEN)
             run = RunRow(id=new_id("r"), session=session.id, kind="research", input={**given, "messageId": id})
-            changes: dict[str, Any] = {"meta": {**session.meta, "provider": provider}} | (
+            changes: dict[str, Any] = {"meta": {**session.meta, "provider": provider, "template": template}} | (
                 {"model": model} if model else {}
             )
             await tx.update_session(session.id, kind="research", title=session.title or topic[:200], **changes)

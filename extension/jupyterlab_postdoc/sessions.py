@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from jupyterlab_postdoc.errors import PostdocError, not_found
 from jupyterlab_postdoc.health import Beside, health
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.models import ModelCatalogue
+from jupyterlab_postdoc.overview import chat_object, overview
 from jupyterlab_postdoc.protocol import Event, iso, new_id
 from jupyterlab_postdoc.runs import Runs
 from jupyterlab_postdoc.store.base import RUN_OPEN, CommandRow, RunStatus, SessionRow, Tx
@@ -114,7 +116,8 @@ class SessionManager:
                 raise PostdocError("id_conflict", f"The id {row.id!r} is taken.", next="Choose another id, or none.")
             return known
 
-        return chat_object(await self.log.write(unit))
+        made = await self.log.write(unit)
+        return chat_object(made) if made.last_seq == 0 else await self.get(user, made.id)
 
     async def _model(self, user: User, model: str | None, persona: Persona) -> str | None:
         """The model of a new chat: the one asked for, else the persona's, else the default. None: none is set up."""
@@ -124,7 +127,14 @@ class SessionManager:
 
     async def get(self, user: User, id: str) -> dict[str, Any]:
         """One session as an object; raises not_found."""
-        return chat_object(await self._row(user, id))
+        (chat,) = await overview(self.log.store, [await self._row(user, id)])
+        return chat
+
+    async def known(self, user: User, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Those of these sessions that exist and that this user may see, as objects by id."""
+        found = [await self.log.store.get_session(id) for id in ids]
+        rows = [row for row in found if row is not None and may_see(row, user)]
+        return {chat["id"]: chat for chat in await overview(self.log.store, rows)}
 
     async def list(
         self,
@@ -139,7 +149,7 @@ class SessionManager:
         rows = await self.log.store.list_sessions(
             owner=user.name, kind=kind, archived=archived, before=before, limit=limit
         )
-        return [chat_object(row) for row in rows]
+        return await overview(self.log.store, rows)
 
     async def delete(self, user: User, id: str) -> None:
         """Stop what runs and delete the session's log. Research repositories on disk stay."""
@@ -273,29 +283,14 @@ def room_row(name: str, id: str | None) -> SessionRow:
 
 def visible(row: SessionRow | None, user: User, id: str) -> SessionRow:
     """The row when this user may see it; the same not_found for what is absent and what is somebody else's."""
-    if row is None or (row.kind != "room" and row.owner != user.name):
+    if row is None or not may_see(row, user):
         raise not_found("session", id)
     return row
 
 
-def chat_object(row: SessionRow) -> dict[str, Any]:
-    """A session as REST shows it."""
-    return {
-        "id": row.id,
-        "title": row.title,
-        "kind": row.kind,
-        "state": row.state,
-        "reason": row.reason,
-        "model": row.model,
-        "persona": row.persona,
-        "provider": row.meta.get("provider", "template" if row.kind == "research" else None),
-        "archived": row.archived,
-        "version": row.version,
-        "lastSeq": row.last_seq,
-        "createdAt": iso(row.created_at),
-        "updatedAt": iso(row.updated_at),
-        "project": row.meta.get("project"),
-    }
+def may_see(row: SessionRow, user: User) -> bool:
+    """A user sees what is theirs, and rooms."""
+    return row.kind == "room" or row.owner == user.name
 
 
 def digest_of(command: protocol.Command) -> str:

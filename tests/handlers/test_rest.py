@@ -9,6 +9,7 @@ import pytest
 
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.handlers.report import marimo_files
+from jupyterlab_postdoc.protocol import AgentStatus, UserMessage
 
 
 @pytest.fixture
@@ -98,6 +99,8 @@ BAD = [
     ("GET", "api/chats/ID/events?after=1e3", None, 400, "bad_message"),
     ("GET", "api/chats/ID/events?wait=soon", None, 400, "bad_message"),
     ("GET", "api/chats/ID/messages?limit=%00", None, 400, "bad_message"),
+    ("GET", "api/chats/ID/messages?before=x", None, 400, "bad_message"),
+    ("GET", "api/chats/ID/messages?before=9&after=2", None, 400, "bad_message"),
     ("GET", "api/chats/%2e%2e%2fID", None, 404, "not_found"),
     ("GET", "api/chats/ID/report", None, 404, "not_found"),
     ("GET", "api/chats/ID/blobs/1", None, 404, "not_found"),
@@ -110,6 +113,26 @@ BAD = [
     ("POST", "api/messages", json.dumps({"content": "x", "room": "r" * 60}).encode(), 400, "bad_message"),
     ("GET", "api/messages?after_id=x", None, 400, "bad_message"),
 ]
+
+
+async def test_older_messages_page_back_from_a_seq(http, new_chat, services):
+    id = await new_chat()
+    await services.log.append(id, *(AgentStatus(message=str(i)) for i in range(1, 300)))
+    await services.log.append(id, UserMessage(id="m", content="x", by="a"))
+
+    async def seqs(query):
+        answer = await http("GET", f"api/chats/{id}/messages?{query}")
+        assert answer.status == 200, answer.body
+        return [event["seq"] for event in answer.json]
+
+    assert await seqs("before=250") == list(range(50, 250))
+    assert await seqs("before=50&limit=20") == list(range(30, 50))
+    assert await seqs("before=3") == [1, 2]
+    assert await seqs("before=1") == await seqs("before=0") == []
+    assert await seqs("before=9999&limit=2") == [299, 300]
+    assert await seqs("before=9999&limit=2&types=agent_status,result") == [298, 299]
+    assert await seqs("after=298") == [299, 300]
+    assert (await http("GET", "api/chats/c_absent/messages?before=9")).status == 404
 
 
 async def test_bad_requests_get_a_code_and_a_sentence(http, new_chat):

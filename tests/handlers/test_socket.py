@@ -10,7 +10,7 @@ import pytest
 from jupyterlab_postdoc import handlers, protocol
 from jupyterlab_postdoc.handlers.limits import Rate
 from jupyterlab_postdoc.handlers.outbox import FULL_BYTES
-from jupyterlab_postdoc.handlers.subscriptions import Subscriptions
+from jupyterlab_postdoc.handlers.subscriptions import LIST_PAUSE_S, Subscriptions
 from jupyterlab_postdoc.protocol import AgentStatus, UserMessage
 
 
@@ -227,6 +227,23 @@ async def test_following_the_list(connect, http, new_chat, fill):
     await http("DELETE", f"api/chats/{second}")
     gone = await client.receive()
     assert (gone["chatId"], gone["deleted"]) == (second, True)
+
+
+async def test_the_list_says_what_a_session_does_a_few_times_a_second(connect, new_chat, services):
+    id = await new_chat(title="busy")
+    client = await connect()
+    await client.ask({"type": "subscribe", "sessions": True})
+    await services.log.write(lambda tx: tx.update_session(id, state="running"))
+    began = asyncio.get_running_loop().time()
+    for i in range(60):
+        await services.log.append(id, AgentStatus(message=f"Running cell {i} of 60"))
+        await asyncio.sleep(0.02)
+    frames = []
+    while not frames or frames[-1]["session"]["line"] != "Running cell 59 of 60":
+        frames.append(await client.receive())
+    took = asyncio.get_running_loop().time() - began
+    assert {frame["chatId"] for frame in frames} == {id}
+    assert 2 <= len(frames) <= took / LIST_PAUSE_S + 2
 
 
 # --- commands ---

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.protocol import AgentStatus, AssistantMessage, Token, UserMessage
+from jupyterlab_postdoc.protocol import AgentStatus, AssistantMessage, Error, Token, UserMessage
 from jupyterlab_postdoc.store.base import (
     Append,
     BlobRow,
@@ -85,6 +85,34 @@ async def test_pages_types_runs_and_counts(store: Store) -> None:
     assert await store.count_events("s") == 6
     assert await store.count_events("s", types=("user_message",)) == 1
     assert await store.heads(["s", "none"]) == {"s": 7}
+
+
+async def test_older_events_come_in_pages_from_the_end(store: Store) -> None:
+    await new_session(store)
+    await one(store, lambda tx: tx.append("s", *(status(str(i)) for i in range(6)), token("i", "t")))
+    await one(store, lambda tx: tx.append("s", UserMessage(id="m", content="x", by="ada")))
+    assert [e.seq for e in await store.events_before("s", 9, limit=3)] == [5, 6, 8]  # 7 is partial
+    assert [e.seq for e in await store.events_before("s", 5, limit=3)] == [2, 3, 4]
+    assert [e.seq for e in await store.events_before("s", 2)] == [1]
+    assert await store.events_before("s", 1) == await store.events_before("none", 9) == []
+    assert [e.seq for e in await store.events_before("s", 99, limit=2, types=["agent_status"])] == [5, 6]
+
+
+async def test_the_newest_of_each_type_in_many_sessions(store: Store) -> None:
+    for id in ("s", "t", "u"):
+        await new_session(store, id)
+    reply = AssistantMessage(itemId="i", content="y")
+    await one(store, lambda tx: tx.append("s", status("1"), status("2"), reply, token("j", "z")))
+    await one(store, lambda tx: tx.append("t", status("3"), Error(code="internal", error="No.")))
+    for types in (
+        ["agent_status", "assistant_message", "error"],
+        ["agent_status", "assistant_message", "error", "token"],
+    ):
+        found = await store.newest(["s", "t", "u", "none"], types)
+        seen = {id: {type: event.seq for type, event in events.items()} for id, events in found.items()}
+        assert seen == {"s": {"agent_status": 2, "assistant_message": 3}, "t": {"agent_status": 1, "error": 2}}
+    assert found["s"]["agent_status"].body()["message"] == "2"
+    assert await store.newest(["t"], ["user_message"]) == await store.newest([], ["error"]) == {}
 
 
 async def test_merged_appends_fail_alone(store: Store) -> None:
@@ -413,6 +441,33 @@ async def test_spending_is_summed_by_owner_session_and_run(store: Store) -> None
     for wrong in ({}, {"owner": "ada", "run": "q"}):
         with pytest.raises(TypeError):
             await store.spent(**wrong)
+
+
+async def test_costs_and_requests_of_many_sessions(store: Store) -> None:
+    for id in ("s", "t"):
+        await new_session(store, id)
+    await one(store, lambda tx: tx.insert_run(RunRow(id="live", session="s", queue="q")))
+    assert await one(store, lambda tx: tx.claim("w", queues=["q"]))
+    rows = [
+        paid("a", 0.25),
+        paid("b", None),
+        paid("c", 0.5, estimated=True),  # of a run that was cut off: it did cost about that
+        paid("d", 4.0, run="live", estimated=True),  # under way
+        paid("e", 1.0, run="live"),
+        paid("f", None, session="t"),
+        paid("g", 0.0, session="t"),
+        paid("h", 8.0, session="u"),
+    ]
+    for row in rows:
+        await one(store, lambda tx, row=row: tx.put_spend(row))
+    assert await store.costs(["s", "t", "none"]) == {"s": 1.75}
+    assert await store.costs([]) == {}
+    for id, session in (("1", "s"), ("2", "s"), ("3", "t")):
+        row = RequestRow(id=id, session=session)
+        await one(store, lambda tx, row=row: tx.insert_request(row))
+    await one(store, lambda tx: tx.resolve_request("1", "answered", answer="x"))
+    assert await store.open_requests(["s", "t", "none"]) == {"s": 1, "t": 1}
+    assert await store.open_requests(["none"]) == {}
 
 
 async def test_a_call_counts_once_and_for_the_time_at_which_it_began(store: Store) -> None:

@@ -171,7 +171,9 @@ class Workplace:
             "report": project.public(REPORT),
             "commit": None,
         }
-        await tx.update_session(row.id, repo=project.study.repo_name, meta={**row.meta, "project": shown})
+        template = project.study.template or row.meta.get("template")
+        meta = {**row.meta, "project": shown, "template": template}
+        await tx.update_session(row.id, repo=project.study.repo_name, meta=meta)
 
     # --- a project that is there ---
 

@@ -115,14 +115,22 @@ class EventsHandler(PostdocHandler):
 
 
 class MessagesHandler(PostdocHandler):
-    """Final events only, as a JSON array; ``POST`` says something in the chat."""
+    """Final events only, as a JSON array: those after a seq, or the last ones before it; ``POST`` says something in
+    the chat.
+    """
 
     @web.authenticated
     @authorized
     async def get(self, id: str) -> None:
-        after, limit = self.whole("after", 0), self.whole("limit", 200, 1, 1000)
+        after, before = self.whole("after", 0), self.whole("before", 0)
+        limit, types = self.whole("limit", 200, 1, 1000), self.names("types")
+        if before and after:
+            raise PostdocError("bad_message", "Give `after` or `before`, not both.")
         await self.sessions.check(self.user, id)
-        events = await self.event_log.read(id, after=after, limit=limit, finals=True, types=self.names("types"))
+        if self.get_query_argument("before", None) is not None:
+            events = await self.event_log.store.events_before(id, before, limit=limit, types=types)
+        else:
+            events = await self.event_log.read(id, after=after, limit=limit, finals=True, types=types)
         self.send_events("", [event.frame() for event in events])
 
     @web.authenticated

@@ -207,8 +207,7 @@ class Subscriptions:
                 shown = {chat["id"]: _news(chat) for chat in chats}
                 self._send(SessionList(sessions=msgspec.convert(chats, list[ChatInfo])))
                 async for changed in changes:
-                    for id in sorted(changed):
-                        await self._show(id, shown)
+                    await self._show(changed, shown)
                     await self._outbox.flushed()
                     await asyncio.sleep(LIST_PAUSE_S)
         except LogReset:
@@ -218,17 +217,16 @@ class Subscriptions:
             self._tasks.pop(LIST, None)
             self._send(frames.error_frame(error))
 
-    async def _show(self, id: str, shown: dict[str, Any]) -> None:
-        try:
-            chat = await self._services.sessions.get(self._user, id)
-        except PostdocError as error:
-            if error.code == "not_found" and shown.pop(id, None) is not None:
-                self._send(SessionChanged(chatId=id, deleted=True))
-            return
-        news = _news(chat)
-        if shown.get(id) != news:
-            shown[id] = news
-            self._send(SessionChanged(chatId=id, session=msgspec.convert(chat, ChatInfo)))
+    async def _show(self, changed: set[str], shown: dict[str, Any]) -> None:
+        """One frame for each that looks different now, however often it has changed since the last look."""
+        chats = await self._services.sessions.known(self._user, changed)
+        for id in sorted(changed):
+            if (chat := chats.get(id)) is None:
+                if shown.pop(id, None) is not None:
+                    self._send(SessionChanged(chatId=id, deleted=True))
+            elif shown.get(id) != (news := _news(chat)):
+                shown[id] = news
+                self._send(SessionChanged(chatId=id, session=msgspec.convert(chat, ChatInfo)))
 
 
 def _news(chat: dict[str, Any]) -> dict[str, Any]:

@@ -136,6 +136,14 @@ class Reads(Protocol):
         have cost. Inside a unit it sees the unit's own rows, and no other unit comes between.
         """
 
+    async def costs(self, sessions: Iterable[str]) -> dict[str, float]:
+        """US dollars that the calls of each session have cost, as far as their prices are known, without calls under
+        way. A session that has cost nothing is missing.
+        """
+
+    async def open_requests(self, sessions: Iterable[str]) -> dict[str, int]:
+        """How many questions and approvals each session waits for; a session that waits for none is missing."""
+
     async def list_grants(self, owner: str, session: str) -> set[str]:
         """The tools that this owner has given leave for once and for all, in this session or in all."""
 
@@ -154,6 +162,16 @@ class Reads(Protocol):
         run: str | None = None,
     ) -> list[Event]:
         """Events with ``seq > after``, lowest first. ``finals`` leaves partial frames out."""
+
+    async def events_before(
+        self, session: str, before: int, *, limit: int = 200, types: Collection[str] | None = None
+    ) -> list[Event]:
+        """The last ``limit`` final events with ``seq < before``, lowest first."""
+
+    async def newest(self, sessions: Iterable[str], types: Collection[str]) -> dict[str, dict[str, Event]]:
+        """The newest final event of each of the ``types`` in each session: session → type → event. Quick for many
+        sessions and long logs when the types are among agent_status, assistant_message, error and result.
+        """
 
     async def tail_events(self, session: str, limit: int = 200) -> list[Event]:
         """The last ``limit`` final events and every partial frame not yet replaced, lowest ``seq`` first."""

@@ -36,6 +36,8 @@ from .sqlite_rows import (
 )
 
 _IN = "(SELECT value FROM json_each(?))"
+NEWS = ("agent_status", "assistant_message", "error", "result")
+"""The types that have an index of their own for :meth:`SqliteReads.newest`; none of them is ever partial."""
 QUEUE_ORDER = "run.started_at IS NULL, run.priority DESC, run.n"
 
 
@@ -147,6 +149,23 @@ class SqliteReads(ABC):
         )
         return Spent(*rows[0])
 
+    async def costs(self, sessions: Iterable[str]) -> dict[str, float]:
+        rows = await self.fetch(
+            f"SELECT session_id, sum(cost) FROM spend WHERE session_id IN {_IN} AND NOT (estimated AND EXISTS"
+            " (SELECT 1 FROM run WHERE run.id = spend.run_id AND run.status = 'running'))"
+            " GROUP BY session_id HAVING sum(cost) > 0",
+            (dump(list(sessions)),),
+        )
+        return dict(rows)
+
+    async def open_requests(self, sessions: Iterable[str]) -> dict[str, int]:
+        rows = await self.fetch(
+            f"SELECT session_id, count(*) FROM request WHERE session_id IN {_IN} AND status = 'open'"
+            " GROUP BY session_id",
+            (dump(list(sessions)),),
+        )
+        return dict(rows)
+
     async def list_grants(self, owner: str, session: str) -> set[str]:
         rows = await self.fetch(
             "SELECT subject FROM leave_given WHERE owner = ? AND session_id IN ('', ?)", (owner, session)
@@ -184,6 +203,30 @@ class SqliteReads(ABC):
             f"SELECT {EVENT_COLUMNS} FROM event WHERE {where} ORDER BY seq LIMIT ?", (*params, limit)
         )
         return [Event(*r) for r in rows]
+
+    async def events_before(
+        self, session: str, before: int, *, limit: int = 200, types: Collection[str] | None = None
+    ) -> list[Event]:
+        rows = await self.fetch(
+            f"SELECT {EVENT_COLUMNS} FROM event WHERE session_id = ?1 AND seq < ?2 AND item IS NULL"
+            " AND (?3 IS NULL OR type IN (SELECT value FROM json_each(?3))) ORDER BY seq DESC LIMIT ?4",
+            (session, before, None if types is None else dump(list(types)), limit),
+        )
+        return [Event(*r) for r in reversed(rows)]
+
+    async def newest(self, sessions: Iterable[str], types: Collection[str]) -> dict[str, dict[str, Event]]:
+        # The index needs its own condition word for word (`news`); without it every event of a session is looked at.
+        known = f" AND e.type IN {NEWS}" if set(types) <= set(NEWS) else " AND e.item IS NULL"
+        rows = await self.fetch(
+            "WITH wanted AS MATERIALIZED (SELECT s.value AS session, (SELECT max(e.seq) FROM event e"
+            f" WHERE e.session_id = s.value AND e.type = t.value{known}) AS last FROM json_each(?1) s, json_each(?2) t)"
+            f" SELECT {EVENT_COLUMNS} FROM wanted JOIN event ON session_id = wanted.session AND seq = wanted.last",
+            (dump(list(sessions)), dump(list(types))),
+        )
+        found: dict[str, dict[str, Event]] = {}
+        for newest in map(event, rows):
+            found.setdefault(newest.session, {})[newest.type] = newest
+        return found
 
     async def tail_events(self, session: str, limit: int = 200) -> list[Event]:
         # One statement, so one snapshot: a final event and the frames it replaced are never seen together.

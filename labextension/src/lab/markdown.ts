@@ -36,6 +36,11 @@ export function createLabMarkdown(rendermime: IRenderMimeRegistry): Markdown {
         ready,
         dispose: () => {
           alive = false;
+          if (renderer.isAttached) {
+            // It may be out of the page by now, and Lumino would refuse to take it out once more.
+            MessageLoop.sendMessage(renderer, Widget.Msg.BeforeDetach);
+            MessageLoop.sendMessage(renderer, Widget.Msg.AfterDetach);
+          }
           renderer.dispose();
         }
       };

@@ -23,7 +23,11 @@ function formula(
   return {
     name,
     level,
-    start: source => source.search(/\$|\\[([]/),
+    // A paragraph is interrupted only by a line that begins a formula, never within a line.
+    start: source => {
+      const at = source.search(level === 'block' ? /\n(?:\$\$|\\\[)/ : /\$|\\[([]/);
+      return at < 0 ? undefined : level === 'block' ? at + 1 : at;
+    },
     tokenizer(source) {
       const match = rule.exec(source);
       return match ? { type: name, raw: match[0], tex: match[1] ?? match[2] ?? '', display } : undefined;
@@ -74,6 +78,10 @@ async function typeset(formulas: readonly HTMLElement[], wanted: () => boolean):
   for (const node of formulas) {
     const displayMode = node.classList.contains('jp-mod-display');
     const tex = node.textContent ?? '';
-    temml.render(tex, node, { displayMode, throwOnError: false, trust: false });
+    try {
+      temml.render(tex, node, { displayMode, throwOnError: false, trust: false });
+    } catch {
+      node.textContent = tex; // one that cannot be set is shown as it was written, and keeps none of the others back
+    }
   }
 }

@@ -1,7 +1,8 @@
 /**
  * What agents, tools and files write becomes HTML only through here.
  *
- * No script, style, form, frame or media; no ids or names (they could stand in for the page's own); no command links.
+ * No script, style, form, frame or media; no ids or names (they could stand in for the page's own), no classes but those
+ * of highlighted code and formulas (an agent must not draw a dialog or an approval card of ours); no command links.
  * An image from another address keeps that address in `data-postdoc-src` and asks for nothing until it is clicked. A
  * link goes to http, https or mailto in a new tab, or it is a path of the project in `data-postdoc-path`.
  */
@@ -46,8 +47,25 @@ const FORBIDDEN_ATTRIBUTES = [
   'ping',
   'tabindex',
   'accesskey',
-  'is'
+  'is',
+  'for',
+  'form',
+  'usemap',
+  'role',
+  'inert',
+  'autofocus',
+  'contenteditable',
+  'popover',
+  'popovertarget',
+  'popovertargetaction',
+  'slot',
+  'part',
+  'cite',
+  'xlink:href'
 ];
+/** What the highlighters of code, the formulas and JupyterLab's diagrams are styled by. */
+const CLASS =
+  /^(?:language-[\w+#.-]+|hljs[\w-]*|cm-[\w-]+|tok-[\w-]+|\u037c\w+|jp-RenderedMermaid[\w-]*|mermaid|jp-Postdoc-Formula|jp-mod-display)$/;
 const INLINE_IMAGE = /^data:image\/(?:png|jpeg|gif|webp|svg\+xml)[;,]/i;
 
 let purifier: DOMPurify | null = null;
@@ -56,6 +74,14 @@ function purify(): DOMPurify {
   if (purifier === null) {
     purifier = createPurifier(window);
     purifier.addHook('afterSanitizeAttributes', node => {
+      classes(node);
+      // In MathML anything can be a link; here only a link is one.
+      if (node.nodeName !== 'A') {
+        node.removeAttribute('href');
+      }
+      if (node.nodeName !== 'IMG') {
+        node.removeAttribute('src');
+      }
       if (node.nodeName === 'IMG') {
         image(node);
       } else if (node.nodeName === 'A') {
@@ -81,6 +107,19 @@ export function sanitize(html: string): string {
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false
   });
+}
+
+function classes(node: Element): void {
+  const given = node.getAttribute('class');
+  if (given === null) {
+    return;
+  }
+  const kept = given.split(/\s+/).filter(name => CLASS.test(name));
+  if (kept.length > 0) {
+    node.setAttribute('class', kept.join(' '));
+  } else {
+    node.removeAttribute('class');
+  }
 }
 
 function image(node: Element): void {
@@ -112,7 +151,7 @@ export function activate(host: HTMLElement, { loadImage, openPath }: Activation)
     img.replaceWith(imageButton(img, source, loadImage));
   });
   host.querySelectorAll<HTMLAnchorElement>('a[data-postdoc-path]').forEach(anchor => {
-    const path = anchor.dataset.postdocPath ?? '';
+    const path = plainPath(anchor.dataset.postdocPath ?? '');
     if (openPath === undefined) {
       anchor.replaceWith(...Array.from(anchor.childNodes));
       return;
@@ -130,6 +169,16 @@ export function activate(host: HTMLElement, { loadImage, openPath }: Activation)
       }
     });
   });
+}
+
+/** The path that an address like "a%20b.md#part" means. */
+function plainPath(address: string): string {
+  const path = address.replace(/[?#].*$/, '');
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
 }
 
 function imageButton(img: HTMLImageElement, source: string, label: Activation['loadImage']): HTMLElement {

@@ -18,16 +18,15 @@ export function isSubject({ path, type }: Chosen): boolean {
 }
 
 /**
- * A form for a research about `chosen`. One table alone becomes the template's data parameter; everything else is
- * named to the agent as context.
+ * A form for a research about `chosen`, which the agent is told as context. One table alone is also the template's
+ * data, where the chosen template takes any.
  */
 export function aboutFiles(chosen: readonly Chosen[], key: string): NewRoute {
   const [first] = chosen;
-  if (chosen.length === 1 && first && DATA.test(first.path)) {
-    return { view: 'new', params: { data: first.path }, key };
-  }
+  const table = chosen.length === 1 && first && DATA.test(first.path) ? first.path : null;
   return {
     view: 'new',
+    ...(table === null ? {} : { params: { data: table } }),
     context: chosen.map(({ path, type }) => ({
       label: path.slice(path.lastIndexOf('/') + 1) || '/',
       text: type === 'directory' ? `${path}/` : path

@@ -2,6 +2,8 @@ import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/applica
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 
 import { badge } from '../components/sessions/order';
+import { openNotebooks } from '../lab/autoOpen';
+import { rememberRoute } from '../lab/remember';
 import { IPostdoc, IPostdocPanel, PANEL_ID } from '../lab/tokens';
 import { PostdocView } from '../lab/view';
 
@@ -23,6 +25,10 @@ export const panel: JupyterFrontEndPlugin<PostdocView> = {
     view.node.setAttribute('aria-label', trans.__('Research'));
 
     place(app, view, postdoc);
+    void rememberRoute(navigation, platform.memory);
+    if (postdoc.hasTabs) {
+      openNotebooks(postdoc, path => platform.openNotebook(path));
+    }
 
     let count = 0;
     store.subscribe(() => {

@@ -88,6 +88,19 @@ export const Composer = forwardRef<ComposerHandle, Props>(function Composer({ vi
   };
 
   const context = platform.context?.() ?? null;
+  if (!talks) {
+    // No model: a message would wait for ever. What works is to stop, and to start again.
+    return (
+      <div className="jp-Postdoc-Composer jp-mod-silent">
+        <p className="jp-Postdoc-Small">
+          {trans.__(
+            'Talking to the agent needs a model key. Set ANTHROPIC_API_KEY for the Jupyter server and restart it.'
+          )}
+        </p>
+        {working && <StopButton view={view} />}
+      </div>
+    );
+  }
   return (
     <div className="jp-Postdoc-Composer">
       {view.queue.length > 0 && (
@@ -96,14 +109,6 @@ export const Composer = forwardRef<ComposerHandle, Props>(function Composer({ vi
             <QueuedMessage key={one.id} message={one} session={view.id} />
           ))}
         </ul>
-      )}
-      {!talks && (
-        <p className="jp-Postdoc-Small">
-          <Icon name="key" />{' '}
-          {trans.__(
-            'Talking to the agent needs a model key. Set ANTHROPIC_API_KEY for the Jupyter server and restart it.'
-          )}
-        </p>
       )}
       {problem !== null && (
         <p role="alert" className="jp-Postdoc-Trouble">

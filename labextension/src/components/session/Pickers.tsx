@@ -51,6 +51,9 @@ export function Pickers({ info, models, personas, locked, begun }: Props): JSX.E
     });
   };
   const known = (models ?? []).filter(model => model.provider !== 'template');
+  if (!known.some(model => model.available)) {
+    return <></>; // nothing here can be spoken to
+  }
   return (
     <div className="jp-Postdoc-Pickers">
       {known.length > 0 && (

@@ -8,7 +8,7 @@ import { usePlatform, useSelected, useTrans } from '../../platform';
 import { recordOf, textIn } from '../../store/parts';
 import { reportOf } from '../timeline/report';
 import type { MenuItem } from '../ui';
-import { Button, Empty, Menu, StateChip } from '../ui';
+import { Button, Empty, Menu } from '../ui';
 import type { ComposerHandle } from './Composer';
 import { Composer } from './Composer';
 import { Links } from './Links';
@@ -277,7 +277,6 @@ function Head({ view, info, attempt }: HeadProps): JSX.Element {
           }}
         />
       )}
-      <StateChip status={view.status} reason={view.reason} />
       <Menu
         label={trans.__('Actions of this session')}
         items={items.filter((item): item is MenuItem | 'separator' => item !== null)}

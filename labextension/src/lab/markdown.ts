@@ -23,7 +23,6 @@ export function createLabMarkdown(rendermime: IRenderMimeRegistry): Markdown {
       const renderer = registry.createRenderer(MARKDOWN);
       const model = registry.createModel({ data: { [MARKDOWN]: source }, trusted: false });
       let alive = true;
-      let attached = false;
       const ready = renderer.renderModel(model).then(() => {
         if (!alive) {
           return;
@@ -32,7 +31,6 @@ export function createLabMarkdown(rendermime: IRenderMimeRegistry): Markdown {
         host.replaceChildren(renderer.node);
         // Formulas are set when a renderer is attached; this one hangs in React's tree, not in Lumino's.
         MessageLoop.sendMessage(renderer, Widget.Msg.AfterAttach);
-        attached = true;
       });
       return {
         ready,

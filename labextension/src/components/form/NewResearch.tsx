@@ -6,7 +6,7 @@ import { usePlatform, useSelected, useSettings, useTrans } from '../../platform'
 import { Banner, Button, Disclosure, Elapsed } from '../ui';
 import { Limits, ModelField, PersonaField, RepoField } from './Choices';
 import type { Errors } from './compose';
-import { MAX_TOPIC, compose, planOf } from './compose';
+import { MAX_TOPIC, byParameter, compose, planOf } from './compose';
 import { ContextChips } from './ContextChips';
 import type { Draft } from './draft';
 import { limitsOf, newKey, withContext } from './draft';
@@ -31,7 +31,7 @@ export function NewResearch({ route }: { route: NewRoute }): JSX.Element {
   const navigation = useNavigation();
   const connection = useSelected(state => state.connection.state);
   const { offers, problem: missing, reload } = useOffers();
-  const { draft, change, aside, bringBack, restored, startOver, save, done } = useDraft(route);
+  const { draft, change, aside, bringBack, restored, startOver, done } = useDraft(route);
   const plan = useMemo(() => planOf(draft, settings, offers), [draft, settings, offers]);
 
   const [errors, setErrors] = useState<Errors>({});
@@ -39,6 +39,7 @@ export function NewResearch({ route }: { route: NewRoute }): JSX.Element {
   const [startedAt, setStartedAt] = useState<number | null>(null);
   const [toError, setToError] = useState(0);
   const sending = useRef(false);
+  const refusedChat = useRef<string | null>(null);
   const here = useRef(true);
   const form = useRef<HTMLFormElement>(null);
   const topic = useRef<HTMLTextAreaElement>(null);
@@ -88,12 +89,16 @@ export function NewResearch({ route }: { route: NewRoute }): JSX.Element {
       complain(found);
       return;
     }
+    // A refused command may be sent again under the same key, in the chat that was made for it; not in another one.
+    const chat = JSON.stringify([research.title, research.model, research.persona]);
+    const key = refusedChat.current === null || refusedChat.current === chat ? draft.key : newKey();
+    change({ key });
+    refusedChat.current = null;
     sending.current = true;
     setErrors({});
     setStartedAt(Date.now());
-    save();
     try {
-      const id = await client.research(research, draft.key);
+      const id = await client.research(research, key);
       done();
       if (here.current) {
         navigation.go({ view: 'session', id });
@@ -103,9 +108,10 @@ export function NewResearch({ route }: { route: NewRoute }): JSX.Element {
         problemFrom(reason, trans),
         plan.template ? fieldsOf(plan.template.parameters) : []
       );
-      if (!placed.problem.retryable) {
-        // Nothing was begun: what is sent next is another command. Otherwise nobody knows, and the key stays.
-        change({ key: newKey() });
+      if (placed.problem.code === 'id_conflict') {
+        change({ key: newKey() }); // it was begun before, as something else: the next one is another research
+      } else if (!placed.problem.retryable) {
+        refusedChat.current = chat;
       }
       if (here.current) {
         setRefused(placed);
@@ -113,8 +119,7 @@ export function NewResearch({ route }: { route: NewRoute }): JSX.Element {
           placed.field ? { [placed.field]: `${placed.problem.error} ${placed.problem.next}`.trim() } : {}
         );
       }
-    } finally {
-      sending.current = false;
+      sending.current = false; // after a success there is nothing left to send from here
       if (here.current) {
         setStartedAt(null);
       }
@@ -288,13 +293,5 @@ export function NewResearch({ route }: { route: NewRoute }): JSX.Element {
         )}
       </footer>
     </form>
-  );
-}
-
-function byParameter(errors: Errors): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(errors)
-      .filter(([name]) => name.startsWith('params.'))
-      .map(([name, sentence]) => [name.slice('params.'.length), sentence])
   );
 }

@@ -53,7 +53,7 @@ function SchemaField({ field, raw, error, onChange }: SchemaFieldProps): JSX.Ele
     <Field
       label={field.title}
       name={`params.${field.name}`}
-      help={help || undefined}
+      help={help}
       error={error}
       required={field.required && field.schema.default === undefined && field.control !== 'fixed'}
       inline={short}
@@ -63,23 +63,28 @@ function SchemaField({ field, raw, error, onChange }: SchemaFieldProps): JSX.Ele
   );
 }
 
-/** The description, what is allowed, and what happens when nothing is entered. */
-function useHelp(field: FieldSpec): string {
+/** The description, what is allowed, and what holds when nothing is entered (which the placeholder shows to the eye). */
+function useHelp(field: FieldSpec): React.ReactNode {
   const trans = useTrans();
   const numeric = field.control === 'integer' || field.control === 'number';
   const range = rangeOf(field.schema, trans);
   const usual = defaultRaw(field);
-  const asked =
-    typeof usual === 'string' && usual !== '' && field.control !== 'fixed' && field.control !== 'choice';
-  return [
+  const silent = ['fixed', 'choice', 'tick'].includes(field.control);
+  const lines = [
     field.description,
     numeric && range ? trans.__('Allowed: %1.', range) : '',
     field.control === 'lines' ? trans.__('One per line.') : '',
-    field.control === 'json' ? trans.__('Written as JSON.') : '',
-    asked ? trans.__('Default: %1.', usual.replace(/\n/g, ', ')) : ''
-  ]
-    .filter(part => part !== '')
-    .join(' ');
+    field.control === 'json' ? trans.__('Written as JSON.') : ''
+  ].filter(part => part !== '');
+  const said = !silent && typeof usual === 'string' && usual !== '';
+  return lines.length > 0 || said ? (
+    <>
+      <span>{lines.join(' ')}</span>
+      {said && (
+        <span className="jp-Postdoc-hidden">{trans.__('Default: %1.', usual.replace(/\n/g, ', '))}</span>
+      )}
+    </>
+  ) : null;
 }
 
 interface InputProps extends Omit<SchemaFieldProps, 'error'> {

@@ -187,3 +187,12 @@ function limit(
 function defined<T extends object>(value: T): T {
   return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as T;
 }
+
+/** The complaints about parameters, by their own names. */
+export function byParameter(errors: Errors): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(errors)
+      .filter(([name]) => name.startsWith('params.'))
+      .map(([name, sentence]) => [name.slice('params.'.length), sentence])
+  );
+}

@@ -19,8 +19,6 @@ interface DraftState {
   /** The text comes from an earlier visit. */
   restored: boolean;
   startOver: () => void;
-  /** Write the draft down now. */
-  save: () => void;
   /** The research has begun: forget it. */
   done: () => void;
 }
@@ -106,7 +104,6 @@ export function useDraft(route: NewRoute): DraftState {
       replace(emptyDraft());
       setRestored(false);
     }, [replace]),
-    save,
     done: useCallback(() => {
       touched.current = false;
       void memory.set(DRAFT_KEY, null).catch(() => undefined);

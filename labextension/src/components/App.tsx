@@ -12,6 +12,7 @@ import { ErrorBoundary } from './frame/ErrorBoundary';
 import { Header } from './frame/Header';
 import { routeKey, useFocusOnChange, useVisible, useWide } from './frame/hooks';
 import { RoomsView } from './rooms/RoomsView';
+import { SessionPage } from './session/SessionPage';
 import { newRoute } from './sessions/actions';
 import { listed } from './sessions/order';
 import { useMarkSeen } from './sessions/seen';
@@ -21,7 +22,7 @@ import { Button, Empty, classes } from './ui';
 export interface AppProps {
   platform: Platform;
   navigation: Navigation;
-  /** List and view side by side; by default from 700 px on. */
+  /** Expect room for list and view side by side; from 700 px on they are, once the width is known. */
   wide?: boolean;
 }
 
@@ -39,12 +40,12 @@ export function App({ platform, navigation, wide }: AppProps): JSX.Element {
 const isKnown = (state: State) => state.sessions !== null;
 const hasAny = (state: State) => listed(state.sessions).length > 0;
 
-function Frame({ wide: fixed }: { wide?: boolean }): JSX.Element {
+function Frame({ wide: guess }: { wide?: boolean }): JSX.Element {
   const trans = useTrans();
   const route = useRoute();
   const host = useRef<HTMLDivElement>(null);
   const main = useRef<HTMLElement>(null);
-  const wide = useWide(host, fixed);
+  const wide = useWide(host, guess);
   const known = useSelected(isKnown);
   const any = useSelected(hasAny);
   // Without any session there is nothing to choose from: the start has the whole width.
@@ -86,7 +87,7 @@ function View({ route, at }: { route: Route; at: string }): JSX.Element {
     case 'sessions':
       return <SessionsView />;
     case 'session':
-      return <Empty icon="clock" title={route.id} />;
+      return <SessionPage key={at} id={route.id} />;
     case 'new':
       return <NewResearch key={at} route={route} />;
     case 'rooms':
@@ -94,12 +95,13 @@ function View({ route, at }: { route: Route; at: string }): JSX.Element {
   }
 }
 
-function nameOf(route: Route, trans: Platform['trans']): string {
+/** The name of the view's region; a session's own region has its title. */
+function nameOf(route: Route, trans: Platform['trans']): string | undefined {
   switch (route.view) {
     case 'sessions':
       return trans.__('Sessions');
     case 'session':
-      return trans.__('Session');
+      return undefined;
     case 'new':
       return trans.__('New research');
     case 'rooms':

@@ -3,7 +3,7 @@ import React, { useEffect, useState } from 'react';
 
 import type { State } from '../../model';
 import { usePlatform, useSelected, useTrans } from '../../platform';
-import { MissingText, Reconnecting } from '../sessions/Missing';
+import { CopyCommand, MissingText, Reconnecting } from '../sessions/Missing';
 import { Banner, Button } from '../ui';
 
 /** Milliseconds without a socket before anything is said. */
@@ -58,7 +58,16 @@ export function ConnectionBanner({ covered }: { covered: boolean }): JSX.Element
   }
   if (state === 'missing') {
     return (
-      <Banner tone="warn" role="alert" actions={retry(trans.__('Retry'))}>
+      <Banner
+        tone="warn"
+        role="alert"
+        actions={
+          <>
+            <CopyCommand />
+            {retry(trans.__('Retry'))}
+          </>
+        }
+      >
         <MissingText />
       </Banner>
     );
@@ -71,7 +80,7 @@ export function ConnectionBanner({ covered }: { covered: boolean }): JSX.Element
       {state === 'offline'
         ? trans.__('You are offline. The agent keeps working on the server.')
         : problem !== null
-          ? `${problem.error} ${problem.next}`.trim()
+          ? trans.__('Connection lost. %1', `${problem.error} ${problem.next}`.trim())
           : trans.__('Connection lost. The agent keeps working on the server.')}{' '}
       <Reconnecting />
     </Banner>

@@ -8,21 +8,25 @@ import type { Route } from '../../navigation';
 /** From this width on (CSS pixels) the list stands beside the view. */
 export const WIDE_PX = 700;
 
-/** Whether the element is wide; `fixed` decides when given. */
-export function useWide(host: RefObject<HTMLElement>, fixed?: boolean): boolean {
-  const [wide, setWide] = useState(false);
+/** Whether the element has room for two columns; `guess` until it can be measured (it is not shown yet). */
+export function useWide(host: RefObject<HTMLElement>, guess = false): boolean {
+  const [wide, setWide] = useState(guess);
   useLayoutEffect(() => {
     const element = host.current;
-    if (element === null || fixed !== undefined) {
+    if (element === null) {
       return;
     }
-    const measure = () => setWide(element.clientWidth >= WIDE_PX);
+    const measure = () => {
+      if (element.clientWidth > 0) {
+        setWide(element.clientWidth >= WIDE_PX);
+      }
+    };
     measure();
     const observer = new ResizeObserver(measure);
     observer.observe(element);
     return () => observer.disconnect();
-  }, [host, fixed]);
-  return fixed ?? wide;
+  }, [host]);
+  return wide;
 }
 
 /** Whether the user can see the element: it is on the screen, and the page is not hidden. */

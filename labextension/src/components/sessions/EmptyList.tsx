@@ -7,7 +7,7 @@ import { Button, Card, Empty, Icon } from '../ui';
 import { newRoute } from './actions';
 import type { Catalogue } from './catalogue';
 import { useAfter } from './hooks';
-import { MissingText, Reconnecting } from './Missing';
+import { CopyCommand, MissingText, Reconnecting } from './Missing';
 import { NoKeyCard } from './NoKeyCard';
 import { listed } from './order';
 
@@ -20,14 +20,14 @@ export function Skeleton(): JSX.Element {
   const trans = useTrans();
   const late = useAfter(true, SKELETON_MS);
   return (
-    <div className="jp-Postdoc-Skeleton" aria-busy="true">
+    <div className="jp-Postdoc-ListSkeleton" aria-busy="true">
       {late && (
         <>
           <span className="jp-Postdoc-hidden" role="status">
             {trans.__('Loading sessions…')}
           </span>
           {[0, 1, 2].map(index => (
-            <div key={index} className="jp-Postdoc-Skeleton-row" aria-hidden="true">
+            <div key={index} className="jp-Postdoc-ListSkeleton-row" aria-hidden="true">
               <span />
               <span />
               <span />
@@ -50,9 +50,12 @@ export function NoAnswer(): JSX.Element {
         tone="warn"
         className="jp-Postdoc-NoAnswer"
         actions={
-          <Button icon="refresh" onClick={() => client.retryNow()}>
-            {trans.__('Retry')}
-          </Button>
+          <>
+            <Button icon="refresh" onClick={() => client.retryNow()}>
+              {trans.__('Retry')}
+            </Button>
+            <CopyCommand />
+          </>
         }
       >
         <MissingText />
@@ -126,21 +129,21 @@ export function EmptyList({ catalogue, archived }: EmptyListProps): JSX.Element 
           </p>
         </Empty>
         {offered.length > 0 && (
-          <div className="jp-Postdoc-Templates">
-            <h3 className="jp-Postdoc-Templates-title">{trans.__('Begin with a template')}</h3>
+          <div className="jp-Postdoc-Offers">
+            <h3 className="jp-Postdoc-Offers-title">{trans.__('Begin with a template')}</h3>
             <ul>
               {offered.map(template => (
                 <li key={template.name}>
                   <button
                     type="button"
-                    className="jp-Postdoc-TemplateCard"
+                    className="jp-Postdoc-Offer"
                     onClick={() => navigation.go(newRoute({ template: template.name }))}
                   >
-                    <span className="jp-Postdoc-TemplateCard-title">
+                    <span className="jp-Postdoc-Offer-title">
                       {template.title}
                       <Icon name="chevron" />
                     </span>
-                    <span className="jp-Postdoc-TemplateCard-summary">{firstSentence(template.summary)}</span>
+                    <span className="jp-Postdoc-Offer-summary">{firstSentence(template.summary)}</span>
                   </button>
                 </li>
               ))}

@@ -61,7 +61,8 @@ export function Filter({ query, onQuery, chip, onChip, counts, found }: FilterPr
               aria-pressed={chip === name}
               onClick={() => onChip(name)}
             >
-              {text[name]} <span className="jp-Postdoc-Chip-count">{counts[name]}</span>
+              {text[name]}
+              {name !== 'all' && <span className="jp-Postdoc-Chip-count"> {counts[name]}</span>}
             </button>
           ))}
         </div>

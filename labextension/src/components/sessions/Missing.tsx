@@ -6,11 +6,9 @@ import { IconButton } from '../ui';
 
 const COMMAND = 'jupyter server extension enable jupyterlab_postdoc';
 
-/** "The server part of this extension is not enabled. Run `…`.", with a button that copies the command. */
+/** "The server part of this extension is not enabled. Run `…`." */
 export function MissingText(): JSX.Element {
   const trans = useTrans();
-  const { copy } = usePlatform();
-  const [copied, setCopied] = useState(false);
   const [before, after] = trans
     .__('The server part of this extension is not enabled. Run %1.', '\u0000')
     .split('\u0000');
@@ -19,12 +17,21 @@ export function MissingText(): JSX.Element {
       {before}
       <code className="jp-Postdoc-Command">{COMMAND}</code>
       {after}
-      <IconButton
-        icon={copied ? 'check' : 'copy'}
-        label={copied ? trans.__('Copied') : trans.__('Copy the command')}
-        onClick={() => void copy(COMMAND).then(() => setCopied(true))}
-      />
     </span>
+  );
+}
+
+/** Puts the command on the clipboard. */
+export function CopyCommand(): JSX.Element {
+  const trans = useTrans();
+  const { copy } = usePlatform();
+  const [copied, setCopied] = useState(false);
+  return (
+    <IconButton
+      icon={copied ? 'check' : 'copy'}
+      label={copied ? trans.__('Copied') : trans.__('Copy the command')}
+      onClick={() => void copy(COMMAND).then(() => setCopied(true))}
+    />
   );
 }
 

@@ -95,7 +95,7 @@ function RowLine({ info, state, trans }: { info: ChatInfo; state: string; trans:
   }
   return (
     <span className="jp-Postdoc-Row-line" title={line || state}>
-      {line === '' || line === state ? state : trans.__('%1 · %2', state, line)}
+      {line === '' ? state : line.startsWith(state) ? line : trans.__('%1 · %2', state, line)}
     </span>
   );
 }

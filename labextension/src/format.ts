@@ -68,6 +68,11 @@ export function dateTime(at: number, language: string): string {
   return new Intl.DateTimeFormat(locale(language), { dateStyle: 'medium', timeStyle: 'short' }).format(at);
 }
 
+/** The time of day in the user's language. */
+export function timeOfDay(at: number, language: string): string {
+  return new Intl.DateTimeFormat(locale(language), { timeStyle: 'short' }).format(at);
+}
+
 /** The first line that says something, cut to `max` characters with an ellipsis. */
 export function firstLine(text: string, max = 160): string {
   const line = text.trimStart().split('\n', 1)[0]?.trimEnd() ?? '';

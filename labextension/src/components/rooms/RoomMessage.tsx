@@ -1,7 +1,7 @@
 /** One message: who, what kind, when, and the text. */
 import React, { memo } from 'react';
 
-import { dateTime } from '../../format';
+import { dateTime, timeOfDay } from '../../format';
 import { usePlatform, useTrans } from '../../platform';
 import { MarkdownText } from '../timeline/MarkdownText';
 import { Icon, classes } from '../ui';
@@ -57,5 +57,5 @@ export const RoomMessage = memo(function RoomMessage({ message, withRoom, onOpen
 /** The time of day; with the date when it was another day. */
 function shortTime(at: number, language: string): string {
   const today = new Date(at).toDateString() === new Date().toDateString();
-  return today ? dateTime(at, language).replace(/^.*?(\d{1,2}[:.]\d{2}.*)$/, '$1') : dateTime(at, language);
+  return today ? timeOfDay(at, language) : dateTime(at, language);
 }

@@ -14,14 +14,13 @@ export function mount(
   host: HTMLElement,
   base: LabPlatform,
   rendermime: IRenderMimeRegistry,
-  navigation: Navigation,
-  wide: boolean
+  navigation: Navigation
 ): () => void {
   // What the platform can do changes with what is open (getters): it is inherited, not copied.
   const platform = Object.create(base, {
     markdown: { value: createLabMarkdown(rendermime), enumerable: true }
   }) as Platform;
   const root = createRoot(host);
-  root.render(<App platform={platform} navigation={navigation} wide={wide} />);
+  root.render(<App platform={platform} navigation={navigation} />);
   return () => root.unmount();
 }

@@ -14,8 +14,6 @@ export interface ViewOptions {
   readonly rendermime: IRenderMimeRegistry;
   readonly places: Places;
   readonly navigation?: Navigation;
-  /** In the main area: the list and a session side by side. */
-  readonly wide?: boolean;
   /** Names a tab over reloads; "" or none: a new name. */
   readonly key?: string;
 }
@@ -85,11 +83,11 @@ export class PostdocView extends Widget implements Place {
       return;
     }
     this.mounting = true;
-    const { platform, rendermime, wide } = this.options;
+    const { platform, rendermime } = this.options;
     try {
       const { mount } = await import('./mount');
       if (!this.isDisposed) {
-        this.unmount = mount(this.node, platform, rendermime, this.navigation, wide ?? false);
+        this.unmount = mount(this.node, platform, rendermime, this.navigation);
       }
     } catch (error) {
       this.mounting = false; // shown again, it is tried again

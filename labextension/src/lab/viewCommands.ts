@@ -7,7 +7,7 @@ import { neighbour } from '../components/sessions/order';
 import { postdocIcon } from '../icons';
 import type { Route } from '../navigation';
 import { Navigation } from '../navigation';
-import { sessionAddress } from './address';
+import { pathOf } from '../page/address';
 import { ReportWidget } from './report';
 import type { IPostdoc } from './tokens';
 import { Commands, PANEL_ID } from './tokens';
@@ -70,7 +70,8 @@ export function registerViewCommands(
     execute: args => {
       const session = text(args, 'session') || places.current() || '';
       if (!postdoc.hasTabs) {
-        window.open(sessionAddress(client, session), '_blank', 'noopener');
+        const path = pathOf(session === '' ? { view: 'sessions' } : { view: 'session', id: session });
+        window.open(client.url(path), '_blank', 'noopener');
         return undefined;
       }
       const key = text(args, 'tab');
@@ -152,7 +153,7 @@ function createTab(
   key: string
 ): PostdocView {
   const navigation = new Navigation(session === '' ? { view: 'sessions' } : { view: 'session', id: session });
-  const tab = new PostdocView({ platform, rendermime, places, navigation, wide: true, key });
+  const tab = new PostdocView({ platform, rendermime, places, navigation, key });
   tab.id = `postdoc-tab-${tab.key}`;
   tab.title.closable = true;
   const name = () => {

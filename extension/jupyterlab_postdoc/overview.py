@@ -1,4 +1,4 @@
-"""A session as lists show it: its row, and in one line what it does now or what came of it; its cost, its open requests.
+"""A session as lists show it: its row, what it does now or what came of it in a line, its cost, its open requests.
 
 Any number of sessions is looked up with three questions to the store.
 """

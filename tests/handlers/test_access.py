@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from http.cookies import SimpleCookie
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from jupyter_server.auth import Authorizer
@@ -41,15 +42,18 @@ PATHS = [
     "api/health",
     "api/agents.md",
     "nothing/here",
-    "",
+    "static/page.js",
 ]
+
+PAGES = ["", "new", "rooms", "rooms/lab", "s/c1"]
+"""Addresses that a person opens: who is not logged in is sent to the login."""
 
 
 def test_the_list_of_paths_covers_every_route():
     import re
 
     patterns = [(re.compile(route[0] + "$"), route[1]) for route in routes()]
-    reached = [next(p for p, _ in patterns if p.match("/postdoc/" + path)) for path in PATHS]
+    reached = [next(p for p, _ in patterns if p.match("/postdoc/" + path)) for path in PATHS + PAGES]
     missing = {p.pattern for p, handler in patterns if p not in reached and handler is not AssetsHandler}
     assert not missing
 
@@ -66,8 +70,26 @@ async def test_no_route_answers_without_a_login(http):
             assert (await http("GET", path + query, auth=False)).status in (401, 403)
 
 
+async def test_a_page_sends_to_the_login_and_tells_nothing(http, jp_base_url):
+    for path in PAGES:
+        for headers in ({}, {"Authorization": "token wrong"}, {"Origin": EVIL}):
+            for verb in VERBS:
+                answer = await http(verb, path, auth=False, headers=dict(headers))
+                if verb in ("GET", "HEAD"):
+                    assert answer.status == 302, (verb, path, headers)
+                    login = urlsplit(answer.headers["Location"])
+                    assert (login.netloc, login.path) == ("", f"{jp_base_url}login")
+                    assert parse_qs(login.query)["next"] == [f"{jp_base_url}postdoc/{path}"]
+                    assert not answer.body
+                else:
+                    assert (answer.status, answer.json["code"]) == (403, "unauthorized"), (verb, path, headers)
+        assert (await http("OPTIONS", path, auth=False, headers={"Origin": EVIL})).status == 403
+        for query in ("?token=", "?token=wrong"):
+            assert (await http("GET", path + query, auth=False)).status == 302
+
+
 async def test_a_preflight_tells_nothing(http):
-    for path in PATHS[1:]:
+    for path in PATHS[1:-1]:
         answer = await http("OPTIONS", path, auth=False, headers={"Origin": EVIL})
         assert (answer.status, answer.body) == (200, b"")
         assert not answer.headers.get("Access-Control-Allow-Origin")
@@ -243,7 +265,7 @@ async def test_who_may_only_read_sees_events_but_commands_nothing(http, connect,
 async def test_who_may_not_even_read_gets_nothing(http, connect, authorizer):
     authorizer(Nobody)
     assert await refused(connect) == 403
-    for path in PATHS[1:-2]:
+    for path in [*PATHS[1:-2], PATHS[-1], *PAGES]:
         assert (await http("GET", path)).status in (403, 405), path
 
 
@@ -311,7 +333,12 @@ async def test_a_socket_is_closed_when_its_login_ends(server, connect, http):
 
 async def test_an_answer_never_holds_the_token(http, jp_auth_header, listening):
     token = jp_auth_header["Authorization"].split()[1]
-    for path in PATHS[1:]:
+    for path in PAGES:
+        answer = await http("GET", path)
+        assert answer.status in (200, 503)
+        assert token.encode() not in answer.body
+        assert answer.headers.get("Cache-Control") == "no-store"
+    for path in PATHS[1:-1]:
         answer = await http("GET", path)
         assert token.encode() not in answer.body, path
         assert b"Traceback" not in answer.body

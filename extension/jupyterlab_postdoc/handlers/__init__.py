@@ -21,6 +21,7 @@ def routes(prefix: str = "") -> list[Route]:
     from .base import NotFoundHandler
     from .chats import ChatHandler, ChatsHandler, CommandHandler
     from .events import BlobHandler, EventsHandler, MessagesHandler
+    from .page import PageHandler, StaticHandler
     from .report import AssetsHandler, ReportHandler
     from .rooms import RoomMessagesHandler, RoomsHandler
     from .socket import SocketHandler
@@ -45,5 +46,7 @@ def routes(prefix: str = "") -> list[Route]:
         (root + "/api/health", HealthHandler),
         (root + "/api/agents.md", AgentsHandler),
         (root + "/assets/([^/]+)/(.+)", AssetsHandler),
+        (root + "/static/(.+)", StaticHandler),
+        (root + "(?:/(?:new|rooms(?:/[^/]+)?|s/[^/]+)?)?/?", PageHandler),
         (root + "(?:/.*)?", NotFoundHandler),
     ]

@@ -249,11 +249,14 @@ class Draft {
     return -1;
   }
 
-  /** Add an item, before what waits to be acknowledged. */
+  /**
+   * Add an item: in the order in which items began, so that a replay, in which text comes whole and late, has the same
+   * order as what was seen live; and before what waits to be acknowledged.
+   */
   private add(item: Item): void {
     const items = this.list();
     let at = items.length;
-    while (at > 0 && isOutgoing(items[at - 1] as Item)) {
+    while (at > 0 && (isOutgoing(items[at - 1] as Item) || (items[at - 1] as Item).seq > item.seq)) {
       at -= 1;
     }
     items.splice(at, 0, item);
@@ -277,9 +280,10 @@ class Draft {
 
   private base(frame: p.EventFrame, key: string, known?: Item | null) {
     const at = frame.ts ? Date.parse(frame.ts) : NaN;
+    const began = 'replaces' in frame ? Number(frame.replaces?.[0]) || frame.seq : frame.seq;
     return {
       key,
-      seq: known?.seq || frame.seq,
+      seq: known?.seq || began,
       at: known?.at ?? (Number.isNaN(at) ? null : at),
       runId: ('runId' in frame ? frame.runId : undefined) ?? known?.runId
     };
@@ -521,30 +525,27 @@ class Draft {
   }
 
   /**
-   * The call that runs the cells now. The server does not say which; it is, of the last calls of this run: the last
-   * notebook tool that is running, else the first that waits its turn, else the last notebook tool, else the last call.
+   * The call that runs the cells now. The server does not say which; calls are carried out one after the other, so it
+   * is, of the last calls of this run, the first notebook tool without a result; else the last one; else the last call.
    */
   private callOf(run: string | undefined): number {
     const items = this.list();
-    let waits = -1;
+    let open = -1;
     let notebook = -1;
     let last = -1;
     for (let i = items.length - 1; i >= 0 && i > items.length - 100; i--) {
       const item = items[i] as Item;
-      if (item.kind !== 'tool' || (run !== undefined && item.runId !== undefined && item.runId !== run)) {
+      // A call that is still being written is not carried out yet.
+      if (item.kind !== 'tool' || item.status === 'writing' || (run !== undefined && item.runId !== run)) {
         continue;
       }
       last = last < 0 ? i : last;
-      if (!/(^|_)nb_/.test(item.name)) {
-        continue;
+      if (/(^|_)nb_/.test(item.name)) {
+        notebook = notebook < 0 ? i : notebook;
+        open = item.status === 'running' || item.status === 'asked' ? i : open;
       }
-      if (item.status === 'running') {
-        return i;
-      }
-      waits = item.status === 'asked' ? i : waits;
-      notebook = notebook < 0 ? i : notebook;
     }
-    return waits >= 0 ? waits : notebook >= 0 ? notebook : last;
+    return open >= 0 ? open : notebook >= 0 ? notebook : last;
   }
 
   private artifact(frame: p.EventFrame & p.Artifact): void {

@@ -98,7 +98,7 @@ const CellRow = memo(function CellRow({ cell, session }: { cell: CellItem; sessi
       <code>{cell.cell}</code>
       <span className="jp-Postdoc-Tool-note">
         {states[cell.status] ?? cell.status}
-        {cell.durationMs !== null && ` · ${duration(cell.durationMs, trans)}`}
+        {cell.durationMs !== null && cell.durationMs >= 100 && ` · ${duration(cell.durationMs, trans)}`}
       </span>
     </>
   );

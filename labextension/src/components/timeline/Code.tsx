@@ -97,22 +97,38 @@ export function CodeBlock({ code, label }: { code: string; label: string }): JSX
 /** What changed in one cell or file. The signs are read out, not only coloured. */
 export const Diff = memo(function Diff({ change }: { change: Change }) {
   const trans = useTrans();
-  const words = { '+': trans.__('added'), '−': trans.__('removed'), ' ': '' };
   return (
     <div className="jp-Postdoc-Diff">
       <div className="jp-Postdoc-Diff-title">
         <code>{change.name}</code>
         <span>
           {change.what === 'added'
-            ? trans.__('new')
+            ? trans.__('written')
             : change.what === 'removed'
               ? trans.__('removed')
-              : trans.__('changed')}
+              : change.what === 'moved'
+                ? trans.__('moved')
+                : trans.__('changed')}
         </span>
         {change.after !== null && <CopyButton text={change.after} label={trans.__('Copy the new code')} />}
       </div>
+      <DiffText change={change} />
+    </div>
+  );
+});
+
+function DiffText({ change }: { change: Change }): JSX.Element | null {
+  const trans = useTrans();
+  const [all, setAll] = useState(false);
+  const words = { '+': trans.__('added'), '−': trans.__('removed'), ' ': '' };
+  if (change.before === null && change.after === null) {
+    return null; // moved, or removed without anybody having seen what it was
+  }
+  const lines = linesOf(change);
+  return (
+    <>
       <pre tabIndex={0} aria-label={trans.__('Changes of %1', change.name)}>
-        {linesOf(change).map((line, index) =>
+        {(all ? lines : lines.slice(0, LINES)).map((line, index) =>
           line === null ? (
             <span key={index} className="jp-Postdoc-Diff-gap">
               {'⋯\n'}
@@ -131,6 +147,11 @@ export const Diff = memo(function Diff({ change }: { change: Change }) {
           )
         )}
       </pre>
-    </div>
+      {!all && lines.length > LINES && (
+        <Button kind="link" onClick={() => setAll(true)}>
+          {trans.__('Show all')}
+        </Button>
+      )}
+    </>
   );
-});
+}

@@ -1,9 +1,15 @@
 /** Text as markdown, block by block, each rendered once. */
-import React, { memo, useEffect, useMemo, useRef } from 'react';
+import React, { createContext, memo, useContext, useEffect, useMemo, useRef } from 'react';
 
 import { BlockSplitter } from '../../markdown/blocks';
 import type { Activation, Markdown, Platform } from '../../platform';
 import { usePlatform } from '../../platform';
+import { withCodeButtons } from './codeButtons';
+import { whenNear } from './near';
+import { inProject } from './paths';
+
+/** The folder of the session's project, below the server's root: what paths in its texts are relative to. */
+export const ProjectContext = createContext<{ readonly current: string | null }>({ current: null });
 
 interface Props {
   source: string;
@@ -11,48 +17,26 @@ interface Props {
   streaming?: boolean;
 }
 
-/** Rendering is put off until a block comes near to the screen; until then its text is there as it is. */
-const NEAR = '800px';
-let observer: IntersectionObserver | null = null;
-const waiting = new WeakMap<Element, () => void>();
-
-function whenNear(node: Element, then: () => void): () => void {
-  if (typeof IntersectionObserver === 'undefined') {
-    then();
-    return () => undefined;
-  }
-  observer ??= new IntersectionObserver(
-    entries => {
-      for (const entry of entries) {
-        const go = waiting.get(entry.target);
-        if (entry.isIntersecting && go !== undefined) {
-          waiting.delete(entry.target);
-          observer?.unobserve(entry.target);
-          go();
-        }
-      }
-    },
-    { rootMargin: NEAR }
-  );
-  waiting.set(node, then);
-  observer.observe(node);
-  return () => {
-    waiting.delete(node);
-    observer?.unobserve(node);
-  };
-}
-
 /** What clicks in shown text do on this platform. */
 export function useActivation(): Activation {
   const platform = usePlatform();
-  return useMemo(() => activationOf(platform), [platform]);
+  const project = useContext(ProjectContext);
+  return useMemo(() => activationOf(platform, project), [platform, project]);
 }
 
-function activationOf(platform: Platform): Activation {
+function activationOf(platform: Platform, project: { readonly current: string | null }): Activation {
   const { openFile, trans } = platform;
   return {
     loadImage: host => trans.__('Load image from %1', host),
-    openPath: openFile === undefined ? undefined : path => openFile.call(platform, path)
+    openPath:
+      openFile === undefined
+        ? undefined
+        : path => {
+            const whole = inProject(path, project.current);
+            if (whole !== null) {
+              openFile.call(platform, whole);
+            }
+          }
   };
 }
 
@@ -80,7 +64,8 @@ class BlockView {
   constructor(
     private readonly host: HTMLElement,
     private readonly markdown: Markdown,
-    private readonly activation: Activation
+    private readonly activation: Activation,
+    private readonly finish: (host: HTMLElement) => void
   ) {}
 
   update(source: string): void {
@@ -102,21 +87,27 @@ class BlockView {
       const text = this.wanted;
       this.wanted = null;
       const before = this.shown;
-      this.shown = this.markdown.render(this.host, text, this.activation);
-      const { ready } = this.shown as ReturnType<Markdown['render']>;
       try {
-        await ready;
+        const made = this.markdown.render(this.host, text, this.activation);
+        this.shown = made;
+        await made.ready;
+        if (!this.disposed) {
+          this.finish(this.host);
+        }
       } catch {
         this.host.textContent = text; // a renderer that fails must not hide what was said
       }
-      before?.dispose();
+      if (before !== this.shown) {
+        before?.dispose();
+      }
     }
     this.busy = false;
   }
 }
 
 const Block = memo(function Block({ source, live }: { source: string; live: boolean }) {
-  const { markdown } = usePlatform();
+  const platform = usePlatform();
+  const { markdown } = platform;
   const activation = useActivation();
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<BlockView | null>(null);
@@ -126,13 +117,13 @@ const Block = memo(function Block({ source, live }: { source: string; live: bool
     if (node === null) {
       return undefined;
     }
-    const made = new BlockView(node, markdown, activation);
+    const made = new BlockView(node, markdown, activation, shown => withCodeButtons(shown, platform));
     view.current = made;
     return () => {
       view.current = null;
       made.dispose();
     };
-  }, [markdown, activation]);
+  }, [markdown, activation, platform]);
 
   useEffect(() => {
     const node = host.current;
@@ -146,7 +137,7 @@ const Block = memo(function Block({ source, live }: { source: string; live: bool
     }
     node.textContent = source;
     return whenNear(node, show);
-  }, [source, live, markdown, activation]);
+  }, [source, live, markdown, activation, platform]);
 
   return <div className="jp-Postdoc-Block" ref={host} />;
 });

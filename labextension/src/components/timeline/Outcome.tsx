@@ -1,13 +1,17 @@
 /** How a run ended: its result, or what went wrong. */
 import React, { memo, useState } from 'react';
 
-import { duration, money } from '../../format';
+import { count, duration, money } from '../../format';
 import type { Artifact, ErrorItem, ResultItem } from '../../model';
 import { usePlatform, useTrans } from '../../platform';
 import { numberIn, textIn } from '../../store/parts';
-import { Button, Card, Disclosure } from '../ui';
+import { Button, Card, Disclosure, Icon } from '../ui';
 import { MarkdownText } from './MarkdownText';
 import { reportOf } from './report';
+
+function decimalsOf(value: number): number {
+  return figure(value).split('.')[1]?.length ?? 0;
+}
 
 /** A number with as many digits as a reader can use. */
 function figure(value: number): string {
@@ -21,26 +25,30 @@ function Verdict({ verdict }: { verdict: Readonly<Record<string, unknown>> }): J
   const low = numberIn(verdict, 'ci_low');
   const high = numberIn(verdict, 'ci_high');
   const unit = textIn(verdict, 'unit');
+  // The bounds are written as finely as the estimate.
+  const decimals = Math.min(6, decimalsOf(estimate ?? low ?? 0));
   const pValue = numberIn(verdict, 'p_value');
   const n = numberIn(verdict, 'n_obs');
   const limits = Array.isArray(verdict.limits) ? verdict.limits.map(String) : [];
   return (
     <div className="jp-Postdoc-Verdict">
-      <p className="jp-Postdoc-Verdict-claim">
-        <strong>
-          {supported === true
-            ? trans.__('Supported')
-            : supported === false
-              ? trans.__('Not supported')
-              : trans.__('Undecided')}
-        </strong>{' '}
-        {textIn(verdict, 'claim')}
+      <p className="jp-Postdoc-Verdict-word">
+        <Icon name={supported === true ? 'check' : supported === false ? 'close' : 'help'} />
+        {supported === true
+          ? trans.__('Supported')
+          : supported === false
+            ? trans.__('Not supported')
+            : trans.__('Undecided')}
       </p>
+      <p className="jp-Postdoc-Verdict-claim">{textIn(verdict, 'claim')}</p>
       {estimate !== null && (
         <p className="jp-Postdoc-Verdict-figure">
           <span className="jp-Postdoc-Verdict-number">{figure(estimate)}</span> {unit}
           {low !== null && high !== null && (
-            <span> {trans.__('(95 % interval %1 to %2)', figure(low), figure(high))}</span>
+            <span>
+              {' '}
+              {trans.__('(95 % interval %1 to %2)', low.toFixed(decimals), high.toFixed(decimals))}
+            </span>
           )}
         </p>
       )}
@@ -143,7 +151,7 @@ export const ResultCard = memo(function ResultCard({ item, session, title, artif
       <p className="jp-Postdoc-Small">
         {[
           duration(item.durationMs, trans),
-          item.tokens !== null ? trans.__('%1 tokens', item.tokens.toLocaleString()) : null,
+          item.tokens !== null ? trans.__('%1 tokens', count(item.tokens, platform.language)) : null,
           money(item.cost),
           item.provider === 'template'
             ? trans.__('Made by a research template; no language model took part.')

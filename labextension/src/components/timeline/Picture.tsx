@@ -1,8 +1,9 @@
 /** A picture from a session's blobs. */
-import React, { useEffect, useState } from 'react';
+import React, { useEffect, useRef, useState } from 'react';
 
 import { usePlatform, useTrans } from '../../platform';
 import { Button } from '../ui';
+import { whenNear } from './near';
 
 const SHOWN = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp']);
 
@@ -20,10 +21,14 @@ export function Picture({ session, blob, mediaType, title }: Props): JSX.Element
   const [url, setUrl] = useState<string | null>(null);
   const [failed, setFailed] = useState(0);
   const [large, setLarge] = useState(false);
+  const [near, setNear] = useState(false);
+  const place = useRef<HTMLSpanElement>(null);
   const possible = SHOWN.has(mediaType);
 
+  useEffect(() => (place.current === null ? undefined : whenNear(place.current, () => setNear(true))), []);
+
   useEffect(() => {
-    if (!possible) {
+    if (!possible || !near) {
       return undefined;
     }
     let made: string | null = null;
@@ -44,7 +49,7 @@ export function Picture({ session, blob, mediaType, title }: Props): JSX.Element
         URL.revokeObjectURL(made);
       }
     };
-  }, [client, session, blob, mediaType, possible, failed]);
+  }, [client, session, blob, mediaType, possible, near, failed]);
 
   const name = title || trans.__('Figure');
   if (!possible) {
@@ -60,6 +65,7 @@ export function Picture({ session, blob, mediaType, title }: Props): JSX.Element
       </span>
     ) : (
       <span
+        ref={place}
         className="jp-Postdoc-Picture jp-mod-loading"
         aria-label={trans.__('Loading %1', name)}
         role="img"

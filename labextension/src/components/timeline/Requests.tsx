@@ -1,5 +1,5 @@
 /** What the agent waits for: an answer, or leave. */
-import React, { memo, useState } from 'react';
+import React, { memo, useRef, useState } from 'react';
 
 import { RequestFailed } from '../../client';
 import type { Answer } from '../../client';
@@ -15,23 +15,24 @@ import { MarkdownText } from './MarkdownText';
 function useRespond(session: string, requestId: string) {
   const { client } = usePlatform();
   const [busy, setBusy] = useState(false);
+  const sent = useRef(false);
   const [problem, setProblem] = useState<Problem | null>(null);
   const respond = (answer: Answer) => {
-    if (busy) {
+    if (sent.current) {
       return;
     }
+    sent.current = true; // and so it stays: once the answer is taken, the card shows it
     setBusy(true);
     setProblem(null);
-    client
-      .respond(session, requestId, answer)
-      .catch((error: unknown) => {
-        setProblem(
-          error instanceof RequestFailed
-            ? error.problem
-            : { code: 'internal', error: String(error), next: '', retryable: true }
-        );
-      })
-      .finally(() => setBusy(false));
+    client.respond(session, requestId, answer).catch((error: unknown) => {
+      sent.current = false;
+      setBusy(false);
+      setProblem(
+        error instanceof RequestFailed
+          ? error.problem
+          : { code: 'internal', error: String(error), next: '', retryable: true }
+      );
+    });
   };
   return { busy, problem, respond };
 }
@@ -85,13 +86,17 @@ export const QuestionCard = memo(function QuestionCard({
       title={trans.__('The agent asks')}
       data-request={item.requestId}
       tabIndex={-1}
-      actions={item.options.map(option => (
-        <Button key={option} disabled={busy} onClick={() => respond({ answer: option })}>
-          {option}
-        </Button>
-      ))}
     >
       <MarkdownText source={item.question} />
+      {item.options.length > 0 && (
+        <div className="jp-Postdoc-Options" role="group" aria-label={trans.__('Answers to choose from')}>
+          {item.options.map((option, index) => (
+            <Button key={index} disabled={busy} onClick={() => respond({ answer: option })}>
+              {option}
+            </Button>
+          ))}
+        </div>
+      )}
       <form
         className="jp-Postdoc-Reply"
         onSubmit={event => {

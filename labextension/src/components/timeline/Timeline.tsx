@@ -6,6 +6,7 @@ import type { Item, SessionView, ToolItem } from '../../model';
 import { useSettings, useTrans } from '../../platform';
 import { Disclosure, Icon } from '../ui';
 import { CheckpointRow, NoticeRow } from './Marks';
+import { ProjectContext } from './MarkdownText';
 import { ErrorCard, ResultCard } from './Outcome';
 import { ApprovalCard, QuestionCard } from './Requests';
 import type { FoldRow, ItemRow, Row } from './rows';
@@ -41,23 +42,27 @@ export function Timeline({ session, limit = MOUNTED }: Props): JSX.Element {
   latest.current = items;
   const newestEnd = useMemo(() => newestOutcome(items), [items]);
   const notebook = session.artifacts.notebook?.path ?? null;
+  const project = useRef<string | null>(null);
+  project.current = session.artifacts.repo?.path ?? null;
   return (
-    <div className="jp-Postdoc-Timeline" role="log" aria-live="off" aria-label={trans.__('What happened')}>
-      {rows.map(row => (
-        <TimelineRow
-          key={row.key}
-          row={row}
-          session={session.id}
-          latest={latest}
-          notebook={notebook}
-          tool={row.kind === 'item' && row.item.kind === 'approval' ? toolOf(items, row.item.toolId) : null}
-          // These change seldom and matter to one row only; all others get the same nothing.
-          view={row.key === newestEnd || isResult(row) ? session.artifacts : null}
-          newest={row.key === newestEnd}
-          title={row.key === newestEnd ? (session.title ?? '') : ''}
-        />
-      ))}
-    </div>
+    <ProjectContext.Provider value={project}>
+      <div className="jp-Postdoc-Timeline" role="log" aria-live="off" aria-label={trans.__('What happened')}>
+        {rows.map(row => (
+          <TimelineRow
+            key={row.key}
+            row={row}
+            session={session.id}
+            latest={latest}
+            notebook={notebook}
+            tool={row.kind === 'item' && row.item.kind === 'approval' ? toolOf(items, row.item.toolId) : null}
+            // These change seldom and matter to one row only; all others get the same nothing.
+            view={row.key === newestEnd || isResult(row) ? session.artifacts : null}
+            newest={row.key === newestEnd}
+            title={row.key === newestEnd ? (session.title ?? '') : ''}
+          />
+        ))}
+      </div>
+    </ProjectContext.Provider>
   );
 }
 

@@ -3,6 +3,7 @@ import React, { memo, useMemo, useState } from 'react';
 
 import { duration } from '../../format';
 import type { Item, ToolItem } from '../../model';
+import type { Trans } from '../../platform';
 import { usePlatform, useTrans } from '../../platform';
 import { recordOf, textIn } from '../../store/parts';
 import type { IconName } from '../ui';
@@ -32,6 +33,9 @@ export function toolIcon(name: string): IconName {
   return FAMILY.find(([pattern]) => pattern.test(name))?.[1] ?? 'bolt';
 }
 
+/** Shorter than this, a duration says nothing. Milliseconds. */
+export const NOTABLE_MS = 100;
+
 const STATES: Record<ToolItem['status'], IconName> = {
   writing: 'spinner',
   asked: 'clock',
@@ -40,6 +44,32 @@ const STATES: Record<ToolItem['status'], IconName> = {
   failed: 'error',
   cut: 'square'
 };
+
+/** What is being done, while the call that would say it is not yet written. */
+function nameInWords(trans: Trans, name: string): string {
+  switch (name) {
+    case '':
+      return trans.__('A tool');
+    case 'nb_edit':
+      return trans.__('Editing the notebook');
+    case 'nb_create':
+      return trans.__('Creating a notebook');
+    case 'write_file':
+      return trans.__('Writing a file');
+    case 'edit_file':
+      return trans.__('Editing a file');
+    case 'shell':
+      return trans.__('Running a command');
+    case 'py_exec':
+      return trans.__('Running Python');
+    case 'delegate':
+      return trans.__('Reading up');
+    case 'plan':
+      return trans.__('Updating the plan');
+    default:
+      return name.replace(/^mcp__/, '').replaceAll('_', ' ');
+  }
+}
 
 /** The whole of a cut event or output, as text. */
 async function wholeOutput(blob: Blob): Promise<string> {
@@ -73,6 +103,7 @@ function Details({ tool, session, items, notebook }: Props & { notebook: string 
     ([name]) => !['code', 'command', 'changes', 'old', 'new', 'content'].includes(name)
   );
   const { blob } = tool;
+  const cellErrors = tool.cells.some(cell => cell.error !== null);
   return (
     <div className="jp-Postdoc-Tool-details">
       {changes !== null
@@ -91,7 +122,7 @@ function Details({ tool, session, items, notebook }: Props & { notebook: string 
       {tool.status === 'cut' && (
         <p>{trans.__('This call was cut off. Nothing says that it was carried out.')}</p>
       )}
-      {tool.status !== 'failed' && tool.output.trim() !== '' && tool.cells.length === 0 && (
+      {tool.output.trim() !== '' && (tool.status === 'failed' ? cellErrors : tool.cells.length === 0) && (
         <Output
           text={tool.output}
           label={trans.__('Output')}
@@ -151,7 +182,7 @@ export const ToolRow = memo(function ToolRow({
         summary={
           <>
             <Icon name={toolIcon(tool.name)} />
-            <span className="jp-Postdoc-Tool-title">{tool.title || tool.name || trans.__('A tool')}</span>
+            <span className="jp-Postdoc-Tool-title">{tool.title || nameInWords(trans, tool.name)}</span>
             {counts !== null && (counts.added > 0 || counts.removed > 0) && (
               <span className="jp-Postdoc-Tool-counts">
                 {counts.added > 0 && `+${counts.added} `}
@@ -161,9 +192,16 @@ export const ToolRow = memo(function ToolRow({
             <span className="jp-Postdoc-Tool-note">
               {tool.status === 'writing' && tool.inputText.length > 0
                 ? trans.__('writing, %1 characters', tool.inputText.length)
-                : tool.durationMs !== null && tool.status === 'ok'
-                  ? duration(tool.durationMs, trans)
-                  : words[tool.status]}
+                : [
+                    tool.cells.length > 0 ? trans._n('%1 cell', '%1 cells', tool.cells.length) : '',
+                    tool.status !== 'ok'
+                      ? words[tool.status]
+                      : tool.durationMs !== null && tool.durationMs >= NOTABLE_MS
+                        ? duration(tool.durationMs, trans)
+                        : ''
+                  ]
+                    .filter(Boolean)
+                    .join(' · ')}
             </span>
             <Icon name={STATES[tool.status]} className={`jp-Postdoc-Tool-state jp-mod-${tool.status}`} />
             {tool.status === 'ok' && <span className="jp-Postdoc-hidden">{words.ok}</span>}
@@ -177,7 +215,7 @@ export const ToolRow = memo(function ToolRow({
           <pre aria-hidden="true">{tool.output.trimEnd().split('\n').slice(-4).join('\n')}</pre>
         </div>
       )}
-      {tool.status === 'failed' && (
+      {tool.status === 'failed' && !tool.cells.some(cell => cell.error !== null) && (
         <div className="jp-Postdoc-ErrorBox">
           <Output text={tool.output} tail label={trans.__('Error of %1', tool.title || tool.name)} />
         </div>

@@ -1,4 +1,5 @@
 /** What a call changed, from its input: cells of a notebook, or the text of a file. */
+import type { Change as Part } from 'diff';
 import { diffLines } from 'diff';
 
 import type { Item, ToolItem } from '../../model';
@@ -7,7 +8,7 @@ import { recordOf, textIn } from '../../store/parts';
 /** One changed piece. `before` is null when it is new or not known, `after` null when it was removed. */
 export interface Change {
   readonly name: string;
-  readonly what: 'added' | 'changed' | 'removed';
+  readonly what: 'added' | 'changed' | 'removed' | 'moved';
   readonly before: string | null;
   readonly after: string | null;
 }
@@ -57,6 +58,9 @@ function cellChange(change: Record<string, unknown>, known: Map<string, string>)
   if (textIn(change, 'op') === 'delete') {
     return { name, what: 'removed', before, after: null };
   }
+  if (textIn(change, 'op') === 'move') {
+    return { name, what: 'moved', before: null, after: null };
+  }
   const after = textIn(change, 'code');
   return { name, what: before === null ? 'added' : 'changed', before, after };
 }
@@ -77,7 +81,7 @@ function cellsBefore(tool: ToolItem, earlier: readonly Item[]): Map<string, stri
       for (const change of item.input.changes.map(recordOf)) {
         if (textIn(change, 'op') === 'delete') {
           cells.delete(textIn(change, 'name'));
-        } else {
+        } else if (textIn(change, 'op') === 'put') {
           cells.set(textIn(change, 'name'), textIn(change, 'code'));
         }
       }
@@ -86,9 +90,23 @@ function cellsBefore(tool: ToolItem, earlier: readonly Item[]): Map<string, stri
   return cells;
 }
 
+/** How many lines may differ before nobody reads the difference any more, and looking for it takes too long. */
+const MOST = 1500;
+
+function partsOf({ before, after }: Change): Pick<Part, 'added' | 'removed' | 'value' | 'count'>[] {
+  const old = ended(before ?? '');
+  const now = ended(after ?? '');
+  const whole = (value: string, added: boolean) =>
+    value === '' ? [] : [{ value, added, removed: !added, count: value.split('\n').length - 1 }];
+  if (old === '' || now === '') {
+    return [...whole(old, false), ...whole(now, true)];
+  }
+  return diffLines(old, now, { maxEditLength: MOST }) ?? [...whole(old, false), ...whole(now, true)];
+}
+
 /** The lines of a change, with a little of what stays around it; null stands for lines that are left out. */
 export function linesOf(change: Change): (DiffLine | null)[] {
-  const parts = diffLines(ended(change.before ?? ''), ended(change.after ?? ''));
+  const parts = partsOf(change);
   const all: DiffLine[] = parts.flatMap(part => {
     const sign: DiffLine['sign'] = part.added ? '+' : part.removed ? '−' : ' ';
     return part.value
@@ -115,7 +133,7 @@ export function countsOf(changes: readonly Change[]): Counts {
   let added = 0;
   let removed = 0;
   for (const change of changes) {
-    for (const part of diffLines(ended(change.before ?? ''), ended(change.after ?? ''))) {
+    for (const part of partsOf(change)) {
       added += part.added ? part.count : 0;
       removed += part.removed ? part.count : 0;
     }

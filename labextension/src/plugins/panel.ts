@@ -8,6 +8,8 @@ import { IPostdoc, IPostdocPanel, PANEL_ID } from '../lab/tokens';
 import { PostdocView } from '../lab/view';
 
 const RANK = 850;
+/** In the document it is data-postdoc-badge: Lumino takes the name as it is. */
+const BADGE = 'postdoc-badge';
 
 /** The panel in the sidebar, with a badge: how many sessions need the user. */
 export const panel: JupyterFrontEndPlugin<PostdocView> = {
@@ -37,8 +39,8 @@ export const panel: JupyterFrontEndPlugin<PostdocView> = {
         return;
       }
       count = now;
-      const { postdocBadge: _, ...dataset } = view.title.dataset as Record<string, string>;
-      view.title.dataset = now > 0 ? { ...dataset, postdocBadge: now > 99 ? '99+' : String(now) } : dataset;
+      const { [BADGE]: _, ...dataset } = view.title.dataset as Record<string, string>;
+      view.title.dataset = now > 0 ? { ...dataset, [BADGE]: now > 99 ? '99+' : String(now) } : dataset;
       view.title.caption =
         now > 0
           ? trans._n('Research: %1 session needs you', 'Research: %1 sessions need you', now, now)

@@ -1,5 +1,5 @@
 /** The list of research: what needs the user, what is at work, what has come to rest. */
-import React, { useMemo, useState } from 'react';
+import React, { useDeferredValue, useMemo, useState } from 'react';
 
 import type { ChatInfo, State } from '../../model';
 import { useNavigation, useRoute } from '../../navigation';
@@ -72,7 +72,8 @@ function FullList({ all, catalogue }: ListProps & { all: readonly ChatInfo[] }):
   const seen = useSeen();
   const now = useMinute();
   const current = useCurrent();
-  const [query, setQuery] = useState('');
+  const [typed, setQuery] = useState('');
+  const query = useDeferredValue(typed); // typing goes before filtering a thousand rows
   const [chosen, setChip] = useState<Chip>('all');
 
   const counts = useMemo(() => chipCounts(all), [all]);
@@ -105,7 +106,7 @@ function FullList({ all, catalogue }: ListProps & { all: readonly ChatInfo[] }):
 
   return (
     <div className="jp-Postdoc-Sessions">
-      <Filter query={query} onQuery={setQuery} chip={chip} onChip={setChip} counts={counts} found={found} />
+      <Filter query={typed} onQuery={setQuery} chip={chip} onChip={setChip} counts={counts} found={found} />
       <div className="jp-Postdoc-Sessions-scroll">
         {actions.problem && (
           <Banner

@@ -1,14 +1,15 @@
 /** A panel on a server in memory: the real client and store, a platform that writes down what it is asked. */
 import React from 'react';
 
-import { Socket, Wire } from '../../../__tests__/wire';
+import type { Socket } from '../../../__tests__/wire';
+import { Wire } from '../../../__tests__/wire';
 import { createClient } from '../../../client';
 import type { ChatInfo } from '../../../model';
 import { Navigation, NavigationProvider } from '../../../navigation';
 import { DEFAULT_SETTINGS, PlatformProvider } from '../../../platform';
 import type { Ask, Memory, Platform } from '../../../platform';
 
-export const NOW = Date.UTC(2026, 10, 21, 12);
+const NOW = Date.now() - 3_600_000;
 
 let made = 0;
 

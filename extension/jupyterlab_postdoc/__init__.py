@@ -9,3 +9,16 @@ def _jupyter_server_extension_points() -> list[dict[str, object]]:
     from jupyterlab_postdoc.app import PostdocApp
 
     return [{"module": "jupyterlab_postdoc", "app": PostdocApp}]
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    return [{"src": "labextension", "dest": "jupyterlab-postdoc"}]
+
+
+def __getattr__(name: str) -> object:
+    """``Follow``, the widget for notebook cells: loaded by who uses it, never by the server."""
+    if name == "Follow":
+        from jupyterlab_postdoc.follow import Follow
+
+        return Follow
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

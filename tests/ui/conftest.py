@@ -1,5 +1,5 @@
-"""A real browser on a real server. Runs in a pytest process of its own: ``pytest tests/ui`` (Playwright's event loop and
-that of pytest-jupyter do not share one).
+"""A real browser on a real server. Runs in a pytest process of its own: ``pytest tests/ui`` (Playwright's event loop
+and that of pytest-jupyter do not share one).
 """
 
 from __future__ import annotations

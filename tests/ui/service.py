@@ -47,6 +47,7 @@ class Jupyter:
     def __init__(self, home: Path, *, app: str = "lab", base_url: str = "/", extension: bool = True, **config: Any):
         self.home = home
         self.app = app
+        self.ready = "postdoc/api/rooms" if extension else "api/status"
         self.base_url = base_url
         self.root = home / "work"
         self.port = free_port()
@@ -105,7 +106,7 @@ class Jupyter:
         assert self.process is not None
         assert self.process.poll() is None, self.log()[-4000:]
         with contextlib.suppress(OSError, urllib.error.URLError):
-            return self.get("api/status") is not None
+            return self.get(self.ready) is not None
         return False
 
     def log(self) -> str:

@@ -19,7 +19,16 @@ const ICONS: Record<string, IconName> = {
   stale: 'refresh'
 };
 
-/** One output of a cell. */
+/** JSON as a person reads it; what is none stays as it is. */
+function indented(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+}
+
+/** One output of a cell: a picture, a table, or text (of HTML the server sends the text only). */
 function OutputPart({
   output,
   session,
@@ -71,10 +80,13 @@ function OutputPart({
         </div>
       ) : output.kind === 'image' && /^image\/[\w.+-]+$/.test(text) ? (
         !output.blob && <p>{trans.__('A picture; it is in the report.')}</p>
-      ) : text.trim() === '' ? null : output.kind === 'markdown' || output.kind === 'html' ? (
+      ) : text.trim() === '' ? null : output.kind === 'markdown' ? (
         <MarkdownText source={text} />
       ) : (
-        <Output text={text} label={trans.__('Output of %1', cell)} />
+        <Output
+          text={output.kind === 'json' ? indented(text) : text}
+          label={trans.__('Output of %1', cell)}
+        />
       )}
     </>
   );
@@ -167,7 +179,10 @@ export const Cells = memo(function Cells({
         </Disclosure>
       )}
       {quiet.length > 0 && (
-        <Disclosure summary={trans._n('%1 cell without output', '%1 cells without output', quiet.length)}>
+        <Disclosure
+          className="jp-Postdoc-QuietCells"
+          summary={trans._n('%1 cell without output', '%1 cells without output', quiet.length)}
+        >
           {quiet.map(cell => (
             <CellRow key={cell.cell} cell={cell} session={session} />
           ))}

@@ -182,7 +182,9 @@ export const ToolRow = memo(function ToolRow({
         summary={
           <>
             <Icon name={toolIcon(tool.name)} />
-            <span className="jp-Postdoc-Tool-title">{tool.title || nameInWords(trans, tool.name)}</span>
+            <span className="jp-Postdoc-Tool-title" title={tool.title}>
+              {tool.title || nameInWords(trans, tool.name)}
+            </span>
             {counts !== null && (counts.added > 0 || counts.removed > 0) && (
               <span className="jp-Postdoc-Tool-counts">
                 {counts.added > 0 && `+${counts.added} `}

@@ -1,5 +1,5 @@
 /** What is said in one room, or in all of them, as it comes in. */
-import React, { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
+import React, { useMemo, useState } from 'react';
 
 import type { SessionView } from '../../model';
 import { usePlatform, useTrans } from '../../platform';
@@ -10,10 +10,10 @@ import { RoomHint } from './RoomHint';
 import { RoomMessage } from './RoomMessage';
 import { ALL, counts, filtered, merged, messagesOf, roomId } from './rooms';
 import { useFilters } from './useRooms';
+import { useStick } from './useStick';
 
 /** So many of the newest messages are mounted at first; "Load earlier" adds as many. */
 const STEP = 200;
-const NEAR_BOTTOM = 40;
 
 interface RoomFeedProps {
   room: string;
@@ -51,7 +51,6 @@ export function RoomFeed(props: RoomFeedProps): JSX.Element {
   const waiting = views.some(view => view === undefined || view.loaded === 'no' || view.loaded === 'loading');
   const failed = views.find(view => view?.loaded === 'failed')?.problem;
   const earlier = () => {
-    scroll.keep();
     setLimit(n => n + STEP);
     if (wanted.length <= limit) {
       more.forEach(name => void client.loadEarlier(roomId(name)).catch(() => undefined));
@@ -144,94 +143,4 @@ export function RoomFeed(props: RoomFeedProps): JSX.Element {
       />
     </section>
   );
-}
-
-interface Stick {
-  host: React.RefObject<HTMLDivElement>;
-  onScroll: () => void;
-  toBottom: () => void;
-  /** Messages that came while the user read further up. */
-  fresh: number;
-  /** Earlier messages are about to be put on top: what is read stays where it is. */
-  keep: () => void;
-}
-
-/** Stay at the bottom, unless the user has scrolled up. `last`: the newest message, shown or not. */
-function useStick(shown: readonly { key: string }[], last: string | undefined, onSeen: () => void): Stick {
-  const host = useRef<HTMLDivElement>(null);
-  const stuck = useRef(true);
-  const kept = useRef<number | null>(null);
-  const at = useRef<string | undefined>(undefined);
-  const [fresh, setFresh] = useState(0);
-  const newest = shown.at(-1)?.key;
-  const seen = useRef(onSeen);
-  seen.current = onSeen;
-
-  const settle = useCallback(() => {
-    const node = host.current;
-    if (node === null) {
-      return;
-    }
-    if (stuck.current) {
-      node.scrollTop = node.scrollHeight;
-    } else if (kept.current !== null) {
-      node.scrollTop += node.scrollHeight - kept.current;
-      kept.current = null;
-    }
-  }, []);
-
-  useLayoutEffect(() => {
-    if (!stuck.current && newest !== at.current) {
-      const from = shown.findIndex(one => one.key === at.current);
-      setFresh(n => n + (from < 0 ? 1 : shown.length - 1 - from));
-    }
-    at.current = newest;
-    settle();
-  }, [shown, newest, settle]);
-
-  // Markdown and pictures grow after they were put in.
-  useEffect(() => {
-    const node = host.current;
-    if (node === null) {
-      return;
-    }
-    const observer = new ResizeObserver(() => stuck.current && settle());
-    observer.observe(node);
-    Array.from(node.children).forEach(child => observer.observe(child));
-    return () => observer.disconnect();
-  }, [shown, settle]);
-
-  useEffect(() => {
-    const look = () => {
-      if (stuck.current && last !== undefined && document.visibilityState !== 'hidden') {
-        seen.current();
-      }
-    };
-    look();
-    document.addEventListener('visibilitychange', look);
-    return () => document.removeEventListener('visibilitychange', look);
-  }, [last, fresh]);
-
-  return {
-    host,
-    fresh,
-    onScroll: () => {
-      const node = host.current;
-      if (node !== null) {
-        stuck.current = node.scrollHeight - node.scrollTop - node.clientHeight <= NEAR_BOTTOM;
-        if (stuck.current && fresh > 0) {
-          setFresh(0);
-        }
-      }
-    },
-    toBottom: () => {
-      stuck.current = true;
-      setFresh(0);
-      settle();
-    },
-    keep: () => {
-      stuck.current = false;
-      kept.current = host.current?.scrollHeight ?? null;
-    }
-  };
 }

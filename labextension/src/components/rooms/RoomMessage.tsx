@@ -22,6 +22,7 @@ export const RoomMessage = memo(function RoomMessage({ message, withRoom, onOpen
   const known = ['status', 'question', 'blocker', 'result', 'note'].includes(kind);
   return (
     <article
+      data-key={message.key}
       className={classes('jp-Postdoc-RoomMessage', known && `jp-mod-${kind}`)}
       aria-label={trans.__('%1 from %2', kindText(trans, kind), message.agent)}
     >

@@ -50,13 +50,19 @@ function Frame({ wide: guess }: { wide?: boolean }): JSX.Element {
   const any = useSelected(hasAny);
   // Without any session there is nothing to choose from: the start has the whole width.
   const split = wide && (any || route.view !== 'sessions');
+  const choosing = split && route.view === 'sessions';
   const listShown = split || route.view === 'sessions';
   useFocusOnChange(host, main);
   useSeenWhileShown(host, route);
 
   const key = routeKey(route);
   return (
-    <div className={classes('jp-Postdoc', 'jp-Postdoc-App', split && 'jp-mod-wide')} ref={host}>
+    <div
+      role="region"
+      aria-label={trans.__('Postdoc')}
+      className={classes('jp-Postdoc', 'jp-Postdoc-App', split && 'jp-mod-wide')}
+      ref={host}
+    >
       <Header wide={split} />
       <ConnectionBanner covered={listShown && !known} />
       <div className="jp-Postdoc-App-body">
@@ -71,10 +77,10 @@ function Frame({ wide: guess }: { wide?: boolean }): JSX.Element {
           className="jp-Postdoc-App-main"
           ref={main}
           key={route.view}
-          aria-label={nameOf(route, trans)}
+          aria-label={choosing ? trans.__('Session') : nameOf(route, trans)}
         >
           <ErrorBoundary at={key}>
-            {split && route.view === 'sessions' ? <NothingChosen /> : <View route={route} at={key} />}
+            {choosing ? <NothingChosen /> : <View route={route} at={key} />}
           </ErrorBoundary>
         </section>
       </div>

@@ -39,7 +39,7 @@ export function Header({ wide }: { wide: boolean }): JSX.Element {
         : trans.__('Research');
 
   return (
-    <header className="jp-Postdoc-Header">
+    <div className="jp-Postdoc-Header">
       {route.view !== 'sessions' && !wide && (
         <IconButton
           icon="back"
@@ -59,6 +59,6 @@ export function Header({ wide }: { wide: boolean }): JSX.Element {
       />
       <Menu label={trans.__('More')} items={items.filter(item => item !== false)} />
       {help && <Help onClose={() => setHelp(false)} />}
-    </header>
+    </div>
   );
 }

@@ -36,12 +36,12 @@ export function Help({ onClose }: { onClose: () => void }): JSX.Element {
         }
       }}
     >
-      <header>
+      <div className="jp-Postdoc-Help-head">
         <h2 id="jp-Postdoc-Help-title" tabIndex={-1} ref={title}>
           {trans.__('How it works')}
         </h2>
         <IconButton icon="close" label={trans.__('Close help')} onClick={onClose} />
-      </header>
+      </div>
       <ol>
         <li>{trans.__('New research: describe a question, or begin with a template.')}</li>
         <li>

@@ -45,6 +45,7 @@ HEAVY = [
     "github",
     "opentelemetry",
     "mcp",
+    "anywidget",
 ]
 
 
@@ -83,12 +84,17 @@ def test_imports_point_down(part: str) -> None:
 
 def test_every_part_has_its_layer() -> None:
     parts = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert parts - set(RANK) == {"__init__", "cli"}
+    assert parts - set(RANK) == {"__init__", "cli", "follow"}
 
 
 def test_the_command_line_speaks_http_only() -> None:
     for path in files_of("cli"):
         assert imports_of(path) <= {"cli", "templates", "errors", "__version__"}, path
+
+
+def test_the_widget_is_a_client_too() -> None:
+    """It runs in kernels: it finds a server as the command line does, and knows nothing of the server's inside."""
+    assert imports_of(PACKAGE / "follow.py") == {"cli"}
 
 
 def test_the_extension_starts_light() -> None:

@@ -277,3 +277,93 @@ it('an event of a newer server changes no row, and is not asked for again', () =
   expect(view.items).toEqual([]);
   expect(view.lastSeq).toBe(7);
 });
+
+describe('the limits of a run', () => {
+  const ask = (seq: number, runId: string, budget: object | null) =>
+    frame(seq, { type: 'user_message', id: `m${seq}`, content: 'x', by: 'ana', runId, research: { budget } });
+  const running = (seq: number, runId: string) =>
+    frame(seq, { type: 'session_state', status: 'running', version: 1, runId });
+
+  it('are those of its research, also while another run is still at work; a plain message has none', () => {
+    const first = all([ask(1, 'r1', { usd: 3, minutes: 30 }), running(2, 'r1')]);
+    expect(first.limits).toEqual({ usd: 3, minutes: 30, turns: null });
+    const queued = reduce(first, [ask(3, 'r2', { usd: 9 })], NOW);
+    expect(queued.limits.usd).toBe(3);
+    expect(reduce(queued, [running(4, 'r2')], NOW).limits.usd).toBe(9);
+    const said = frame(3, { type: 'user_message', id: 'm', content: 'x', by: 'ana', runId: 'r3' });
+    expect(reduce(first, [said, running(4, 'r3')], NOW).limits.usd).toBeNull();
+  });
+});
+
+describe('notices', () => {
+  const state = (seq: number, status: string, more = {}) =>
+    frame(seq, { type: 'session_state', status, version: seq, ...more });
+  const notices = (view: SessionView) =>
+    view.items.map(item => (item.kind === 'notice' ? item.notice : item.kind));
+
+  it('tell of a stop once, however often the state is said again', () => {
+    const view = all([
+      state(1, 'running'),
+      state(2, 'stopped', { reason: 'user' }),
+      state(3, 'stopped', { reason: 'user', title: 'Renamed' })
+    ]);
+    expect(notices(view)).toEqual(['stopped']);
+    expect(view.title).toBe('Renamed');
+    expect(reduce(view, [state(4, 'stopped', { title: 'Again' })], NOW).reason).toBe('user');
+  });
+
+  it('tell of a crash, a retry, a sum-up and of going on', () => {
+    const view = all([
+      state(1, 'running'),
+      frame(2, { type: 'agent_status', message: 'Asking again in 2 s', phase: 'retry' }),
+      frame(3, { type: 'context_summary', content: 'So far', through: 1 }),
+      state(4, 'interrupted', { reason: 'crash' }),
+      frame(5, { type: 'agent_status', message: 'Carrying on', phase: 'resume' }),
+      state(6, 'running'),
+      state(7, 'stopped', { reason: 'crash' })
+    ]);
+    expect(notices(view)).toEqual(['retry', 'summary', 'interrupted', 'resumed', 'interrupted']);
+  });
+});
+
+it('cells belong to the first notebook call that is not done, and to the last one when all are', () => {
+  const call = (seq: number, toolId: string, toolName: string) =>
+    frame(seq, { type: 'tool_use', toolId, toolName, toolInput: {}, title: toolId, runId: 'r1' });
+  const result = (seq: number, toolId: string) =>
+    frame(seq, { type: 'tool_result', toolId, ok: true, content: '', runId: 'r1' });
+  const cell = (seq: number, name: string) =>
+    frame(seq, { type: 'cell', notebook: 'n.py', cell: name, status: 'ok', runId: 'r1' });
+  const view = all([
+    call(1, 'a', 'nb_edit'),
+    call(2, 'b', 'mcp__postdoc__nb_run'),
+    call(3, 'c', 'shell'),
+    cell(4, 'x'),
+    result(5, 'a'),
+    cell(6, 'y'),
+    result(7, 'b'),
+    cell(8, 'z')
+  ]);
+  const cells = view.items.map(item => (item.kind === 'tool' ? item.cells.map(one => one.cell) : null));
+  expect(cells).toEqual([['x'], ['y', 'z'], []]);
+});
+
+it('a result knows the tokens of its run although their events are above the page that is shown', () => {
+  const run = { runId: 'r1' };
+  const events = [
+    frame(1, { type: 'session_state', status: 'running', version: 1, ...run }),
+    frame(2, { type: 'usage', tokens: { input_tokens: 7, output_tokens: 3 }, cost: 1, ...run }),
+    frame(3, { type: 'result', success: true, cost: 1, duration_ms: 5, stop_reason: 'end_turn', ...run }),
+    frame(4, { type: 'session_state', status: 'finished', version: 2, ...run })
+  ];
+  const view = rebuilt(all(events.slice(2)), events.slice(2), events.slice(0, 2), NOW);
+  expect(view.items).toMatchObject([{ kind: 'result', tokens: 10 }]);
+});
+
+it('thinking that was seen live has a duration; that of a history has none', () => {
+  const think = partial(1, { type: 'thinking', itemId: 'i', delta: 'Hm' });
+  const done = frame(2, { type: 'thinking', itemId: 'i', content: 'Hm.', replaces: [1, 1] });
+  const live = reduce(all([think]), [done], NOW + 8_000);
+  expect(live.items).toMatchObject([{ startedAt: NOW, endedAt: NOW + 8_000, streaming: false }]);
+  const late = reduce(fromHistory(emptyView(ID), { ...historyOf([think]) }, NOW), [done], NOW + 8_000);
+  expect(late.items).toMatchObject([{ startedAt: null, endedAt: null, streaming: false }]);
+});

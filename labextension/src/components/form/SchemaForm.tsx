@@ -6,7 +6,8 @@ import { Button } from '../ui';
 import type { Wiring } from './Field';
 import { Field } from './Field';
 import type { FieldSpec, JsonObject, Raw } from './schema';
-import { defaultRaw, fieldsOf, namedChoices, rangeOf, show } from './schema';
+import { defaultRaw, fieldsOf, namedChoices, show } from './schema';
+import { rangeOf } from './values';
 
 interface SchemaFormProps {
   /** A JSON Schema of an object. */

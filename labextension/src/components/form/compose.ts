@@ -5,7 +5,8 @@ import type { Settings, Trans } from '../../platform';
 import type { ContextPart, Draft } from './draft';
 import { limitsOf } from './draft';
 import type { Raw } from './schema';
-import { collect, fieldsOf } from './schema';
+import { fieldsOf } from './schema';
+import { collect } from './values';
 import { candidates, isDataFile, legalName, slugOf } from './topics';
 
 /** The server takes no longer topic; context is part of it. */

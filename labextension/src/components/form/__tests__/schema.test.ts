@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
-import { collect, defaultRaw, fieldsOf, namedChoices } from '../schema';
+import { defaultRaw, fieldsOf, namedChoices } from '../schema';
+import { collect } from '../values';
 import type { JsonObject, Raw } from '../schema';
 import { templates, trans } from './harness';
 

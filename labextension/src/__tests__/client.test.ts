@@ -343,6 +343,18 @@ describe('commands', () => {
     expect(ids[0]?.id).toBe(ids[1]?.id);
   });
 
+  it('are not given up while there is a connection, however long the answer takes', async () => {
+    wire.loseAck = true;
+    let over = false;
+    const stopped = live.client.stop(CHAT).finally(() => (over = true));
+    await settle(100_000);
+    expect(over).toBe(false);
+    wire.last.end();
+    await settle(2_000);
+    await stopped;
+    expect(wire.done).toBe(1);
+  });
+
   it('wait for the connection, in their order', async () => {
     wire.refuse = 0;
     wire.last.end();

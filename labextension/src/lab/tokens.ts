@@ -62,7 +62,6 @@ export const Commands = {
   previous: 'postdoc:previous-session',
   openTab: 'postdoc:open-tab',
   focusInput: 'postdoc:focus-input',
-  submit: 'postdoc:submit',
   researchFile: 'postdoc:research-file',
   useSelection: 'postdoc:use-selection'
 } as const;

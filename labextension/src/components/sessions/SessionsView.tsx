@@ -48,11 +48,11 @@ function useRows({ catalogue }: ListProps) {
     const labels = new Map(models?.map(model => [model.id, model.label]));
     return {
       templateOf: (info: ChatInfo) =>
-        info.template === null ? '' : (templateTitles.get(info.template) ?? info.template),
+        !info.template ? '' : (templateTitles.get(info.template) ?? info.template),
       modelOf: (info: ChatInfo) =>
         info.provider === 'template'
           ? trans.__('no AI model')
-          : info.model === null
+          : !info.model
             ? ''
             : (labels.get(info.model) ?? info.model)
     };

@@ -136,7 +136,8 @@ export function activeSummary(state: State): { running: number; cost: number | n
     const group = groupOf(info);
     if (group === 'needs' || group === 'active') {
       running += 1;
-      cost = info.cost === null ? cost : (cost ?? 0) + info.cost;
+      // An older server does not tell the cost.
+      cost = typeof info.cost === 'number' ? (cost ?? 0) + info.cost : cost;
     }
   }
   return { running, cost };

@@ -52,6 +52,8 @@ describe('the order of the list', () => {
     expect(badge(ALL)).toBe(2);
     expect(activeSummary(ALL)).toEqual({ running: 4, cost: 0.75 });
     expect(activeSummary(state(newer))).toEqual({ running: 1, cost: null });
+    const untold = { ...older, cost: undefined as unknown as null };
+    expect(activeSummary(state(untold))).toEqual({ running: 1, cost: null });
     expect(activeSummary(EMPTY_STATE)).toEqual({ running: 0, cost: null });
   });
 

@@ -1,10 +1,10 @@
 """Brings Node to the build of the panel when this machine has none.
 
-A released wheel or source archive holds the built panel: whoever installs one needs no Node. From a clone it is built by
-hatch-jupyter-builder. For that this hook asks pip for a Node of its own (a wheel that is there during the build only)
-when there is no Node >= 20. Where no such wheel exists `pip install -e .` installs the Python part and warns; `pip
-install .` and `python -m build` stop, for a release without its panel would be a mistake. SKIP_JUPYTER_BUILDER=1 leaves
-the panel out on purpose.
+A released wheel or source archive holds the built panel: whoever installs one needs no Node. From a clone it is built
+by hatch-jupyter-builder. For that this hook asks pip for a Node of its own (a wheel that is there during the build
+only) when there is no Node >= 20. Where no such wheel exists `pip install -e .` installs the Python part and warns;
+`pip install .` and `python -m build` stop, for a release without its panel would be a mistake. SKIP_JUPYTER_BUILDER=1
+leaves the panel out on purpose.
 
     python hatch_build.py needs   the requirement that brings Node, nothing when Node is there
     python hatch_build.py path    PATH with this Python's scripts and a Node on it

@@ -1,6 +1,7 @@
 // Bundles what runs without JupyterLab: the plain page and the widget for notebook cells.
-//   node scripts/bundle.mjs [--development] [--watch]
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+//   node scripts/bundle.mjs [--development]
+import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
@@ -9,9 +10,6 @@ const at = path => fileURLToPath(new URL(path, import.meta.url));
 const development = process.argv.includes('--development');
 const out = at('../../extension/jupyterlab_postdoc/static');
 const labextension = at('../../extension/jupyterlab_postdoc/labextension');
-
-rmSync(out, { recursive: true, force: true });
-mkdirSync(out, { recursive: true });
 
 const common = {
   absWorkingDir: at('..'),
@@ -22,7 +20,8 @@ const common = {
   sourcemap: development ? 'inline' : false,
   legalComments: 'none',
   define: { 'process.env.NODE_ENV': JSON.stringify(development ? 'development' : 'production') },
-  metafile: true,
+  // Nothing is written before all of it is made: a mistake leaves the page that was there.
+  write: false,
   logLevel: 'warning'
 };
 
@@ -39,14 +38,12 @@ const follow = await build({
   outdir: out
 });
 
-for (const result of [page, follow]) {
-  for (const file of Object.keys(result.metafile.outputs)) {
-    const path = at(`../${file}`);
-    if (existsSync(path)) {
-      const kb = (gzipSync(readFileSync(path)).length / 1000).toFixed(1);
-      console.log(`${file.split('/').pop()}  ${kb} KB gzipped`);
-    }
-  }
+rmSync(out, { recursive: true, force: true });
+mkdirSync(out, { recursive: true });
+for (const file of [...page.outputFiles, ...follow.outputFiles]) {
+  const name = basename(file.path);
+  writeFileSync(`${out}/${name}`, file.contents);
+  console.log(`${name}  ${(gzipSync(file.contents).length / 1000).toFixed(1)} KB gzipped`);
 }
 
 // JupyterLab shows from it that pip installed the extension, and how to remove it.

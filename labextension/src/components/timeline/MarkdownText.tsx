@@ -1,5 +1,5 @@
 /** Text as markdown, block by block, each rendered once. */
-import React, { createContext, memo, useContext, useEffect, useMemo, useRef } from 'react';
+import React, { createContext, memo, useContext, useEffect, useMemo, useRef, useState } from 'react';
 
 import { BlockSplitter } from '../../markdown/blocks';
 import type { Activation, Markdown, Platform } from '../../platform';
@@ -40,19 +40,45 @@ function activationOf(platform: Platform, project: { readonly current: string | 
   };
 }
 
-/** Sanitised markdown. Long texts cost what their last block costs. */
-export const MarkdownText = memo(function MarkdownText({ source, streaming }: Props) {
+/**
+ * Sanitised markdown. Long texts cost what their last block costs. A text that is far from the screen is there as it was
+ * written, and not even taken apart: so a long session opens at once.
+ */
+export const MarkdownText = memo(function MarkdownText({ source, streaming = false }: Props) {
+  const [wanted, setWanted] = useState(streaming);
+  const place = useRef<HTMLDivElement>(null);
+  const shown = wanted || streaming;
+  useEffect(() => {
+    if (shown || place.current === null) {
+      setWanted(true); // and so it stays when the stream has ended
+      return undefined;
+    }
+    return whenNear(place.current, () => setWanted(true));
+  }, [shown]);
+  return shown ? (
+    <Blocks source={source} streaming={streaming} />
+  ) : (
+    <div className="jp-Postdoc-Markdown jp-mod-plain" ref={place}>
+      {source}
+    </div>
+  );
+});
+
+function Blocks({ source, streaming }: Required<Props>): JSX.Element {
   const splitter = useRef<BlockSplitter | null>(null);
   splitter.current ??= new BlockSplitter();
   const blocks = splitter.current.split(source);
   return (
     <div className="jp-Postdoc-Markdown">
       {blocks.map((block, index) => (
-        <Block key={index} source={block} live={streaming === true && index === blocks.length - 1} />
+        <Block key={index} source={block} live={streaming && index === blocks.length - 1} />
       ))}
     </div>
   );
-});
+}
+
+/** Text that is not rendered yet: its line ends count. */
+const PLAIN = 'jp-mod-plain';
 
 /** Shows one block in its host: one rendering at a time, and then the newest text. */
 class BlockView {
@@ -91,6 +117,7 @@ class BlockView {
         const made = this.markdown.render(this.host, text, this.activation);
         this.shown = made;
         await made.ready;
+        this.host.classList.remove(PLAIN);
         if (!this.disposed) {
           this.finish(this.host);
         }
@@ -135,6 +162,7 @@ const Block = memo(function Block({ source, live }: { source: string; live: bool
       show();
       return undefined;
     }
+    node.classList.add(PLAIN);
     node.textContent = source;
     return whenNear(node, show);
   }, [source, live, markdown, activation, platform]);

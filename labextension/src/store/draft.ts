@@ -1,5 +1,5 @@
 /** What every event does to a view. */
-import type { Artifact, Limits, Pending, Status } from '../model';
+import type { Artifact, Item, Limits, Pending, Status } from '../model';
 import type * as p from '../protocol';
 import { Calls } from './calls';
 import { numberIn, recordOf, textIn } from './parts';

@@ -13,7 +13,13 @@ Object.assign(globalThis, {
   ResizeObserver: globalThis.ResizeObserver ?? NoResizeObserver,
   matchMedia:
     globalThis.matchMedia ??
-    (() => ({ matches: false, addEventListener() {}, removeEventListener() {}, addListener() {}, removeListener() {} }))
+    (() => ({
+      matches: false,
+      addEventListener() {},
+      removeEventListener() {},
+      addListener() {},
+      removeListener() {}
+    }))
 });
 
 Element.prototype.scrollIntoView ??= () => {};

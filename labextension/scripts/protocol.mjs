@@ -16,7 +16,8 @@ const strip = (value, top) => {
   if (Array.isArray(value)) return value.map(v => strip(v, false));
   if (value === null || typeof value !== 'object') return value;
   // A plain object of anything; the compiler would call it {}.
-  if (value.type === 'object' && !value.properties && !value.additionalProperties) return { tsType: 'Record<string, unknown>' };
+  if (value.type === 'object' && !value.properties && !value.additionalProperties)
+    return { tsType: 'Record<string, unknown>' };
   const out = {};
   for (const [key, inner] of Object.entries(value)) {
     if (key === 'title' && typeof inner === 'string' && !top) continue;
@@ -42,15 +43,28 @@ defs.AnyControl = anyOf(schema.control);
 delete defs.EventFrame;
 defs.History.properties.messages.items = { tsType: 'EventFrame' };
 
-const body = await compile({ title: 'Protocol', type: 'object', additionalProperties: false, properties: {
-  command: { $ref: '#/$defs/AnyCommand' }, event: { $ref: '#/$defs/AnyEvent' }, control: { $ref: '#/$defs/AnyControl' },
-  head: { $ref: '#/$defs/Head' }, envelope: { $ref: '#/$defs/Envelope' }
-}, $defs: defs }, 'Protocol', {
-  additionalProperties: false,
-  bannerComment: '',
-  unknownAny: true,
-  style: { singleQuote: true, printWidth: 110, trailingComma: 'none' }
-});
+const body = await compile(
+  {
+    title: 'Protocol',
+    type: 'object',
+    additionalProperties: false,
+    properties: {
+      command: { $ref: '#/$defs/AnyCommand' },
+      event: { $ref: '#/$defs/AnyEvent' },
+      control: { $ref: '#/$defs/AnyControl' },
+      head: { $ref: '#/$defs/Head' },
+      envelope: { $ref: '#/$defs/Envelope' }
+    },
+    $defs: defs
+  },
+  'Protocol',
+  {
+    additionalProperties: false,
+    bannerComment: '',
+    unknownAny: true,
+    style: { singleQuote: true, printWidth: 110, trailingComma: 'none' }
+  }
+);
 
 const text = `// Made from the server's JSON Schema by \`jlpm protocol\`. Do not edit.\n\n/** An event as it arrives: its place in the log, and its body. */\nexport type EventFrame = Head & AnyEvent;\n/** Whatever arrives on the socket. */\nexport type Frame = EventFrame | AnyControl;\n\n${body.trim()}\n`;
 

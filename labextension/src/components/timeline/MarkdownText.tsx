@@ -1,5 +1,14 @@
 /** Text as markdown, block by block, each rendered once. */
-import React, { createContext, memo, useContext, useEffect, useMemo, useRef, useState } from 'react';
+import React, {
+  createContext,
+  memo,
+  useContext,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState
+} from 'react';
 
 import { BlockSplitter } from '../../markdown/blocks';
 import type { Activation, Markdown, Platform } from '../../platform';
@@ -139,7 +148,8 @@ const Block = memo(function Block({ source, live }: { source: string; live: bool
   const host = useRef<HTMLDivElement>(null);
   const view = useRef<BlockView | null>(null);
 
-  useEffect(() => {
+  // Before the screen is painted: a block is never seen empty.
+  useLayoutEffect(() => {
     const node = host.current;
     if (node === null) {
       return undefined;
@@ -152,7 +162,7 @@ const Block = memo(function Block({ source, live }: { source: string; live: bool
     };
   }, [markdown, activation, platform]);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     const node = host.current;
     if (node === null) {
       return undefined;

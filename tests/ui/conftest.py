@@ -22,6 +22,7 @@ from .service import TOKEN, Jupyter
 
 SHOTS = Path(os.environ.get("POSTDOC_SCREENSHOTS", Path(__file__).parents[2] / "screenshots"))
 KEY = "sk-ant-test-0123456789abcdef"
+SETTINGS = "jupyterlab-postdoc:settings"
 NARROW = {"width": 1000, "height": 800}
 NOISE = re.compile(
     r"favicon|net::ERR_CONNECTION_REFUSED|WebSocket connection|Failed to load resource|Failed to fetch|NetworkError"
@@ -58,8 +59,10 @@ def make_jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
     made: list[Jupyter] = []
 
     def make(name: str = "lab", **options: Any) -> Jupyter:
-        made.append(Jupyter(tmp_path_factory.mktemp(name), **options))
-        return made[-1].start()
+        server = Jupyter(tmp_path_factory.mktemp(name), **options)
+        server.setting(SETTINGS, foldToolCalls=False)  # every call is a row, to be compared with the log
+        made.append(server)
+        return server.start()
 
     yield make
     for one in made:
@@ -88,6 +91,16 @@ def model_lab(make_jupyter: Callable[..., Jupyter], model: ModelServer, tmp_path
     return make_jupyter(
         "model-lab", anthropic_base_url=model.url, anthropic_api_key_file=str(key), model_retry_wait_s=0.01
     )
+
+
+@pytest.fixture(autouse=True)
+def jp_server_cleanup() -> None:
+    """In place of pytest-jupyter's, which wants an event loop of its own: Playwright has one already."""
+
+
+@pytest.fixture
+def jp_asyncio_loop() -> None:
+    """As above. No test here needs it."""
 
 
 class Watched:

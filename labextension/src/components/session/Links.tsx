@@ -50,13 +50,31 @@ export function Links({ view, info }: { view: SessionView; info: ChatInfo | null
       </Button>
     ),
     ...urls.map(([name, label, icon]) => {
-      const url = safeUrl(artifacts[name]?.url);
-      return (
-        url && (
-          <a key={name} className="jp-Postdoc-Button jp-mod-link" href={url} {...EXTERNAL}>
+      const known = artifacts[name];
+      const url = safeUrl(known?.url);
+      if (url) {
+        return (
+          <a
+            key={name}
+            className="jp-Postdoc-Button jp-mod-link"
+            href={url}
+            title={trans.__('%1 (opens in a new tab)', url)}
+            {...EXTERNAL}
+          >
             <Icon name={icon} />
             <span>{label}</span>
           </a>
+        );
+      }
+      // A branch that nobody else has yet has a name and no address.
+      return (
+        name === 'branch' &&
+        known?.title && (
+          <span key={name} className="jp-Postdoc-Links-text" title={label}>
+            <Icon name={icon} />
+            <span className="jp-Postdoc-hidden">{label}: </span>
+            <span>{known.title}</span>
+          </span>
         )
       );
     })

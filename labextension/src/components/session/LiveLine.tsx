@@ -5,7 +5,7 @@ import { count, duration, firstLine, money } from '../../format';
 import type { SessionView, ResultItem, ErrorItem } from '../../model';
 import type { Trans } from '../../platform';
 import { usePlatform, useTrans } from '../../platform';
-import { Button, Elapsed, Progress, StateIcon, stateText } from '../ui';
+import { Button, Elapsed, Icon, Progress, StateIcon, stateText } from '../ui';
 
 const FORCE_AFTER_MS = 5_000;
 const WARN_AT = 0.8;
@@ -13,7 +13,7 @@ const WARN_AT = 0.8;
 /** The state as one line, as far as it is known. */
 export function liveText(trans: Trans, view: SessionView): string {
   const { status, reason, live } = view;
-  if ((status === 'running' || status === 'starting') && live !== null) {
+  if ((status === 'running' || status === 'starting' || status === 'queued') && live !== null) {
     return firstLine(live.message, 80);
   }
   if (status === 'error') {
@@ -37,6 +37,15 @@ export function liveText(trans: Trans, view: SessionView): string {
     return kept.length > 0 ? trans.__('%1 · kept: %2', text, kept.join(', ')) : text;
   }
   return stateText(trans, status, reason);
+}
+
+/** What it has cost, of how much it may cost. At least that much, when a part of it is not known. */
+export function costText(trans: Trans, { spent, limits }: SessionView): string {
+  if (spent.cost === null) {
+    return trans.__('no price known');
+  }
+  const cost = `${spent.estimated ? '≥ ' : ''}${money(spent.cost)}`;
+  return limits.usd !== null ? trans.__('%1 of %2', cost, money(limits.usd)) : cost;
 }
 
 /** The text, at most once a second: a screen reader reads each change. */
@@ -81,6 +90,7 @@ export function LiveLine({ view, onResume, onForce, onAnswer, busy }: Props): JS
   const trans = useTrans();
   const { status, live, spent, limits } = view;
   const text = liveText(trans, view);
+  const needs = status === 'waiting' || status === 'paused';
   const calm = useCalm(text);
   const stuck = useLasting(status === 'stopping', FORCE_AFTER_MS);
   const working = status === 'running' || status === 'starting' || status === 'stopping';
@@ -91,7 +101,10 @@ export function LiveLine({ view, onResume, onForce, onAnswer, busy }: Props): JS
     <div className={`jp-Postdoc-Live jp-mod-${status}`}>
       <div className="jp-Postdoc-Live-line">
         <StateIcon status={status} />
-        <span className="jp-Postdoc-Live-text">{text}</span>
+        {/* Read out by the status beside it, which changes at most once a second. */}
+        <span className="jp-Postdoc-Live-text" aria-hidden="true" title={live?.message}>
+          {text}
+        </span>
         <span className="jp-Postdoc-hidden" role="status" aria-live="polite">
           {calm}
         </span>
@@ -100,33 +113,28 @@ export function LiveLine({ view, onResume, onForce, onAnswer, busy }: Props): JS
             <Elapsed since={view.runStartedAt} />
           </span>
         )}
-        {status === 'waiting' && view.waitingFor.length > 0 && (
-          <Button kind="link" onClick={onAnswer}>
+        {needs && view.waitingFor.length > 0 && (
+          <Button className="jp-Postdoc-Live-act" onClick={onAnswer}>
             {trans.__('Answer')}
           </Button>
         )}
-        {status === 'stopped' && (
-          <Button kind="link" busy={busy} onClick={onResume}>
-            {trans.__('Resume')}
-          </Button>
-        )}
-        {status === 'interrupted' && (
-          <Button kind="link" busy={busy} onClick={onResume}>
+        {(status === 'stopped' || status === 'interrupted') && (
+          <Button className="jp-Postdoc-Live-act" busy={busy} onClick={onResume}>
             {trans.__('Resume')}
           </Button>
         )}
         {status === 'error' && (
-          <Button kind="link" busy={busy} onClick={onResume}>
+          <Button className="jp-Postdoc-Live-act" busy={busy} onClick={onResume}>
             {trans.__('Retry')}
           </Button>
         )}
         {stuck && (
-          <Button kind="link" onClick={onForce}>
+          <Button className="jp-Postdoc-Live-act" onClick={onForce}>
             {trans.__('Force stop')}
           </Button>
         )}
       </div>
-      {tokens > 0 && (
+      {(tokens > 0 || (spent.cost !== null && spent.cost > 0)) && (
         <div className="jp-Postdoc-Live-spent">
           <span>
             {trans.__(
@@ -135,23 +143,20 @@ export function LiveLine({ view, onResume, onForce, onAnswer, busy }: Props): JS
               count(spent.tokensOut, language)
             )}
           </span>
-          <span>
-            {spent.cost === null
-              ? trans.__('no price known')
-              : cap !== null
-                ? trans.__('%1 of %2', `${spent.estimated ? '≥ ' : ''}${money(spent.cost)}`, money(cap))
-                : `${spent.estimated ? '≥ ' : ''}${money(spent.cost)}`}
+          <span className="jp-Postdoc-Live-cost">
+            {costText(trans, view)}
+            {share !== null && share >= WARN_AT && <Icon name="warn" />}
+            {share !== null && (
+              <Progress
+                value={share}
+                tone={share >= WARN_AT ? 'warn' : 'neutral'}
+                label={trans.__('Cost: %1 of %2', money(spent.cost), money(cap))}
+              />
+            )}
           </span>
         </div>
       )}
-      {share !== null && (
-        <Progress
-          value={share}
-          tone={share >= WARN_AT ? 'warn' : 'neutral'}
-          label={trans.__('Cost: %1 of %2', money(spent.cost), money(cap))}
-        />
-      )}
-      {live?.progress !== null && live?.progress !== undefined && working && (
+      {typeof live?.progress === 'number' && working && (
         <Progress value={live.progress} label={trans.__('Progress')} />
       )}
     </div>

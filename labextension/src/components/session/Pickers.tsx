@@ -1,31 +1,48 @@
 /** Which model and which persona a session has. */
 import React, { useEffect, useState } from 'react';
 
-import type { Model, Persona } from '../../client';
-import { RequestFailed } from '../../client';
+import type { Client, Model, Persona } from '../../client';
 import type { ChatInfo } from '../../model';
 import { usePlatform, useTrans } from '../../platform';
+import { classes } from '../ui';
+import { troubleOf } from './trouble';
+
+interface Choices {
+  readonly models: readonly Model[] | null;
+  readonly personas: readonly Persona[] | null;
+}
+
+/** What each client was told last, so that the next session shows it at once. */
+const known = new WeakMap<Client, Choices>();
 
 /** What can be chosen; null until the server has told. */
-export function useChoices(): { models: readonly Model[] | null; personas: readonly Persona[] | null } {
+export function useChoices(): Choices {
   const { client } = usePlatform();
-  const [models, setModels] = useState<readonly Model[] | null>(null);
-  const [personas, setPersonas] = useState<readonly Persona[] | null>(null);
+  const [choices, setChoices] = useState<Choices>(
+    () => known.get(client) ?? { models: null, personas: null }
+  );
   useEffect(() => {
     let alive = true;
+    const take = (change: Partial<Choices>) => {
+      const all = { models: null, personas: null, ...known.get(client), ...change };
+      known.set(client, all);
+      if (alive) {
+        setChoices(all);
+      }
+    };
     client.models().then(
-      found => alive && setModels(found),
+      models => take({ models }),
       () => undefined
     );
     client.personas().then(
-      found => alive && setPersonas(found),
+      personas => take({ personas }),
       () => undefined
     );
     return () => {
       alive = false;
     };
   }, [client]);
-  return { models, personas };
+  return choices;
 }
 
 interface Props {
@@ -44,19 +61,15 @@ export function Pickers({ info, models, personas, locked, begun }: Props): JSX.E
   const [problem, setProblem] = useState<string | null>(null);
   const set = (change: { model?: string; persona?: string }) => {
     setProblem(null);
-    client.set(info.id, change).catch((error: unknown) => {
-      setProblem(
-        error instanceof RequestFailed ? `${error.problem.error} ${error.problem.next}` : String(error)
-      );
-    });
+    client.set(info.id, change).catch((error: unknown) => setProblem(troubleOf(error)));
   };
-  const known = (models ?? []).filter(model => model.provider !== 'template');
-  if (!known.some(model => model.available)) {
+  const talking = (models ?? []).filter(model => model.kinds.includes('chat'));
+  if (!talking.some(model => model.available)) {
     return <></>; // nothing here can be spoken to
   }
   return (
-    <div className="jp-Postdoc-Pickers">
-      {known.length > 0 && (
+    <div className={classes('jp-Postdoc-Pickers', locked && 'jp-mod-locked')}>
+      {talking.length > 0 && (
         <select
           className="jp-Postdoc-Select"
           aria-label={trans.__('Model')}
@@ -67,12 +80,14 @@ export function Pickers({ info, models, personas, locked, begun }: Props): JSX.E
           disabled={locked}
           onChange={event => set({ model: event.target.value })}
         >
-          {!known.some(model => model.id === info.model) && (
-            <option value={info.model ?? ''}>{info.model ?? trans.__('No model')}</option>
+          {!talking.some(model => model.id === info.model) && (
+            <option value={info.model ?? ''}>{info.model ?? trans.__('Default model')}</option>
           )}
-          {known.map(model => (
+          {talking.map(model => (
             <option key={model.id} value={model.id} disabled={!model.available} title={model.reason}>
-              {model.available ? model.label : trans.__('%1 (not available)', model.label)}
+              {model.available
+                ? model.label
+                : trans.__('%1: %2', model.label, model.reason ?? trans.__('not available'))}
             </option>
           ))}
         </select>
@@ -93,7 +108,11 @@ export function Pickers({ info, models, personas, locked, begun }: Props): JSX.E
           ))}
         </select>
       )}
-      {problem !== null && <span role="alert">{problem}</span>}
+      {problem !== null && (
+        <span role="alert" className="jp-Postdoc-Trouble">
+          {problem}
+        </span>
+      )}
     </div>
   );
 }

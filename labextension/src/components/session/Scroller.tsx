@@ -1,142 +1,117 @@
 /** The timeline in its scrolled frame: it follows the end only when the reader is there. */
-import React, { useEffect, useLayoutEffect, useRef, useState } from 'react';
+import React, { forwardRef, useEffect, useImperativeHandle, useRef, useState } from 'react';
+import { flushSync } from 'react-dom';
 
 import type { SessionView } from '../../model';
 import { usePlatform, useTrans } from '../../platform';
 import { MOUNTED, Timeline } from '../timeline/Timeline';
-import { Button } from '../ui';
-import type { Scrolled } from './stick';
-import { afterPrepend, atEnd, newSince } from './stick';
+import { Button, IconButton } from '../ui';
+import { newSince } from './stick';
+import { troubleOf } from './trouble';
+import { usePlace } from './usePlace';
+
+export interface ScrollerHandle {
+  /** Show the card of a request and put the focus into it; false when its events were never loaded. */
+  reveal(requestId: string): boolean;
+}
 
 interface Props {
   session: SessionView;
-  /** What stands above the first item, e.g. the plan. */
-  header?: React.ReactNode;
 }
 
-export function Scroller({ session, header }: Props): JSX.Element {
+export const Scroller = forwardRef<ScrollerHandle, Props>(function Scroller({ session }, ref) {
   const { client } = usePlatform();
   const trans = useTrans();
   const box = useRef<HTMLDivElement>(null);
   const inner = useRef<HTMLDivElement>(null);
-  const following = useRef(true);
-  const before = useRef<Scrolled | null>(null);
-  const firstKey = useRef<string | null>(null);
   const [limit, setLimit] = useState(MOUNTED);
   /** The key of the newest item that the reader has seen; null while the end is followed. */
   const [seen, setSeen] = useState<string | null>(null);
-  const [problem, setProblem] = useState(false);
+  const [problem, setProblem] = useState<string | null>(null);
   const { items } = session;
-  const last = items[items.length - 1]?.key ?? null;
-  const hidden = items.length > limit;
-  const first = (hidden ? items[items.length - limit] : items[0])?.key ?? null;
-
-  const toEnd = () => {
-    const node = box.current;
-    if (node !== null) {
-      node.scrollTop = node.scrollHeight;
-    }
-  };
-
-  // Older items came: the reader's place stays where it is.
-  useLayoutEffect(() => {
-    const node = box.current;
-    if (node === null) {
-      return;
-    }
-    if (
-      before.current !== null &&
-      firstKey.current !== null &&
-      first !== firstKey.current &&
-      !following.current
-    ) {
-      node.scrollTop = afterPrepend(before.current, node);
-    }
-    firstKey.current = first;
-    before.current = null;
-  }, [first]);
-
-  useLayoutEffect(() => {
-    if (following.current) {
-      toEnd();
-    }
-  }, [items]);
-
-  // Pictures and formulas grow after they were put in.
-  useEffect(() => {
-    const node = inner.current;
-    if (node === null) {
-      return undefined;
-    }
-    const watch = new ResizeObserver(() => {
-      if (following.current) {
-        toEnd();
-      }
-    });
-    watch.observe(node);
-    return () => watch.disconnect();
-  }, []);
-
-  const onScroll = () => {
-    const node = box.current;
-    if (node === null) {
-      return;
-    }
-    const end = atEnd(node);
-    if (end !== following.current) {
-      following.current = end;
-      setSeen(end ? null : last);
-    }
-    if (node.scrollTop < 80 && !end && (hidden || session.hasMore) && !session.loadingEarlier) {
-      earlier();
-    }
-  };
+  const newest = items[items.length - 1];
+  const fresh = newSince(items, seen);
+  // While somebody reads further up, nothing is taken away at the top because something came at the end.
+  const shown = limit + fresh;
+  const hidden = items.length > shown;
 
   const earlier = () => {
-    const node = box.current;
-    before.current =
-      node === null
-        ? null
-        : { scrollTop: node.scrollTop, scrollHeight: node.scrollHeight, clientHeight: node.clientHeight };
-    following.current = false;
-    setSeen(known => known ?? last);
+    if (session.loadingEarlier || (!hidden && !session.hasMore)) {
+      return;
+    }
     setLimit(limit + MOUNTED);
-    if (!hidden && session.hasMore) {
-      setProblem(false);
-      client.loadEarlier(session.id).catch(() => setProblem(true));
+    if (!hidden) {
+      setProblem(null);
+      client.loadEarlier(session.id).catch((error: unknown) => setProblem(troubleOf(error)));
     }
   };
 
-  const fresh = newSince(items, seen);
+  const place = usePlace(box, inner, items, earlier);
+  const { following, toEnd } = place;
+  const newestKey = newest?.key ?? null;
+  const last = useRef(newestKey);
+  useEffect(() => {
+    last.current = newestKey;
+  }, [newestKey]);
+  useEffect(() => setSeen(following ? null : last.current), [following]);
+
+  // Who says something wants to see that it was said.
+  const mine = newest?.kind === 'user' && newest.sending === 'pending' ? newest.key : null;
+  useEffect(() => {
+    if (mine !== null) {
+      toEnd();
+    }
+  }, [mine, toEnd]);
+
+  useImperativeHandle(ref, () => ({
+    reveal: requestId => {
+      const find = () =>
+        Array.from(box.current?.querySelectorAll<HTMLElement>('[data-request]') ?? []).find(
+          one => one.dataset.request === requestId
+        );
+      if (find() === undefined) {
+        flushSync(() => setLimit(items.length));
+      }
+      const card = find();
+      card?.scrollIntoView({ block: 'nearest' });
+      (card?.querySelector<HTMLElement>('button:not(:disabled), input, textarea') ?? card)?.focus({
+        preventScroll: true
+      });
+      return card !== undefined;
+    }
+  }));
+
   return (
     <div className="jp-Postdoc-Scroller">
-      <div className="jp-Postdoc-Scroller-box" ref={box} onScroll={onScroll} tabIndex={-1}>
+      <div
+        className="jp-Postdoc-Scroller-box"
+        ref={box}
+        role="group"
+        aria-label={trans.__('Timeline')}
+        tabIndex={0}
+        onScroll={place.onScroll}
+        onClickCapture={place.onClickCapture}
+      >
         <div ref={inner}>
-          {header}
           {(hidden || session.hasMore) && (
             <div className="jp-Postdoc-Earlier">
               <Button kind="link" busy={session.loadingEarlier} onClick={earlier}>
-                {trans.__('Load earlier')}
+                {session.loadingEarlier ? trans.__('Loading earlier…') : trans.__('Load earlier')}
               </Button>
-              {problem && <span role="alert">{trans.__('That did not work. Try again.')}</span>}
+              {problem !== null && <span role="alert">{problem}</span>}
             </div>
           )}
-          <Timeline session={session} limit={limit} />
+          <Timeline session={session} limit={shown} />
         </div>
       </div>
-      {seen !== null && fresh > 0 && (
-        <Button
-          className="jp-Postdoc-New"
-          icon="down"
-          onClick={() => {
-            following.current = true;
-            setSeen(null);
-            toEnd();
-          }}
-        >
-          {trans.__('New activity (%1)', fresh)}
-        </Button>
-      )}
+      {!following &&
+        (fresh > 0 ? (
+          <Button className="jp-Postdoc-New" icon="down" onClick={toEnd}>
+            {trans.__('New activity (%1)', fresh)}
+          </Button>
+        ) : (
+          <IconButton className="jp-Postdoc-New" icon="down" label={trans.__('To the end')} onClick={toEnd} />
+        ))}
     </div>
   );
-}
+});

@@ -1,22 +1,26 @@
 /** One session: what it is about, how it is, what happened, and where to speak. */
-import React, { useEffect, useRef, useState } from 'react';
+import React, { useCallback, useEffect, useMemo, useRef, useState } from 'react';
 
-import { RequestFailed } from '../../client';
 import type { ChatInfo, SessionView } from '../../model';
 import { useNavigation } from '../../navigation';
 import { usePlatform, useSelected, useTrans } from '../../platform';
-import { recordOf, textIn } from '../../store/parts';
-import { reportOf } from '../timeline/report';
-import type { MenuItem } from '../ui';
-import { Button, Empty, Menu } from '../ui';
+import { Button, Empty, Icon } from '../ui';
+import { againRoute } from './again';
 import type { ComposerHandle } from './Composer';
 import { Composer } from './Composer';
+import type { HeadHandle } from './Head';
+import { Head } from './Head';
 import { Links } from './Links';
 import { LiveLine } from './LiveLine';
 import { PlanCard } from './PlanCard';
+import type { ScrollerHandle } from './Scroller';
 import { Scroller } from './Scroller';
+import { troubleOf } from './trouble';
 
 const PATIENCE_MS = 300;
+const NOTE_MS = 3_000;
+/** States in which a research question can be asked again. */
+const ENDED = new Set(['finished', 'stopped', 'error']);
 
 export function SessionPage({ id }: { id: string }): JSX.Element {
   const { client } = usePlatform();
@@ -83,14 +87,45 @@ function useLate(what: string): boolean {
   return late === what;
 }
 
-function Shown({ view, info }: { view: SessionView; info: ChatInfo | null }): JSX.Element {
-  const platform = usePlatform();
-  const trans = useTrans();
-  const { client } = platform;
-  const root = useRef<HTMLElement>(null);
-  const composer = useRef<ComposerHandle>(null);
+/** Carry something out: whether it goes on, what came in its way, what it said when it was done. */
+function useAttempts() {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
+  const [note, setNote] = useState<string | null>(null);
+  useEffect(() => {
+    const timer = note === null ? undefined : window.setTimeout(() => setNote(null), NOTE_MS);
+    return () => window.clearTimeout(timer);
+  }, [note]);
+  const attempt = useCallback((work: () => Promise<unknown>, done?: string) => {
+    setBusy(true);
+    setProblem(null);
+    setNote(null);
+    work()
+      .then(
+        () => setNote(done ?? null),
+        (error: unknown) => setProblem(troubleOf(error))
+      )
+      .finally(() => setBusy(false));
+  }, []);
+  return { busy, problem, note, attempt };
+}
+
+/** What is typed into keeps its keys. */
+function isField(target: EventTarget): boolean {
+  return target instanceof Element && target.closest('input, textarea, select, [contenteditable]') !== null;
+}
+
+function Shown({ view, info }: { view: SessionView; info: ChatInfo | null }): JSX.Element {
+  const { client } = usePlatform();
+  const trans = useTrans();
+  const navigation = useNavigation();
+  const root = useRef<HTMLElement>(null);
+  const composer = useRef<ComposerHandle>(null);
+  const scroller = useRef<ScrollerHandle>(null);
+  const head = useRef<HeadHandle>(null);
+  const { busy, problem, note, attempt } = useAttempts();
+  const title = info?.title || view.title || trans.__('Untitled');
+  const { id, status, items } = view;
 
   useEffect(() => {
     const node = root.current;
@@ -101,186 +136,86 @@ function Shown({ view, info }: { view: SessionView; info: ChatInfo | null }): JS
     return () => node?.removeEventListener('postdoc:compose', onCompose);
   }, []);
 
-  const attempt = (work: () => Promise<unknown>) => {
-    setBusy(true);
-    setProblem(null);
-    work()
-      .catch((error: unknown) => {
-        setProblem(
-          error instanceof RequestFailed ? `${error.problem.error} ${error.problem.next}` : String(error)
-        );
-      })
-      .finally(() => setBusy(false));
-  };
-
-  const toCard = () => {
-    const cards = root.current?.querySelectorAll<HTMLElement>('[data-request]') ?? [];
-    const open = Array.from(cards).find(card => card.dataset.request === view.waitingFor[0]);
-    open?.scrollIntoView({ block: 'nearest' });
-    (open?.querySelector<HTMLElement>('button, input') ?? open)?.focus();
-  };
+  const ended = ENDED.has(status);
+  const asked = useMemo(() => ended && againRoute(items, '') !== null, [ended, items]);
+  const actions = useMemo(
+    () =>
+      asked && (
+        <Button
+          kind="link"
+          icon="refresh"
+          onClick={() => {
+            const route = againRoute(items, `again-${Date.now()}`);
+            if (route !== null) {
+              navigation.go(route);
+            }
+          }}
+        >
+          {trans.__('Run again with other options')}
+        </Button>
+      ),
+    [asked, items, navigation, trans]
+  );
 
   return (
     <section
       className="jp-Postdoc-Session"
       ref={root}
-      aria-label={trans.__('Session “%1”', info?.title || trans.__('Untitled'))}
+      aria-label={trans.__('Session “%1”', title)}
       onKeyDown={event => {
         if (event.key === 'Escape' && !event.defaultPrevented) {
           composer.current?.focus();
+        } else if (event.key === 'F2' && !isField(event.target)) {
+          event.preventDefault();
+          head.current?.rename();
         }
       }}
     >
-      <Head view={view} info={info} attempt={attempt} />
+      <Head
+        handle={head}
+        session={id}
+        title={title}
+        status={status}
+        reason={view.reason}
+        info={info}
+        attempt={attempt}
+      />
       <Links view={view} info={info} />
       <LiveLine
         view={view}
         busy={busy}
-        onResume={() => attempt(() => client.resume(view.id))}
-        onForce={() => attempt(() => client.stop(view.id, 'now'))}
-        onAnswer={toCard}
+        onResume={() => attempt(() => client.resume(id))}
+        onForce={() => attempt(() => client.stop(id, 'now'))}
+        onAnswer={() => view.waitingFor[0] !== undefined && scroller.current?.reveal(view.waitingFor[0])}
       />
       {problem !== null && (
         <p role="alert" className="jp-Postdoc-Trouble">
           {problem}
         </p>
       )}
-      {view.items.length === 0 ? (
+      {note !== null && (
+        <p role="status" className="jp-Postdoc-Note">
+          <Icon name="check" /> {note}
+        </p>
+      )}
+      {view.plan !== null && view.plan.length > 0 && <PlanCard plan={view.plan} session={id} />}
+      {items.length === 0 ? (
         <div className="jp-Postdoc-Scroller">
           <Empty icon="chat" title={trans.__('Nothing was said here yet.')} />
         </div>
       ) : (
-        <Scroller
-          session={view}
-          header={
-            view.plan !== null && view.plan.length > 0 && <PlanCard plan={view.plan} session={view.id} />
-          }
-        />
+        <Scroller ref={scroller} session={view} />
       )}
-      <Composer ref={composer} view={view} info={info} />
-    </section>
-  );
-}
-
-interface HeadProps {
-  view: SessionView;
-  info: ChatInfo | null;
-  attempt: (work: () => Promise<unknown>) => void;
-}
-
-function Head({ view, info, attempt }: HeadProps): JSX.Element {
-  const platform = usePlatform();
-  const navigation = useNavigation();
-  const trans = useTrans();
-  const { client, openSession } = platform;
-  const [editing, setEditing] = useState<string | null>(null);
-  const title = info?.title || view.title || trans.__('Untitled');
-  const question = view.items.find(item => item.kind === 'user' && item.research !== undefined);
-  const research = recordOf(question?.kind === 'user' ? question.research : null);
-  const rename = () => setEditing(title);
-
-  const remove = async () => {
-    const yes = await platform.confirm({
-      title: trans.__('Delete “%1”?', title),
-      body: trans.__(
-        'Its messages are deleted for good, and what still runs is stopped. Files on disk stay.'
-      ),
-      accept: trans.__('Delete'),
-      dangerous: true
-    });
-    if (yes) {
-      await client.delete(view.id);
-      navigation.go({ view: 'sessions' });
-    }
-  };
-
-  const items: (MenuItem | 'separator' | null)[] = [
-    { label: trans.__('Rename'), icon: 'edit', onSelect: rename },
-    openSession
-      ? {
-          label: trans.__('Open in tab'),
-          icon: 'external',
-          onSelect: () => openSession.call(platform, view.id)
-        }
-      : null,
-    textIn(research, 'topic')
-      ? {
-          label: trans.__('Run again with other options…'),
-          icon: 'refresh',
-          onSelect: () =>
-            navigation.go({
-              view: 'new',
-              topic: textIn(research, 'topic'),
-              ...(textIn(research, 'template') ? { template: textIn(research, 'template') } : {}),
-              key: `again-${Date.now()}`
-            })
-        }
-      : null,
-    {
-      label: trans.__('Fork'),
-      icon: 'branch',
-      onSelect: () => attempt(async () => navigation.go({ view: 'session', id: await client.fork(view.id) }))
-    },
-    {
-      label: trans.__('Copy link'),
-      icon: 'copy',
-      onSelect: () => void platform.copy(client.url(`s/${view.id}`))
-    },
-    {
-      label: trans.__('Copy report'),
-      icon: 'copy',
-      onSelect: () => void platform.copy(reportOf(null, view))
-    },
-    'separator',
-    {
-      label: info?.archived ? trans.__('Unarchive') : trans.__('Archive'),
-      icon: 'archive',
-      onSelect: () => attempt(() => client.set(view.id, { archived: !info?.archived }))
-    },
-    {
-      label: trans.__('Delete'),
-      icon: 'trash',
-      dangerous: true,
-      onSelect: () => attempt(remove)
-    }
-  ];
-  return (
-    <header className="jp-Postdoc-Session-head">
-      {editing === null ? (
-        <h2
-          tabIndex={-1}
-          onDoubleClick={rename}
-          onKeyDown={event => event.key === 'F2' && rename()}
-          title={title}
-        >
-          {title}
-        </h2>
-      ) : (
-        <input
-          className="jp-Postdoc-Input"
-          autoFocus
-          maxLength={200}
-          aria-label={trans.__('Title')}
-          value={editing}
-          onFocus={event => event.target.select()}
-          onChange={event => setEditing(event.target.value)}
-          onBlur={() => setEditing(null)}
-          onKeyDown={event => {
-            if (event.key === 'Enter' && editing.trim() !== '') {
-              attempt(() => client.set(view.id, { title: editing.trim() }));
-              setEditing(null);
-            } else if (event.key === 'Escape') {
-              event.preventDefault();
-              event.stopPropagation();
-              setEditing(null);
-            }
-          }}
-        />
-      )}
-      <Menu
-        label={trans.__('Actions of this session')}
-        items={items.filter((item): item is MenuItem | 'separator' => item !== null)}
+      <Composer
+        ref={composer}
+        session={id}
+        status={status}
+        runId={view.runId}
+        queue={view.queue}
+        begun={items.length > 0}
+        info={info}
+        actions={actions}
       />
-    </header>
+    </section>
   );
 }

@@ -5,14 +5,27 @@ import { usePlatform } from '../../platform';
 
 const PAUSE_MS = 400;
 
-/** The draft, how to change it, and how to forget it once it was sent. */
-export function useDraft(session: string): [string, (text: string) => void, () => void] {
+export interface Draft {
+  readonly text: string;
+  change(text: string): void;
+  /** Empty the box, because it is being sent. It is remembered until {@link Draft.sent}: a crash loses nothing. */
+  take(): void;
+  /** What was taken is with the server. */
+  sent(): void;
+}
+
+/** The draft of a session. `elsewhere` says that a text is shown as a message that was not sent. */
+export function useDraft(session: string, elsewhere: (text: string) => boolean): Draft {
   const { memory } = usePlatform();
   const key = `draft:${session}`;
   const [text, setText] = useState('');
   const touched = useRef(false);
   const timer = useRef<number | null>(null);
   const pending = useRef<string | null>(null);
+  /** The box is empty because its text was taken, and nothing was typed since. */
+  const taken = useRef(false);
+  const known = useRef(elsewhere);
+  known.current = elsewhere;
 
   const save = useCallback(() => {
     if (timer.current !== null) {
@@ -20,7 +33,7 @@ export function useDraft(session: string): [string, (text: string) => void, () =
       timer.current = null;
     }
     if (pending.current !== null) {
-      void memory.set(key, pending.current);
+      void memory.set(key, pending.current).catch(() => undefined);
       pending.current = null;
     }
   }, [memory, key]);
@@ -29,11 +42,14 @@ export function useDraft(session: string): [string, (text: string) => void, () =
     let alive = true;
     touched.current = false;
     setText('');
-    void memory.get(key).then(value => {
-      if (alive && !touched.current && typeof value === 'string') {
-        setText(value);
-      }
-    });
+    memory.get(key).then(
+      value => {
+        if (alive && !touched.current && typeof value === 'string' && !known.current(value)) {
+          setText(value);
+        }
+      },
+      () => undefined
+    );
     return () => {
       alive = false;
       save(); // whoever leaves in the middle of a word finds it again
@@ -43,6 +59,7 @@ export function useDraft(session: string): [string, (text: string) => void, () =
   const change = useCallback(
     (value: string) => {
       touched.current = true;
+      taken.current = false;
       setText(value);
       pending.current = value;
       if (timer.current !== null) {
@@ -53,12 +70,20 @@ export function useDraft(session: string): [string, (text: string) => void, () =
     [save]
   );
 
-  const clear = useCallback(() => {
+  const take = useCallback(() => {
+    save();
     touched.current = true;
     setText('');
-    pending.current = '';
-    save();
+    taken.current = true;
   }, [save]);
 
-  return [text, change, clear];
+  const sent = useCallback(() => {
+    // Who has typed on meanwhile has a draft again, which is saved already or about to be.
+    if (taken.current) {
+      taken.current = false;
+      void memory.set(key, '').catch(() => undefined);
+    }
+  }, [memory, key]);
+
+  return { text, change, take, sent };
 }

@@ -5,13 +5,15 @@ import { createRoot } from 'react-dom/client';
 import '../../style/index.css';
 import '../../style/page.css';
 import { App } from '../components/App';
-import { badge } from '../components/sessions/order';
 import { pageServer } from '../connection';
 import { createClient } from '../live';
 import { Navigation } from '../navigation';
-import { follow, routeOf } from './address';
+import { begin, follow, rootOf } from './address';
+import { english } from './english';
 import type { PageConfig } from './platform';
-import { createPagePlatform, english } from './platform';
+import { createPagePlatform } from './platform';
+import { PageSettings } from './settings';
+import { titleOf } from './title';
 
 function start(): void {
   const host = document.getElementById('postdoc');
@@ -20,25 +22,25 @@ function start(): void {
     return;
   }
   const config = JSON.parse(text) as PageConfig;
-  const root = `${config.baseUrl.replace(/\/*$/, '/')}postdoc/`;
+  const settings = new PageSettings(); // first of all: it sets the theme
+  const root = rootOf(config.baseUrl);
   const { client, store } = createClient(pageServer(config.baseUrl), { name: `page/${config.version}` });
-  const navigation = new Navigation(routeOf(window.location.pathname.slice(root.length)));
+  const navigation = new Navigation(begin(root));
   follow(navigation, root);
 
   const title = () => {
-    const state = store.getState();
-    const route = navigation.get();
-    const needs = badge(state);
-    const name =
-      route.view === 'session' ? state.sessions?.[route.id]?.title || english.__('Session') : english.__('Research');
-    document.title = `${needs > 0 ? `(${needs}) ` : ''}${name} · Postdoc`;
+    const now = titleOf(navigation.get(), store.getState(), english);
+    if (document.title !== now) {
+      document.title = now;
+    }
   };
   store.subscribe(title);
   navigation.subscribe(title);
 
+  host.setAttribute('role', 'main');
   client.start();
   createRoot(host).render(
-    <App platform={createPagePlatform(config, client, store)} navigation={navigation} wide />
+    <App platform={createPagePlatform(config, client, store, settings)} navigation={navigation} wide />
   );
   title();
 }

@@ -82,6 +82,15 @@ function OutputPart({
         !output.blob && <p>{trans.__('A picture; it is in the report.')}</p>
       ) : text.trim() === '' ? null : output.kind === 'markdown' ? (
         <MarkdownText source={text} />
+      ) : output.kind === 'html' ? (
+        <div
+          className="jp-Postdoc-Prose"
+          tabIndex={0}
+          role="region"
+          aria-label={trans.__('Output of %1', cell)}
+        >
+          {text.replace(/\n{2,}/g, '\n')}
+        </div>
       ) : (
         <Output
           text={output.kind === 'json' ? indented(text) : text}

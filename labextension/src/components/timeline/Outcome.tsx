@@ -78,7 +78,7 @@ interface ResultProps {
   session: string;
   title: string;
   artifacts: Readonly<Record<string, Artifact>>;
-  /** Only the newest result has buttons. */
+  /** The last thing that happened, and nothing is at work: it can be followed up. */
   newest: boolean;
 }
 
@@ -121,7 +121,7 @@ export const ResultCard = memo(function ResultCard({ item, session, title, artif
       }
       className="jp-Postdoc-Result"
       actions={
-        newest && (
+        (newest || item.verdict !== null) && (
           <>
             {artifacts.report && openReport !== undefined && (
               <Button kind="accept" icon="book" onClick={() => openReport.call(platform, session, title)}>
@@ -138,9 +138,11 @@ export const ResultCard = memo(function ResultCard({ item, session, title, artif
                 {trans.__('Open folder')}
               </Button>
             )}
-            <Button icon="chat" onClick={event => compose(event.currentTarget)}>
-              {trans.__('Ask a follow-up')}
-            </Button>
+            {newest && (
+              <Button icon="chat" onClick={event => compose(event.currentTarget)}>
+                {trans.__('Ask a follow-up')}
+              </Button>
+            )}
           </>
         )
       }

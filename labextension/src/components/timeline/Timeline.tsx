@@ -21,6 +21,14 @@ interface Props {
 }
 
 export const MOUNTED = 200;
+const AT_WORK: ReadonlySet<SessionView['status']> = new Set<SessionView['status']>([
+  'queued',
+  'starting',
+  'running',
+  'waiting',
+  'paused',
+  'stopping'
+]);
 
 /** How many rows a session has, so that its owner knows whether there are more than are shown. */
 export function rowCount(session: SessionView): number {
@@ -40,7 +48,9 @@ export function Timeline({ session, limit = MOUNTED }: Props): JSX.Element {
   // Rows look up what came before them; they are not rendered again because something came after.
   const latest = useRef(items);
   latest.current = items;
-  const newestEnd = useMemo(() => newestOutcome(items), [items]);
+  // While something is at work there is nothing to try again and nothing to follow up.
+  const idle = !AT_WORK.has(session.status);
+  const newestEnd = useMemo(() => (idle ? newestOutcome(items) : null), [items, idle]);
   const notebook = session.artifacts.notebook?.path ?? null;
   const project = useRef<string | null>(null);
   project.current = session.artifacts.repo?.path ?? null;
@@ -58,7 +68,7 @@ export function Timeline({ session, limit = MOUNTED }: Props): JSX.Element {
             // These change seldom and matter to one row only; all others get the same nothing.
             view={row.key === newestEnd || isResult(row) ? session.artifacts : null}
             newest={row.key === newestEnd}
-            title={row.key === newestEnd ? (session.title ?? '') : ''}
+            title={isResult(row) ? (session.title ?? '') : ''}
           />
         ))}
       </div>
@@ -77,7 +87,12 @@ function newestOutcome(items: readonly Item[]): string | null {
     if (item.kind === 'result' || item.kind === 'error') {
       return item.key;
     }
-    if (item.kind === 'user' || item.kind === 'text' || item.kind === 'tool') {
+    if (
+      item.kind === 'user' ||
+      item.kind === 'text' ||
+      item.kind === 'tool' ||
+      (item.kind === 'notice' && item.notice === 'resumed')
+    ) {
       return null;
     }
   }

@@ -56,7 +56,7 @@ export class RowMaker {
       quiet = [];
     };
     for (const item of items) {
-      if (isHidden(item) || (item.kind === 'tool' && item.parent !== undefined)) {
+      if (isHidden(item) || (item.kind === 'tool' && children.has(item.parent ?? ''))) {
         continue;
       }
       if (fold && isQuiet(item) && !children.has(item.toolId)) {
@@ -85,11 +85,18 @@ function row(item: Item, children: Map<string, ToolItem[]>): ItemRow {
   return { kind: 'item', key: item.key, item, children: below ?? NONE };
 }
 
+/** The calls of sub-agents, by the call that they are shown below; those whose call is not here stand for themselves. */
 function childrenOf(items: readonly Item[]): Map<string, ToolItem[]> {
   const found = new Map<string, ToolItem[]>();
+  const here = new Set(items.map(item => (item.kind === 'tool' ? item.toolId : '')));
   for (const item of items) {
-    if (item.kind === 'tool' && item.parent !== undefined) {
-      found.set(item.parent, [...(found.get(item.parent) ?? []), item]);
+    if (item.kind === 'tool' && item.parent !== undefined && here.has(item.parent)) {
+      const known = found.get(item.parent);
+      if (known === undefined) {
+        found.set(item.parent, [item]);
+      } else {
+        known.push(item);
+      }
     }
   }
   return found;

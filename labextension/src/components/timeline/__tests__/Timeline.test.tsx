@@ -359,6 +359,7 @@ describe('the ends of a run', () => {
       wire.happen(body, CHAT, v === undefined);
     }
     const container = await show();
+    await happen({ type: 'session_state', status: 'finished', version: 9, reason: 'end_turn' });
     await screen.findByText('Supported');
     expect(screen.getByText('13.17')).toBeTruthy();
     expect(screen.getByText('(95 % interval 8.89 to 17.45)')).toBeTruthy();
@@ -395,6 +396,8 @@ describe('the ends of a run', () => {
       ref: 'e-1'
     });
     await show();
+    expect(screen.queryByRole('button', { name: 'Retry' })).toBeNull(); // the run goes on
+    await happen({ type: 'session_state', status: 'error', version: 2 });
     expect(screen.getByText('Kept: research/a/notebook.py')).toBeTruthy();
     fireEvent.click(screen.getByRole('button', { name: 'Retry' }));
     await waitFor(() => expect(wire.last.sent.some(frame => frame.type === 'resume')).toBe(true));

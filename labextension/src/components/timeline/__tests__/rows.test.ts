@@ -95,6 +95,10 @@ describe('rows', () => {
     expect(rows[0]).toMatchObject({ children: [{ toolId: 'a' }, { toolId: 'b' }] });
   });
 
+  it('show such calls by themselves when that call is not among them', () => {
+    expect(kinds([call('a', { parent: 'gone' }), said('x')])).toEqual(['c:a', 't:x']);
+  });
+
   it('stay the same objects while nothing about them changes', () => {
     const maker = new RowMaker();
     const items = [said('x'), call('a'), call('b'), call('c'), said('y'), call('d', { status: 'running' })];

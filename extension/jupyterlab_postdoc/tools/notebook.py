@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,7 +15,12 @@ from jupyterlab_postdoc.providers.base import ToolOutcome
 from jupyterlab_postdoc.tools.base import ToolContext, tool
 
 OUTPUT_TEXT = 2_000
+OUTPUT_DATA = 4_000
+ROWS, COLUMNS, FIELD = 20, 12, 80
 PICTURES = 8
+COUNTS = {"nRows": "n_rows", "nColumns": "n_columns"}
+SHOWN = 24
+"""Pictures of one run that people see."""
 TITLE = 300
 
 
@@ -95,12 +100,27 @@ async def _pictures(ctx: ToolContext, names: Sequence[str]) -> tuple[list[ImageR
     """What cells drew, for a model that can see, and a line that says so. A script sees nothing: then none are made."""
     if ctx.provider == "template" or not names:
         return [], ""
+    images, problem = await _draw(ctx, names)
+    return images, problem or _order(images)
+
+
+async def _draw(ctx: ToolContext, names: Sequence[str], most: int = PICTURES) -> tuple[list[ImageRef], str]:
+    """What cells drew, kept as blobs, in their order; and why there is none."""
+    images: list[ImageRef] = []
+    left = list(names)
     try:
-        found = await ctx.project.notebook.pictures(names)
+        while left and len(images) < most:
+            found = await ctx.project.notebook.pictures(left)
+            images += [await ctx.image(picture.png, picture.cell) for picture in found]
+            last = found[-1].cell if found else ""
+            left = left[left.index(last) + 1 :] if last in left else []
     except PostdocError as e:
         return [], f"The pictures could not be drawn: {e.message}"
-    images = [await ctx.image(picture.png, picture.cell) for picture in found[:PICTURES]]
-    return images, f"Pictures, in this order: {', '.join(image.title for image in images)}." if images else ""
+    return images[:most], ""
+
+
+def _order(images: Sequence[ImageRef]) -> str:
+    return f"Pictures, in this order: {', '.join(image.title for image in images)}." if images else ""
 
 
 async def _edit_done(ctx: ToolContext, given: dict[str, Any]) -> ToolOutcome | None:
@@ -153,20 +173,38 @@ async def nb_run(
     Shows the pictures that changed since the last run; nb_cells shows those of the cells that you name.
     """
     project = ctx.project
+    last: dict[str, CellEvent] = {}
 
     async def on_cell(event: CellEvent) -> None:
         if event.status == "running":
             await ctx.status(event.sentence, (event.index - 1) / max(event.total, 1))
         if event.status in ("ok", "error", "skipped"):
+            last[event.cell] = event
             await ctx.emit(_cell_body(ctx, event))
 
     report = await project.notebook.run(on_cell, args=args or [], timeout_s=project.notebook_timeout_s)
     if "reports/report.html" in report.files:
         path = project.public("reports/report.html")
         await ctx.emit(Artifact(artifact="report", path=path, provider=ctx.provider))
-    images, seen = await _pictures(ctx, report.redrawn[:PICTURES])
+    drawn, problem = await _draw(ctx, report.redrawn, SHOWN)
+    await _show(ctx, report, last, drawn)
+    images = [] if ctx.provider == "template" else drawn[:PICTURES]
+    seen = problem if ctx.provider != "template" and problem else _order(images)
     text = "\n".join(part for part in (run_text(report), seen, _unseen(ctx, report, images)) if part)
     return ToolOutcome(report.ok and report.verdict_error is None, text, run_data(report), images=images)
+
+
+async def _show(ctx: ToolContext, report: RunReport, last: Mapping[str, CellEvent], drawn: Sequence[ImageRef]) -> None:
+    """Say once more what became of the cells that drew something, now with their pictures."""
+    project = ctx.project
+    kept = {name: images for name, images in project.drawn.items() if name not in report.redrawn}
+    project.drawn = {}
+    for name in report.pictured:
+        if images := [image for image in drawn if image.title == name] or kept.get(name, []):
+            project.drawn[name] = images
+    shown = [_cell_body(ctx, last[name], images) for name, images in project.drawn.items() if name in last]
+    if shown:
+        await ctx.emit(*shown)
 
 
 def _unseen(ctx: ToolContext, report: RunReport, images: Sequence[ImageRef]) -> str:
@@ -224,10 +262,18 @@ def error_text(cell: CellState) -> str:
     return f"{cell.error.name}: {cell.error.message}{where}"
 
 
-def _cell_body(ctx: ToolContext, event: CellEvent) -> Cell:
+def _cell_body(ctx: ToolContext, event: CellEvent, images: Sequence[ImageRef] = ()) -> Cell:
     fields: dict[str, Any] = {}
-    if event.outputs:
-        fields["output"] = {"items": [_output(ctx, output) for output in event.outputs]}
+    items = [_output(ctx, output) for output in event.outputs]
+    left = [{"blob": image.blob, "mediaType": image.mediaType} for image in images]
+    for item in items:
+        if left and item["kind"] in ("image", "chart"):
+            item |= left.pop(0)
+            if item["kind"] == "image":
+                item.pop("text", None)
+    items += [{"kind": "image", **picture} for picture in left]
+    if items:
+        fields["output"] = {"items": items}
     if event.error is not None:
         fields["error"] = f"{event.error.name}: {event.error.message}"
     if event.duration_ms is not None:
@@ -240,11 +286,24 @@ def _output(ctx: ToolContext, output: Output) -> dict[str, Any]:
     shown: dict[str, Any] = {"kind": output.kind}
     if output.text:
         shown["text"] = output.text[:OUTPUT_TEXT]
-    if output.data is not None:
+    if output.kind == "table" and isinstance(output.data, dict):
+        shown |= _table(output.data)
+    elif output.data is not None and len(msgspec.json.encode(output.data)) <= OUTPUT_DATA:
         shown["data"] = output.data
     if output.path:
         shown["path"] = ctx.project.public(output.path)
     return shown
+
+
+def _table(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The head of a table as texts."""
+    columns, rows = data.get("columns"), data.get("rows")
+    if not isinstance(columns, list) or not isinstance(rows, list):
+        return {}
+    table = [columns, *(row for row in rows if isinstance(row, list))][: ROWS + 1]
+    head, *body = [["" if value is None else str(value)[:FIELD] for value in row[:COLUMNS]] for row in table]
+    counts = {name: data[key] for name, key in COUNTS.items() if isinstance(data.get(key), int)}
+    return {"columns": head, "rows": body, **counts}
 
 
 def _issue(issue: Issue) -> str:

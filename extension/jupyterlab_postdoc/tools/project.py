@@ -12,6 +12,7 @@ from jupyterlab_postdoc.forge import repository
 from jupyterlab_postdoc.forge.base import Forge
 from jupyterlab_postdoc.forge.repository import StepRecord, Study
 from jupyterlab_postdoc.notebooks.base import NotebookRuntime
+from jupyterlab_postdoc.protocol import ImageRef
 from jupyterlab_postdoc.workspace.git import Commit, Git
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
@@ -39,6 +40,8 @@ class Project:
     steps: list[StepRecord] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     """Paths that the last commit left out, with the reason."""
+    drawn: dict[str, list[ImageRef]] = field(default_factory=dict)
+    """What cells drew in the last run, kept beside the log."""
 
     @property
     def root(self) -> Path:

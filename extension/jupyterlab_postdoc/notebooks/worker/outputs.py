@@ -13,8 +13,12 @@ import zlib
 from typing import Any
 
 TEXT_CHARS = 4_000
-TABLE_ROWS, TABLE_COLUMNS, FIELD_CHARS = 10, 12, 80
+TABLE_ROWS, TABLE_COLUMNS, FIELD_CHARS = 20, 12, 80
 JSON_CHARS = 20_000
+PARTS = 12
+TABLE = re.compile(r"(?is)(<table\b.*?</table\s*>)")
+ROW = re.compile(r"(?is)<tr\b[^>]*>(.*?)</tr\s*>")
+CELL = re.compile(r"(?is)<t[hd]\b[^>]*>(.*?)</t[hd]\s*>")
 CONSOLE_CHARS = 20_000
 
 Output = dict[str, Any]
@@ -79,7 +83,7 @@ def summarise(mimetype: str, data: Any, figure: str | None) -> list[Output]:
         if kind == "application/json":
             return [as_json(value)]
         if kind == "text/markdown":
-            return [{"kind": "markdown", "text": clip(plain(str(value)))}]
+            return with_tables(str(value), "markdown") or [{"kind": "markdown", "text": clip(plain(str(value)))}]
         if kind == "text/html":
             return as_html(str(value))
         if kind.startswith("image/"):
@@ -196,6 +200,36 @@ def table(markup: str) -> Output | None:
     return {"kind": "table", "text": clip(text), "data": head}
 
 
+def with_tables(markup: str, kind: str) -> list[Output]:
+    """The text before, between and behind plain HTML tables, and the tables. Empty when there is no table."""
+    parts = TABLE.split(markup)
+    found: list[Output] = []
+    for part in parts if len(parts) > 1 else []:
+        if TABLE.fullmatch(part) and (shown := html_table(part)):
+            found.append(shown)
+        elif text := plain(part):
+            found.append({"kind": kind, "text": clip(text)})
+    return found[:PARTS]
+
+
+def html_table(markup: str) -> Output | None:
+    """The head of a plain HTML table."""
+    rows = [[" ".join(plain(cell).split()) for cell in CELL.findall(row)] for row in ROW.findall(markup)]
+    rows = [row for row in rows if row]
+    if not rows:
+        return None
+    width = max(map(len, rows))
+    names = rows.pop(0) if "<th" in markup.lower() and len(rows) > 1 else [""] * width
+    columns = [clip(name, FIELD_CHARS) for name in names[:TABLE_COLUMNS]]
+    body = [[field(value) for value in row[:TABLE_COLUMNS]] for row in rows[:TABLE_ROWS]]
+    text = "\n".join("\t".join(map(str, row)) for row in ([columns, *body] if any(columns) else body))
+    return {
+        "kind": "table",
+        "text": clip(text),
+        "data": {"columns": columns, "rows": body, "n_rows": len(rows), "n_columns": width},
+    }
+
+
 def field(value: Any) -> Any:
     value = finite(value)
     return value if value is None or isinstance(value, (int, float, bool)) else clip(str(value), FIELD_CHARS)
@@ -220,6 +254,8 @@ def as_html(markup: str) -> list[Output]:
         found = None
     if found:
         return [found]
+    if parts := with_tables(markup, "html"):
+        return parts
     text = plain(markup)
     kind = "text" if markup.lstrip().startswith("<pre") else "html"
     return [{"kind": kind, "text": clip(text)}] if text or kind == "html" else []

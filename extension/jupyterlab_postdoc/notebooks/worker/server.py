@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jupyterlab_postdoc.notebooks.worker import author, launch
+from jupyterlab_postdoc.notebooks.worker import author, launch, pictures
 from jupyterlab_postdoc.notebooks.worker.author import Notebook, Refused, write
 from jupyterlab_postdoc.notebooks.worker.check import check, imports
 from jupyterlab_postdoc.notebooks.worker.outputs import finite
@@ -31,6 +31,7 @@ class Server:
         self.run: Any = None
         self.checked: tuple[str, list[dict[str, Any]]] = ("", [])
         self.drawings: dict[str, list[Any]] = {}
+        self.page: Page | None = None
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -111,7 +112,9 @@ class Server:
         path = Path(request["path"]).absolute()
         notebook = author.load(path)
         launch.start(imported(notebook))
-        page = Page(path.parent)
+        if self.page is not None:
+            await self.page.close()
+        self.page = page = Page(path.parent)
 
         def emit(event: dict[str, Any]) -> None:
             self.write({"id": request["id"], "event": event})
@@ -127,15 +130,35 @@ class Server:
             self.drawings = run.drawings()
             drawn = {name: digest(items) for name, items in self.drawings.items()}
             return {**await self.artifacts(run, path, notebook, page), "executed_s": executed, "drawn": drawn}
+        except BaseException:
+            await page.close()
+            raise
         finally:
             self.run = None
-            await page.close()
 
     async def do_pictures(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What cells drew in the last run, as PNG; by a child, since a renderer may fall over its input."""
-        wanted = [[name, item] for name in request["names"] for item in self.drawings.get(name, ())]
+        """What cells drew in the last run, as PNG; by a child, since a renderer may fall over its input. The page's
+        renderer has drawn most of them already.
+        """
+        names = [name for name in request["names"] if name in self.drawings]
+        ready = await self.page.pictures() if self.page is not None and names else {}
+        made = {
+            name: ready.get(name) or [pictures.quick(i) if isinstance(i, str) else None for i in self.drawings[name]]
+            for name in names
+        }
+        left = [name for name in names if None in made[name]][: pictures.MOST]
+        for name in left:
+            made[name] = []
+        for item in await self.drawn(left):
+            made[item["cell"]].append(item["png"])
+        found = [{"cell": name, "png": png} for name in names for png in made[name]]
+        return {"pictures": found[: pictures.MOST]}
+
+    async def drawn(self, names: list[str]) -> list[dict[str, str]]:
+        """What these cells drew, by a renderer of its own."""
+        wanted = [[name, item] for name in names for item in self.drawings[name]]
         if not wanted:
-            return {"pictures": []}
+            return []
         command = [sys.executable, "-P", "-m", "jupyterlab_postdoc.notebooks.worker.pictures"]
         pipe = subprocess.PIPE
         child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
@@ -145,7 +168,7 @@ class Server:
             child.kill()
             await child.wait()
             text = b""
-        return {"pictures": [json.loads(line) for line in text.splitlines() if line.endswith(b"}")]}
+        return [json.loads(line) for line in text.splitlines() if line.endswith(b"}")]
 
     async def artifacts(self, run: Any, path: Path, notebook: Notebook, page: Page) -> dict[str, Any]:
         """Everything that is made from the one execution."""
@@ -183,6 +206,7 @@ class Page:
         self.child: asyncio.subprocess.Process | None = None
         self.starting: asyncio.Task[None] | None = None
         self.waiting: list[bytes] = []
+        self.made: dict[str, list[str | None]] | None = None
 
     def see(self, name: str, mimetype: str, data: Any) -> None:
         """A cell's output, as soon as it is there; only charts take time."""
@@ -198,7 +222,7 @@ class Page:
     async def start(self) -> None:
         command = [sys.executable, "-P", "-m", "jupyterlab_postdoc.notebooks.worker.render"]
         pipe = subprocess.PIPE
-        self.child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=self.root)
+        self.child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, cwd=self.root, limit=LINE)
         self.flush()
 
     def flush(self) -> None:
@@ -214,14 +238,30 @@ class Page:
         self.tell({"title": notebook.app.get("app_title"), "cells": cells, "session": session})
 
     async def end(self, target: Path) -> bool:
+        """Write the page. The child goes on with what it has not drawn yet."""
         assert self.starting is not None
         await self.starting
         assert self.child is not None
-        text, _ = await self.child.communicate()
-        if self.child.returncode != 0 or not text:
+        assert self.child.stdin is not None
+        assert self.child.stdout is not None
+        self.child.stdin.close()
+        try:
+            text = await self.child.stdout.readexactly(int(await self.child.stdout.readline() or b"0"))
+        except (ValueError, asyncio.IncompleteReadError):
             return False
-        write(target, text.decode())
-        return True
+        if text:
+            write(target, text.decode())
+        return bool(text)
+
+    async def pictures(self) -> dict[str, list[str | None]]:
+        """What the charts look like, as base64 PNGs; waits until they are drawn. Empty after a crash."""
+        if self.made is None:
+            self.made = {}
+            if self.child is not None and self.child.stdout is not None:
+                with suppress(ValueError, TimeoutError):
+                    line = await asyncio.wait_for(self.child.stdout.readline(), PICTURES_S)
+                    self.made = json.loads(line or b"{}")
+        return self.made
 
     async def close(self) -> None:
         if self.starting is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from playwright.sync_api import expect
 
+from .conftest import NOTEBOOK_NOISE, Watched
 from .panel import Panel
 from .service import Jupyter, wait_for
 
@@ -137,7 +138,10 @@ def test_a_question_waits_and_is_answered(lab: Jupyter, open_panel: Open, shoot:
     shown(panel, chat)
 
 
-def test_in_notebook_7_too(make_jupyter: Callable[..., Jupyter], open_panel: Open, shoot: Shoot) -> None:
+def test_in_notebook_7_too(
+    make_jupyter: Callable[..., Jupyter], open_panel: Open, shoot: Shoot, watched: Watched
+) -> None:
+    watched.allowed = NOTEBOOK_NOISE
     server = make_jupyter("notebook", app="notebook", base_url="/user/ana/")
     panel = open_panel(server, path="tree")
     panel.page.wait_for_selector(".jp-FileBrowser, .jp-DirListing", timeout=40_000)

@@ -28,6 +28,7 @@ async function copy(text: string): Promise<void> {
   area.value = text;
   area.style.position = 'fixed';
   document.body.append(area);
+  area.focus();
   area.select();
   const done = document.execCommand('copy');
   area.remove();

@@ -89,6 +89,11 @@ function Blocks({ source, streaming }: Required<Props>): JSX.Element {
 /** Text that is not rendered yet: its line ends count. */
 const PLAIN = 'jp-mod-plain';
 
+/** A rendering of this many milliseconds may follow the next; of one that takes longer, one part in `SHARE` is work. */
+const CHEAP_MS = 4;
+const SHARE = 8;
+const LATEST_MS = 1000;
+
 /** Shows one block in its host: one rendering at a time, and then the newest text. */
 class BlockView {
   private shown: { dispose(): void } | null = null;
@@ -122,6 +127,7 @@ class BlockView {
       const text = this.wanted;
       this.wanted = null;
       const before = this.shown;
+      const from = performance.now();
       try {
         const made = this.markdown.render(this.host, text, this.activation);
         this.shown = made;
@@ -135,6 +141,11 @@ class BlockView {
       }
       if (before !== this.shown) {
         before?.dispose();
+      }
+      const cost = performance.now() - from;
+      if (cost > CHEAP_MS && !this.disposed) {
+        // A block that is dear (long code, a diagram) is brought up to date less often, and costs no more for that.
+        await new Promise(done => window.setTimeout(done, Math.min(LATEST_MS, cost * SHARE)));
       }
     }
     this.busy = false;

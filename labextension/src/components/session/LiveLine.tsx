@@ -10,9 +10,15 @@ import { Button, Elapsed, Icon, Progress, StateIcon, stateText } from '../ui';
 const FORCE_AFTER_MS = 5_000;
 const WARN_AT = 0.8;
 
+/** Why it is in its state. A session in which nothing was said yet has not ended: it is ready. */
+export function reasonOf({ status, reason, items }: SessionView): string | null {
+  return status === 'finished' && items.length === 0 ? 'idle' : reason;
+}
+
 /** The state as one line, as far as it is known. */
 export function liveText(trans: Trans, view: SessionView): string {
-  const { status, reason, live } = view;
+  const { status, live } = view;
+  const reason = reasonOf(view);
   if ((status === 'running' || status === 'starting' || status === 'queued') && live !== null) {
     return firstLine(live.message, 80);
   }
@@ -97,6 +103,8 @@ export function LiveLine({ view, onResume, onForce, onAnswer, busy }: Props): JS
   const tokens = spent.tokensIn + spent.tokensOut;
   const cap = limits.usd;
   const share = cap !== null && spent.cost !== null ? spent.cost / cap : null;
+  // Of sums like 0.7 + 0.1, which are a little less than they look.
+  const near = share !== null && Math.round(share * 1000) >= WARN_AT * 1000;
   return (
     <div className={`jp-Postdoc-Live jp-mod-${status}`}>
       <div className="jp-Postdoc-Live-line">
@@ -145,11 +153,11 @@ export function LiveLine({ view, onResume, onForce, onAnswer, busy }: Props): JS
           </span>
           <span className="jp-Postdoc-Live-cost">
             {costText(trans, view)}
-            {share !== null && share >= WARN_AT && <Icon name="warn" />}
+            {near && <Icon name="warn" />}
             {share !== null && (
               <Progress
                 value={share}
-                tone={share >= WARN_AT ? 'warn' : 'neutral'}
+                tone={near ? 'warn' : 'neutral'}
                 label={trans.__('Cost: %1 of %2', money(spent.cost), money(cap))}
               />
             )}

@@ -11,7 +11,7 @@ import { Composer } from './Composer';
 import type { HeadHandle } from './Head';
 import { Head } from './Head';
 import { Links } from './Links';
-import { LiveLine } from './LiveLine';
+import { LiveLine, reasonOf } from './LiveLine';
 import { PlanCard } from './PlanCard';
 import type { ScrollerHandle } from './Scroller';
 import { Scroller } from './Scroller';
@@ -176,7 +176,7 @@ function Shown({ view, info }: { view: SessionView; info: ChatInfo | null }): JS
         session={id}
         title={title}
         status={status}
-        reason={view.reason}
+        reason={reasonOf(view)}
         info={info}
         attempt={attempt}
       />

@@ -10,6 +10,7 @@ import pytest
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.handlers.report import marimo_files
 from jupyterlab_postdoc.protocol import AgentStatus, UserMessage
+from jupyterlab_postdoc.store.base import BlobRow
 
 
 @pytest.fixture
@@ -339,3 +340,17 @@ async def test_while_the_server_starts_and_when_its_start_failed(http, server):
     answer = await http("GET", "api/chats")
     assert (answer.status, answer.json["code"], answer.json["next"]) == (507, "storage_full", "Make room.")
     server.web_app.settings["postdoc"] = services
+
+
+async def test_a_picture_is_served_as_one_and_never_runs(http, new_chat, services):
+    id, other = await new_chat(), await new_chat()
+    for media_type, data in (("image/png", b"\x89PNG\r\n\x1a\n0000"), ("image/svg+xml", b"<svg onload=alert(1)>")):
+        hash = await services.log.store.write_blob(data)
+        row = BlobRow(hash=hash, session=id, media_type=media_type, size=len(data))
+        await services.log.write(lambda tx, row=row: tx.put_blob(row))
+        answer = await http("GET", f"api/chats/{id}/blobs/{hash}")
+        assert (answer.status, answer.headers["Content-Type"], answer.body) == (200, media_type, data)
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Disposition"].startswith("attachment")
+        assert answer.headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
+        assert (await http("GET", f"api/chats/{other}/blobs/{hash}")).status == 404

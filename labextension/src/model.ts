@@ -209,6 +209,7 @@ export interface Pending {
   readonly id: string;
   readonly content: string;
   readonly kind: string;
+  readonly runId: string;
 }
 
 /** What the agent does now. `since`: when the current line came, in milliseconds by this machine's clock. */

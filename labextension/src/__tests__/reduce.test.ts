@@ -367,3 +367,17 @@ it('thinking that was seen live has a duration; that of a history has none', () 
   const late = reduce(fromHistory(emptyView(ID), { ...historyOf([think]) }, NOW), [done], NOW + 8_000);
   expect(late.items).toMatchObject([{ startedAt: null, endedAt: null, streaming: false }]);
 });
+
+it('a run that has begun waits no longer', () => {
+  const pending = [
+    { id: 'm1', content: 'First', kind: 'research', runId: 'r1' },
+    { id: 'm2', content: 'Then', kind: 'chat', runId: 'r2' }
+  ];
+  const queued = all([frame(1, { type: 'queue_changed', pending })]);
+  const begun = reduce(
+    queued,
+    [frame(2, { type: 'session_state', status: 'starting', version: 1, runId: 'r1' })],
+    NOW
+  );
+  expect(begun.queue.map(one => one.id)).toEqual(['m2']);
+});

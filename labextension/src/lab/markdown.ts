@@ -1,16 +1,30 @@
-/** Markdown as JupyterLab shows it (its highlighting, formulas and diagrams), sanitised by our own rules. */
+/** Markdown as JupyterLab shows it (its highlighting and formulas), sanitised by our own rules. */
 import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { MessageLoop } from '@lumino/messaging';
 import { Widget } from '@lumino/widgets';
 
+import { EXTERNAL, safeUrl } from '../links';
 import { activate, sanitize } from '../markdown/sanitize';
 import type { Markdown } from '../platform';
 
 const MARKDOWN = 'text/markdown';
 
+/** The word that makes a diagram of a code block; nothing but blanks may stand between it and the fence. */
+const DIAGRAM = /([`~]{3}[^\S\n]*)mermaid/g;
+
+/**
+ * JupyterLab draws diagrams in the open page, before anything is sanitised, and Mermaid fetches the images that a
+ * diagram names. So they stay code here: JupyterLab's word for them is spelt with a small letter.
+ */
+function withoutDiagrams(source: string): string {
+  return source.replace(DIAGRAM, '$1Mermaid');
+}
+
 /** A renderer of its own kind beside the one of the notebooks: no command links, no ids, no image without a click. */
 export function createLabMarkdown(rendermime: IRenderMimeRegistry): Markdown {
+  const parser = rendermime.markdownParser;
   const registry = rendermime.clone({
+    ...(parser ? { markdownParser: { render: async text => parser.render(withoutDiagrams(text)) } } : {}),
     sanitizer: {
       sanitize: dirty => sanitize(dirty),
       getAutolink: () => true,
@@ -27,7 +41,10 @@ export function createLabMarkdown(rendermime: IRenderMimeRegistry): Markdown {
         if (!alive) {
           return;
         }
+        // The marks beside headings would change the address of the whole application.
+        renderer.node.querySelectorAll('a.jp-InternalAnchorLink').forEach(mark => mark.remove());
         activate(renderer.node, activation);
+        ['click', 'auxclick'].forEach(kind => renderer.node.addEventListener(kind, follow, true));
         host.replaceChildren(renderer.node);
         // Formulas are set when a renderer is attached; this one hangs in React's tree, not in Lumino's.
         MessageLoop.sendMessage(renderer, Widget.Msg.AfterAttach);
@@ -46,4 +63,18 @@ export function createLabMarkdown(rendermime: IRenderMimeRegistry): Markdown {
       };
     }
   };
+}
+
+/** Formulas are set after all else, and may hold links ("\\href"): these too open elsewhere, not in place of the page. */
+function follow(event: Event): void {
+  const link = event.target instanceof Element ? event.target.closest('mjx-container a') : null;
+  if (link === null) {
+    return;
+  }
+  if (safeUrl(link.getAttribute('href')) === null) {
+    event.preventDefault();
+    return;
+  }
+  link.setAttribute('target', EXTERNAL.target);
+  link.setAttribute('rel', EXTERNAL.rel);
 }

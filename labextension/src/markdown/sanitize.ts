@@ -63,9 +63,9 @@ const FORBIDDEN_ATTRIBUTES = [
   'cite',
   'xlink:href'
 ];
-/** What the highlighters of code, the formulas and JupyterLab's diagrams are styled by. */
+/** What the highlighters of code and the formulas are styled by; not what CodeMirror styles its own panels by. */
 const CLASS =
-  /^(?:language-[\w+#.-]+|hljs[\w-]*|cm-[\w-]+|tok-[\w-]+|\u037c\w+|jp-RenderedMermaid[\w-]*|mermaid|jp-Postdoc-Formula|jp-mod-display)$/;
+  /^(?:language-[\w+#.-]+|hljs[\w-]*|cm-s-jupyter|tok-[\w-]+|\u037c\w+|jp-Postdoc-Formula|jp-mod-display)$/;
 const INLINE_IMAGE = /^data:image\/(?:png|jpeg|gif|webp|svg\+xml)[;,]/i;
 
 let purifier: DOMPurify | null = null;

@@ -279,6 +279,10 @@ export class Draft extends Calls {
       view.limits = this.limitsFor(frame.runId);
       view.runStartedAt = null;
     }
+    if (frame.status !== 'queued' && view.queue.some(one => one.runId === frame.runId)) {
+      // A run that has begun waits no longer, whoever saw it wait.
+      view.queue = view.queue.filter(one => one.runId !== frame.runId);
+    }
     if (frame.status === 'starting' || frame.status === 'running') {
       view.runStartedAt ??= frame.ts ? Date.parse(frame.ts) : this.now;
     }
@@ -314,7 +318,8 @@ export function pendingOf(queue: readonly Record<string, unknown>[]): Pending[] 
   return queue.map(one => ({
     id: textIn(one, 'id'),
     content: textIn(one, 'content'),
-    kind: textIn(one, 'kind')
+    kind: textIn(one, 'kind'),
+    runId: textIn(one, 'runId')
   }));
 }
 

@@ -71,4 +71,56 @@ describe('markdown in JupyterLab', () => {
     expect(host.querySelectorAll('button.jp-Postdoc-LoadImage')).toHaveLength(2);
     view.dispose();
   });
+
+  it('draws no diagrams: they are drawn in the open page, and fetch what they name', async () => {
+    const seen: string[] = [];
+    const own = createLabMarkdown(
+      new RenderMimeRegistry({
+        initialFactories: standardRendererFactories,
+        markdownParser: {
+          render: async source => {
+            marked.walkTokens(
+              marked.lexer(source),
+              token => token.type === 'code' && seen.push(token.lang ?? '')
+            );
+            return await marked.parse(source);
+          }
+        }
+      })
+    );
+    const sources = [
+      '```mermaid\ngraph TD\n```',
+      '- a\n\n  ~~~~ \u00a0mermaid \n  graph TD\n  ~~~~\n',
+      '> > ```\u2028mermaid\n> > graph TD\n> > ```'
+    ];
+    for (const source of sources) {
+      const view = own.render(host, source, { loadImage: name => name });
+      await view.ready;
+      expect(host.textContent).toContain('graph TD');
+      view.dispose();
+    }
+    expect(seen).toHaveLength(3);
+    expect(seen).not.toContain('mermaid');
+  });
+
+  it('has no marks beside headings, and opens the links of formulas elsewhere', async () => {
+    document.body.append(host);
+    const view = render('# Head\n\n$\\href{https://example.com}{x}$');
+    await view.ready;
+    expect(host.querySelector('h1')?.textContent).toBe('Head');
+    // What MathJax makes of it, after all else.
+    const formula = document.createElement('mjx-container');
+    formula.innerHTML = '<a href="https://example.com/"><b>x</b></a><a href="lab?reset"><i>y</i></a>';
+    host.querySelector('p')?.replaceChildren(formula);
+    const ended = vi.fn((event: Event) => event.preventDefault());
+    host.addEventListener('click', ended);
+    formula.querySelector('b')?.click();
+    expect(formula.querySelector('a')?.target).toBe('_blank');
+    expect(formula.querySelector('a')?.rel).toContain('noopener');
+    const inner = new MouseEvent('click', { bubbles: true, cancelable: true });
+    host.removeEventListener('click', ended);
+    formula.querySelector('i')?.dispatchEvent(inner);
+    expect(inner.defaultPrevented).toBe(true);
+    view.dispose();
+  });
 });

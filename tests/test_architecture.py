@@ -94,7 +94,8 @@ def test_the_command_line_speaks_http_only() -> None:
 
 def test_the_widget_is_a_client_too() -> None:
     """It runs in kernels: it finds a server as the command line does, and knows nothing of the server's inside."""
-    assert imports_of(PACKAGE / "follow.py") == {"cli"}
+    for path in files_of("follow"):
+        assert imports_of(path) <= {"cli", "follow"}, path
 
 
 def test_the_extension_starts_light() -> None:

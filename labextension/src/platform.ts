@@ -65,7 +65,7 @@ export const DEFAULT_SETTINGS: Settings = {
   notifyOn: ['finished', 'error', 'waiting'],
   browserNotifications: false,
   autoOpenNotebook: false,
-  streamFlushMs: 60
+  streamFlushMs: 100
 };
 
 /** Small things remembered in this browser or workspace: drafts, what was seen, the open session. */

@@ -18,7 +18,7 @@ const LATE_MS = 100;
 /** What the views see is one object until the next publication; `latest` is what the client goes by. */
 export class LiveStore implements Store {
   /** Milliseconds between two publications of streamed text. */
-  flushMs = 60;
+  flushMs = 100;
   private latest: State = EMPTY_STATE;
   private published: State = EMPTY_STATE;
   private publishedAt = -Infinity;

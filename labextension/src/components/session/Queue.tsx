@@ -116,6 +116,7 @@ function QueuedEditor({ text, onChange, onSave, onCancel }: EditorProps): JSX.El
       <textarea
         className="jp-Postdoc-Textarea"
         autoFocus
+        onFocus={event => event.target.setSelectionRange(text.length, text.length)}
         rows={Math.min(6, text.split('\n').length)}
         aria-label={trans.__('The waiting message')}
         value={text}

@@ -1,5 +1,5 @@
 /** The timeline in its scrolled frame: it follows the end only when the reader is there. */
-import React, { forwardRef, useEffect, useImperativeHandle, useRef, useState } from 'react';
+import React, { forwardRef, useEffect, useImperativeHandle, useMemo, useRef, useState } from 'react';
 import { flushSync } from 'react-dom';
 
 import type { SessionView } from '../../model';
@@ -19,7 +19,8 @@ interface Props {
   session: SessionView;
 }
 
-export const Scroller = forwardRef<ScrollerHandle, Props>(function Scroller({ session }, ref) {
+export const Scroller = forwardRef<ScrollerHandle, Props>(function Scroller({ session: whole }, ref) {
+  const session = useWithoutWaiting(whole);
   const { client } = usePlatform();
   const trans = useTrans();
   const box = useRef<HTMLDivElement>(null);
@@ -115,3 +116,16 @@ export const Scroller = forwardRef<ScrollerHandle, Props>(function Scroller({ se
     </div>
   );
 });
+
+/**
+ * The session without the messages that wait their turn: while another is at work, the composer shows them, where they
+ * can be changed. The only message there is stays in the timeline.
+ */
+function useWithoutWaiting(session: SessionView): SessionView {
+  const { items, queue, status } = session;
+  const shown = useMemo(() => {
+    const waiting = new Set(status === 'queued' ? [] : queue.map(one => one.id));
+    return waiting.size === 0 ? items : items.filter(item => !(item.kind === 'user' && waiting.has(item.id)));
+  }, [items, queue, status]);
+  return shown === items ? session : { ...session, items: shown };
+}

@@ -264,6 +264,16 @@ describe('the composer', () => {
     await waitFor(() => expect(at.told[1]).toMatchObject({ type: 'queue.cancel', messageId: 'q1' }));
   });
 
+  it('shows a waiting message once, until it is taken', async () => {
+    const queue = [{ id: 'm2', content: 'Then this', kind: 'chat' }];
+    const said = { ...SAID, id: 'm2', content: 'Then this' };
+    const { at } = await page({ log: [SAID, said], state: 'running', queue });
+    expect(screen.getAllByText('Then this')).toHaveLength(1);
+    expect(within(screen.getByRole('log')).queryByText('Then this')).toBeNull();
+    act(() => at.event({ type: 'queue_changed', pending: [] }));
+    await within(screen.getByRole('log')).findByText('Then this');
+  });
+
   it('keeps what was typed when the agent takes a message that is being changed', async () => {
     const queue = [{ id: 'q1', content: 'One', kind: 'chat' }];
     const { at } = await page({ log: [SAID], state: 'running', queue });

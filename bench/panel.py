@@ -15,8 +15,7 @@ from typing import Any
 
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.model_server import ModelServer, on, reply
 from tests.ui.conftest import KEY, chromium
 from tests.ui.panel import Panel
@@ -27,6 +26,7 @@ from jupyterlab_postdoc.protocol import AssistantMessage, UserMessage
 from jupyterlab_postdoc.store.base import SessionRow
 from jupyterlab_postdoc.store.sqlite import SqliteStore
 
+ROOT = Path(__file__).parents[1]
 TURNS = 250
 LONG = "c_bench_long"
 PROSE = (
@@ -37,7 +37,8 @@ ANSWER = "\n".join(
     [
         "## What was found\n",
         PROSE * 2,
-        "\n- first, the spread across quantiles rises\n- second, costs eat a third of it\n- third, the placebo is null\n",
+        "\n- first, the spread across quantiles rises\n- second, costs eat a third of it\n- third, the placebo is null",
+        "\n",
         "\n| quantile | mean | t |\n|---|---|---|\n| 1 | 0.02 | 0.4 |\n| 5 | 0.15 | 4.2 |\n",
         "\n```python\nbase = run_backtest(panel, plan)\nprint(base['gross'].mean())\n```\n",
         "\nThe result holds in three subperiods and without market exposure. " * 3,
@@ -60,7 +61,7 @@ async def long_history(home: Path) -> None:
     """A session of 500 messages, as if it had been talked through: put into the log before the server starts."""
     folder = home / "data" / "postdoc"
     folder.mkdir(parents=True, exist_ok=True)
-    log = EventLog(SqliteStore(folder / "postdoc.db"))
+    log = EventLog(SqliteStore(folder))
     await log.start()
     row = SessionRow(id=LONG, owner="local", kind="chat", title="A long history", reason="idle", persona="researcher")
     await log.write(lambda tx: tx.insert_session(row))
@@ -71,14 +72,17 @@ async def long_history(home: Path) -> None:
 
 
 def task_s(cdp: CDPSession) -> tuple[float, float]:
-    """Seconds that the main thread has been busy so far, and when that was (both by the browser's clock)."""
+    """Processor seconds that the main thread has used so far, and when that was, by the browser's clock: what other
+    programs do on the machine does not count.
+    """
     found = {metric["name"]: metric["value"] for metric in cdp.send("Performance.getMetrics")["metrics"]}
     return found["TaskDuration"], found["Timestamp"]
 
 
 FRAMES = """() => {
   const seen = { frames: 0, tasks: [] };
-  new PerformanceObserver(list => list.getEntries().forEach(e => seen.tasks.push(e.duration))).observe({ type: 'longtask' });
+  const long = new PerformanceObserver(list => list.getEntries().forEach(e => seen.tasks.push(e.duration)));
+  long.observe({ type: 'longtask' });
   const tick = () => { seen.frames += 1; requestAnimationFrame(tick); };
   requestAnimationFrame(tick);
   window.__seen = seen;
@@ -106,14 +110,11 @@ def stream(page: Page, cdp: CDPSession, panel: Panel, ask: str, seconds: float) 
 PAINT = """async selector => {
   const began = performance.now();
   document.querySelector(selector).click();
-  const shown = () => {
-    const items = document.querySelectorAll('.jp-Postdoc [data-item]');
-    return items.length >= 20;
-  };
-  while (!shown()) await new Promise(done => requestAnimationFrame(done));
+  const items = () => document.querySelectorAll('.jp-Postdoc [data-item]').length;
+  while (items() < 20) await new Promise(done => requestAnimationFrame(done));
   const there = performance.now();
   await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
-  return { there: there - began, painted: performance.now() - began, items: document.querySelectorAll('.jp-Postdoc [data-item]').length };
+  return { there: there - began, painted: performance.now() - began, items: items() };
 }"""
 
 
@@ -122,7 +123,7 @@ def first_paint(panel: Panel, page: Page) -> dict[str, Any]:
     found = []
     for _ in range(6):
         panel.sessions()
-        row = f'[data-session="{LONG}"]'
+        row = f'[role=option][data-id="{LONG}"]'
         page.locator(row).wait_for()
         page.wait_for_timeout(300)
         found.append(page.evaluate(PAINT, row))
@@ -131,15 +132,21 @@ def first_paint(panel: Panel, page: Page) -> dict[str, Any]:
     return {"first_ms": round(found[0]["painted"]), "ms": round(painted[2]), "items": found[-1]["items"]}
 
 
-def gzipped(folder: Path) -> float:
-    """KB of all scripts in a folder, each gzipped."""
-    return round(sum(len(gzip.compress(file.read_bytes(), 9)) for file in folder.rglob("*.js")) / 1000, 1)
+def gzipped(folder: Path, pattern: str) -> float:
+    """KB of the scripts in a folder, each gzipped."""
+    return round(sum(len(gzip.compress(file.read_bytes(), 9)) for file in folder.rglob(pattern)) / 1000, 1)
 
 
 def main() -> None:
     package = ROOT / "extension" / "jupyterlab_postdoc"
-    show("panel: bundle", lab_kb_gz=gzipped(package / "labextension"), page_kb_gz=gzipped(package / "static"))
-    with tempfile.TemporaryDirectory() as folder, ModelServer() as model, sync_playwright() as playwright:
+    show(
+        "panel: bundle",
+        lab_kb_gz=gzipped(package / "labextension", "*.js"),
+        page_kb_gz=gzipped(package / "static", "page.js"),
+        formulas_kb_gz=gzipped(package / "static", "page-temml*.js"),
+        follow_kb_gz=gzipped(package / "static", "follow.js"),
+    )
+    with tempfile.TemporaryDirectory() as folder, ModelServer() as model:
         home = Path(folder)
         key = home / "key"
         key.touch(mode=0o600)
@@ -147,19 +154,22 @@ def main() -> None:
         asyncio.run(long_history(home))
         model.rules(
             [
-                on(reply(pieces(1_500), tokens_per_s=100), text="slow"),
-                on(reply(pieces(5_000), tokens_per_s=500), text="fast"),
+                on(reply(pieces(1_500), tokens_per_s=100), says="slow"),
+                on(reply(pieces(5_000), tokens_per_s=500), says="fast"),
                 on(reply("Good.")),
             ]
         )
-        with Jupyter(home, anthropic_base_url=model.url, anthropic_api_key_file=str(key)) as lab:
+        with (
+            Jupyter(home, anthropic_base_url=model.url, anthropic_api_key_file=str(key)) as lab,
+            sync_playwright() as playwright,
+        ):
             browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1200, "height": 800})
             panel = Panel(page, lab)
             panel.enter(None, TOKEN)
             page.wait_for_timeout(4_000)
             cdp = page.context.new_cdp_session(page)
-            cdp.send("Performance.enable")
+            cdp.send("Performance.enable", {"timeDomain": "threadTicks"})
             busy, at = task_s(cdp)
             time.sleep(3)
             busy_end, at_end = task_s(cdp)

@@ -6,6 +6,11 @@ import { firstBelow, follows, atEnd } from './stick';
 
 /** How long after a click on something that opens its growth is the reader's doing (milliseconds). */
 const OPENING_MS = 400;
+/** How long after a wheel, a key or a finger a scroll is the reader's; a scroll bar can be held for longer. */
+const INPUT_MS = 300;
+const HELD_MS = 5_000;
+/** How long after a change of size the browser may still put things right. */
+const SETTLING_MS = 250;
 
 export interface Place {
   /** The end is in view, or what comes is followed there. */
@@ -27,6 +32,9 @@ export function usePlace(
   const lastTop = useRef(0);
   const held = useRef<{ row: Element; top: number } | null>(null);
   const opening = useRef<number | null>(null);
+  /** Until when a scroll is the reader's doing, and until when it may be the browser's (`performance.now`). */
+  const input = useRef(-Infinity);
+  const settling = useRef(-Infinity);
 
   const set = useCallback((value: boolean) => {
     follow.current = value;
@@ -65,17 +73,34 @@ export function usePlace(
     }
   }, [box]);
 
-  useLayoutEffect(keep, [keep, changed]);
+  const settle = useCallback(() => {
+    settling.current = performance.now() + SETTLING_MS;
+    keep();
+  }, [keep]);
+  useLayoutEffect(settle, [settle, changed]);
 
   // Pictures and formulas grow after they were put in; the box itself gets smaller when a draft gets longer.
   useEffect(() => {
-    const watch = new ResizeObserver(keep);
+    const watch = new ResizeObserver(settle);
     [box.current, inner.current].forEach(node => node !== null && watch.observe(node));
     return () => {
       watch.disconnect();
       window.clearTimeout(opening.current ?? undefined);
     };
-  }, [keep, box, inner]);
+  }, [settle, box, inner]);
+
+  useEffect(() => {
+    const node = box.current;
+    const soon = () => (input.current = Math.max(input.current, performance.now() + INPUT_MS));
+    const held = () => (input.current = performance.now() + HELD_MS);
+    const short = ['wheel', 'touchmove', 'keydown'];
+    short.forEach(name => node?.addEventListener(name, soon, { passive: true }));
+    node?.addEventListener('pointerdown', held);
+    return () => {
+      short.forEach(name => node?.removeEventListener(name, soon));
+      node?.removeEventListener('pointerdown', held);
+    };
+  }, [box]);
 
   const toEnd = useCallback(() => {
     set(true);
@@ -88,6 +113,13 @@ export function usePlace(
       return;
     }
     const up = node.scrollTop < lastTop.current;
+    const now = performance.now();
+    if (follow.current && up && !atEnd(node) && now < settling.current && now > input.current) {
+      // Rows out of view are estimated until they were drawn once: for a moment there was less to scroll, and the
+      // browser went up. Nobody else did.
+      settle();
+      return;
+    }
     const value = follows(follow.current, lastTop.current, node);
     if (value !== follow.current) {
       set(value);

@@ -104,7 +104,7 @@ test: $(VENV)/.tested $(VENV)/.aimock
 	@$(MAKE) --no-print-directory test-js test-ui
 
 # With a Node from pip when there is none: nothing is skipped.
-test-js: $(JS)/node_modules/.yarn-state.yml $(VENV)/.tested
+test-js: $(JS)/node_modules/.yarn-state.yml
 	cd $(JS) && $(NODE_PATH) node scripts/protocol.mjs --check
 	cd $(JS) && $(NODE_PATH) jlpm check
 	cd $(JS) && $(NODE_PATH) jlpm test

@@ -14,6 +14,7 @@ import type {
 } from '../client';
 import { RequestFailed } from '../client';
 import type { ChatInfo, State, UserItem } from '../model';
+import { plainLine } from '../plain';
 import type { AnyControl, EventFrame, Frame, Welcome } from '../protocol';
 import type { LiveStore } from '../store';
 import { withOutgoing, withoutOutgoing } from '../store/reduce';
@@ -143,7 +144,9 @@ export class LiveClient implements Client {
         this.list(frame.sessions);
         return;
       case 'session':
-        this.store.update(state => withSession(state, frame.chatId, frame.deleted ? null : frame.session));
+        this.store.update(state =>
+          withSession(state, frame.chatId, frame.deleted || !frame.session ? null : plainInfo(frame.session))
+        );
         if (frame.deleted) {
           this.following.gone(frame.chatId);
         }
@@ -162,7 +165,7 @@ export class LiveClient implements Client {
 
   /** The whole list anew; archived sessions, which are not in it, stay. */
   private list(sessions: readonly ChatInfo[]): void {
-    const listed = Object.fromEntries(sessions.map(one => [one.id, one]));
+    const listed = Object.fromEntries(sessions.map(one => [one.id, plainInfo(one)]));
     this.store.update(state => {
       const archived = Object.values(state.sessions ?? {}).filter(one => one.archived && !listed[one.id]);
       return { ...state, sessions: { ...Object.fromEntries(archived.map(one => [one.id, one])), ...listed } };
@@ -184,7 +187,7 @@ export class LiveClient implements Client {
     this.archived = true;
     this.store.update(state => ({
       ...state,
-      sessions: { ...Object.fromEntries(rows.map(row => [row.id, row])), ...state.sessions }
+      sessions: { ...Object.fromEntries(rows.map(row => [row.id, plainInfo(row)])), ...state.sessions }
     }));
   }
 
@@ -351,6 +354,11 @@ export class LiveClient implements Client {
     }
     return response;
   }
+}
+
+/** Titles and lines stand in lists, tabs, dialogs and notifications: nothing in them may disturb what is around them. */
+function plainInfo(info: ChatInfo): ChatInfo {
+  return { ...info, title: plainLine(info.title), line: info.line ? plainLine(info.line) : info.line };
 }
 
 function withSession(state: State, id: string, session: ChatInfo | null | undefined): State {

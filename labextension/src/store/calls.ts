@@ -1,5 +1,6 @@
 /** Calls of tools, and the notebook cells that they run. */
 import type { Item, ToolItem } from '../model';
+import { plainLine } from '../plain';
 import type * as p from '../protocol';
 import { cellOf, mergeCells } from './parts';
 import type { Writable } from './rows';
@@ -39,7 +40,7 @@ export class Calls extends Rows {
           item.at ??= frame.ts ? Date.parse(frame.ts) : null;
           item.runId = frame.runId;
           item.name = frame.toolName;
-          item.title = frame.title ?? '';
+          item.title = plainLine(frame.title ?? '');
           item.risk = frame.risk;
           item.input = frame.toolInput;
           item.inputText = '';

@@ -1,5 +1,6 @@
 /** What every event does to a view. */
 import type { Artifact, Item, Limits, Pending, Status } from '../model';
+import { plainLine } from '../plain';
 import type * as p from '../protocol';
 import { Calls } from './calls';
 import { numberIn, recordOf, textIn } from './parts';
@@ -172,10 +173,10 @@ export class Draft extends Calls {
     const known = this.view.live;
     if (this.view.status !== 'waiting') {
       this.view.live = {
-        message: frame.message,
+        message: plainLine(frame.message),
         phase: frame.phase,
         progress: frame.progress ?? null,
-        since: known?.message === frame.message ? known.since : this.now
+        since: known?.message === plainLine(frame.message) ? known.since : this.now
       };
     }
     if (frame.phase === 'retry') {
@@ -183,7 +184,7 @@ export class Draft extends Calls {
     } else if (frame.phase === 'resume') {
       this.notice(frame, 'resumed', frame.message);
     }
-    this.begun(tool => tool.status === 'asked' && tool.title === frame.message);
+    this.begun(tool => tool.status === 'asked' && tool.title === plainLine(frame.message));
   }
 
   private artifact(frame: p.EventFrame & p.Artifact): void {
@@ -195,7 +196,7 @@ export class Draft extends Calls {
         ...this.base(frame, `k:${frame.seq}`),
         kind: 'checkpoint',
         commit: textIn(recordOf(data), 'commit'),
-        title: title ?? ''
+        title: plainLine(title ?? '')
       });
     }
   }
@@ -271,7 +272,7 @@ export class Draft extends Calls {
     const news = statusOf(frame.status) !== view.status;
     view.status = statusOf(frame.status);
     view.reason = frame.reason ?? (news ? null : view.reason);
-    view.title = frame.title ?? view.title;
+    view.title = frame.title ? plainLine(frame.title) : view.title;
     const working = AT_WORK.has(frame.status);
     if (working && frame.runId && frame.runId !== view.runId) {
       view.runId = frame.runId;

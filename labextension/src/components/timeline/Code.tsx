@@ -1,6 +1,7 @@
 /** Code and diffs, as text that can be copied. */
-import React, { memo, useState } from 'react';
+import React, { memo, useMemo, useRef, useState } from 'react';
 
+import { exposed, plainOutput } from '../../plain';
 import { usePlatform, useTrans } from '../../platform';
 import { Button, IconButton } from '../ui';
 import type { Change } from './changes';
@@ -40,29 +41,40 @@ export function Output({
   label: string;
 }): JSX.Element {
   const trans = useTrans();
-  const [whole, setWhole] = useState<string | null>(null);
+  const pre = useRef<HTMLPreElement>(null);
+  const [all, setAll] = useState(false);
+  const [fetched, setFetched] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
   const [failed, setFailed] = useState(false);
-  const lines = text.split('\n');
+  const lines = useMemo(() => plainOutput(fetched ?? text).split('\n'), [fetched, text]);
   const long = lines.length > LINES || more !== undefined;
-  const cut = tail ? lines.slice(-LINES) : lines.slice(0, LINES);
+  const show = () => {
+    pre.current?.focus({ preventScroll: true }); // the button goes away
+    setAll(true);
+  };
   const showAll = () => {
     if (more === undefined) {
-      setWhole(text);
+      show();
       return;
     }
     setBusy(true);
     setFailed(false);
     more()
-      .then(setWhole, () => setFailed(true))
+      .then(
+        whole => {
+          setFetched(whole);
+          show();
+        },
+        () => setFailed(true)
+      )
       .finally(() => setBusy(false));
   };
   return (
     <div className="jp-Postdoc-Output">
-      <pre tabIndex={0} aria-label={label}>
-        {whole ?? cut.join('\n')}
+      <pre tabIndex={0} aria-label={label} ref={pre}>
+        {(all ? lines : tail ? lines.slice(-LINES) : lines.slice(0, LINES)).join('\n')}
       </pre>
-      {long && whole === null && (
+      {long && !all && (
         <Button kind="link" busy={busy} onClick={showAll}>
           {trans.__('Show all')}
         </Button>
@@ -89,7 +101,7 @@ export function CodeBlock({ code, label }: { code: string; label: string }): JSX
           />
         )}
       </div>
-      <Output text={code} label={label} />
+      <Output text={exposed(code)} label={label} />
     </div>
   );
 }
@@ -119,6 +131,7 @@ export const Diff = memo(function Diff({ change }: { change: Change }) {
 
 function DiffText({ change }: { change: Change }): JSX.Element | null {
   const trans = useTrans();
+  const pre = useRef<HTMLPreElement>(null);
   const [all, setAll] = useState(false);
   const words = { '+': trans.__('added'), '−': trans.__('removed'), ' ': '' };
   if (change.before === null && change.after === null) {
@@ -127,7 +140,7 @@ function DiffText({ change }: { change: Change }): JSX.Element | null {
   const lines = linesOf(change);
   return (
     <>
-      <pre tabIndex={0} aria-label={trans.__('Changes of %1', change.name)}>
+      <pre tabIndex={0} aria-label={trans.__('Changes of %1', change.name)} ref={pre}>
         {(all ? lines : lines.slice(0, LINES)).map((line, index) =>
           line === null ? (
             <span key={index} className="jp-Postdoc-Diff-gap">
@@ -142,13 +155,19 @@ function DiffText({ change }: { change: Change }): JSX.Element | null {
                 {line.sign}
               </span>
               {words[line.sign] && <span className="jp-Postdoc-hidden">{`${words[line.sign]}: `}</span>}
-              {`${line.text}\n`}
+              {`${exposed(line.text)}\n`}
             </span>
           )
         )}
       </pre>
       {!all && lines.length > LINES && (
-        <Button kind="link" onClick={() => setAll(true)}>
+        <Button
+          kind="link"
+          onClick={() => {
+            pre.current?.focus({ preventScroll: true }); // the button goes away
+            setAll(true);
+          }}
+        >
           {trans.__('Show all')}
         </Button>
       )}

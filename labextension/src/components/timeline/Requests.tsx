@@ -5,6 +5,7 @@ import { RequestFailed } from '../../client';
 import type { Answer } from '../../client';
 import { dateTime } from '../../format';
 import type { ApprovalItem, Problem, QuestionItem, ToolItem } from '../../model';
+import { exposed } from '../../plain';
 import { usePlatform, useTrans } from '../../platform';
 import { textIn } from '../../store/parts';
 import { Button, Card } from '../ui';
@@ -146,8 +147,9 @@ export const ApprovalCard = memo(function ApprovalCard({
     outside: trans.__('It reaches outside: what it does there cannot be undone here.')
   };
   const input = tool?.input ?? null;
+  // All of it: what is not seen could be what matters.
   const code = input === null ? '' : textIn(input, 'command') || textIn(input, 'code');
-  const shown = code || (input === null ? '' : JSON.stringify(input, null, 2));
+  const rest = Object.entries(input ?? {}).filter(([, value]) => code === '' || value !== code);
   if (item.decision !== null) {
     const words: Record<string, string> = {
       allow:
@@ -163,7 +165,7 @@ export const ApprovalCard = memo(function ApprovalCard({
     return (
       <Card
         icon={item.decision === 'allow' ? 'check' : 'square'}
-        title={item.what}
+        title={exposed(item.what)}
         data-request={item.requestId}
         tabIndex={-1}
       >
@@ -218,10 +220,16 @@ export const ApprovalCard = memo(function ApprovalCard({
         )
       }
     >
-      <p className="jp-Postdoc-What">{item.what}</p>
-      {shown !== '' && <Output text={shown} label={trans.__('What exactly')} />}
+      <p className="jp-Postdoc-What">{exposed(item.what)}</p>
+      {code !== '' && <Output text={exposed(code)} label={trans.__('What exactly')} />}
+      {rest.length > 0 && (
+        <Output
+          text={exposed(JSON.stringify(Object.fromEntries(rest), null, 2))}
+          label={code === '' ? trans.__('What exactly') : trans.__('With what else')}
+        />
+      )}
       <p className="jp-Postdoc-Small">
-        {[item.where, item.risk ? risks[item.risk] : null].filter(Boolean).join(' · ')}
+        {[item.where && exposed(item.where), item.risk ? risks[item.risk] : null].filter(Boolean).join(' · ')}
       </p>
       <Deadline at={item.deadline} />
       <Trouble problem={problem} />

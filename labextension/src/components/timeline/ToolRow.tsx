@@ -4,6 +4,7 @@ import React, { memo, useMemo, useState } from 'react';
 import { duration } from '../../format';
 import type { Item, ToolItem } from '../../model';
 import type { Trans } from '../../platform';
+import { exposed, plainOutput } from '../../plain';
 import { usePlatform, useTrans } from '../../platform';
 import { recordOf, textIn } from '../../store/parts';
 import type { IconName } from '../ui';
@@ -85,6 +86,11 @@ async function wholeOutput(blob: Blob): Promise<string> {
   return text;
 }
 
+/** What a running program wrote last; its end is enough to tell, and costs the same however long it runs. */
+function lastLines(output: string): string {
+  return plainOutput(output.slice(-4000)).trimEnd().split('\n').slice(-4).join('\n');
+}
+
 interface Props {
   tool: ToolItem;
   session: string;
@@ -114,7 +120,7 @@ function Details({ tool, session, items, notebook }: Props & { notebook: string 
           {rest.map(([name, value]) => (
             <React.Fragment key={name}>
               <dt>{name}</dt>
-              <dd>{typeof value === 'string' ? value : JSON.stringify(value)}</dd>
+              <dd>{exposed(typeof value === 'string' ? value : JSON.stringify(value))}</dd>
             </React.Fragment>
           ))}
         </dl>
@@ -214,7 +220,7 @@ export const ToolRow = memo(function ToolRow({
       </Disclosure>
       {tool.status === 'running' && tool.output !== '' && tool.cells.length === 0 && (
         <div className="jp-Postdoc-Tool-live">
-          <pre aria-hidden="true">{tool.output.trimEnd().split('\n').slice(-4).join('\n')}</pre>
+          <pre aria-hidden="true">{lastLines(tool.output)}</pre>
         </div>
       )}
       {tool.status === 'failed' && !tool.cells.some(cell => cell.error !== null) && (

@@ -79,10 +79,11 @@ describe('markdown in JupyterLab', () => {
         initialFactories: standardRendererFactories,
         markdownParser: {
           render: async source => {
-            marked.walkTokens(
-              marked.lexer(source),
-              token => token.type === 'code' && seen.push(token.lang ?? '')
-            );
+            marked.walkTokens(marked.lexer(source), token => {
+              if (token.type === 'code') {
+                seen.push(String(token.lang));
+              }
+            });
             return await marked.parse(source);
           }
         }

@@ -4,7 +4,7 @@
 # ///
 """Follow a research session from a notebook: its plan, what it does now, what came of it.
 
-    marimo edit notebooks/follow_a_session.py -- --chat c_…
+marimo edit notebooks/follow_a_session.py -- --chat c_…
 """
 
 import marimo
@@ -15,6 +15,7 @@ app = marimo.App(width="medium", app_title="Follow a session")
 with app.setup:
     import json
     import urllib.request
+    from pathlib import Path
 
     import marimo as mo
 
@@ -36,8 +37,6 @@ def title():
 @app.function
 def newest_session(folder: str = ".") -> str | None:
     """The id of the session that changed last on the server nearest to `folder`; None without server or session."""
-    from pathlib import Path
-
     for server in running(Path(folder).resolve()):
         request = urllib.request.Request(
             server.url.rstrip("/") + "/postdoc/api/chats?limit=1",
@@ -64,7 +63,11 @@ def choice():
 def status(chat):
     mo.stop(
         not chat.value,
-        mo.md("There is no session yet. Start one: `jupyter postdoc research \"Short Term Reversal\"`, then run this cell again."),
+        mo.md(
+            "There is no session to follow: no Jupyter server of yours runs here, or nothing was researched on it yet. "
+            "Start one with `jupyter lab`, ask for a study in the Research panel (or with "
+            '`jupyter postdoc research "Short Term Reversal"` in a terminal), then run the cell above again.'
+        ),
     )
     follow = Follow(chat.value)
     follow

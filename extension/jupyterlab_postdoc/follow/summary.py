@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from jupyterlab_postdoc.cli import text as text_
+
 Json = dict[str, Any]
 
 AT_WORK = frozenset({"queued", "starting", "running", "waiting", "paused", "stopping"})
@@ -32,9 +34,8 @@ TEXT, SUMMARY, LINE, PLAN, QUESTIONS = 600, 2000, 160, 30, 5
 
 
 def one_line(text: object, limit: int = LINE) -> str:
-    """Without line breaks, cut at ``limit`` characters."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+    """Without line breaks and what steers a terminal, cut at ``limit`` characters."""
+    return text_.one_line(text, limit)
 
 
 def safe_link(url: object) -> str | None:
@@ -151,7 +152,7 @@ class Summary:
         kept = ("claim", "supported", "estimate", "ci_low", "ci_high", "unit")
         self.result = {
             "success": bool(event["success"]),
-            "summary": str(event.get("summary") or "")[:SUMMARY],
+            "summary": text_.clean(event.get("summary") or "")[:SUMMARY],
             "duration_ms": event["duration_ms"],
             "verdict": {key: one_line(value, 500) if isinstance(value, str) else value
                         for key in kept if isinstance(value := verdict.get(key), str | int | float | bool)},
@@ -163,7 +164,7 @@ class Summary:
                 item["state"] = "done" if item["state"] == "active" else item["state"]
 
     def _on_error(self, event: Mapping[str, Any]) -> None:
-        self.error = {"error": str(event["error"])[:500], "next": str(event.get("next") or "")[:500]}
+        self.error = {"error": one_line(event["error"], 500), "next": one_line(event.get("next") or "", 500)}
 
     def as_dict(self, server: str | None = None) -> Json:
         """The synced status. Times are UNIX seconds, ``cost`` US dollars, ``elapsed`` seconds until ``updated``.
@@ -173,7 +174,7 @@ class Summary:
         now = time.time()
         return {
             "chat": self.chat, "title": self.title, "state": self.state, "reason": self.reason, "line": self.line,
-            "progress": self.progress, "plan": [dict(item) for item in self.plan], "text": self.text,
+            "progress": self.progress, "plan": [dict(item) for item in self.plan], "text": text_.clean(self.text),
             "questions": list(self.questions.values())[-QUESTIONS:], "cost": self.cost, "tokens": self.tokens,
             "began": self.began, "ended": self.ended,
             "elapsed": None if self.began is None else max(0.0, (self.ended or now) - self.began),

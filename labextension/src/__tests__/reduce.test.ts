@@ -381,3 +381,22 @@ it('a run that has begun waits no longer', () => {
   );
   expect(begun.queue.map(one => one.id)).toEqual(['m2']);
 });
+
+describe('what stands among other words', () => {
+  it('does not turn them around', () => {
+    const view = all([
+      frame(1, { type: 'session_state', status: 'running', version: 1, title: 'a\u202Etxt' }),
+      frame(2, {
+        type: 'tool_use',
+        toolId: 't',
+        toolName: 'x',
+        toolInput: {},
+        title: 'Read \u202Ea\u001b[31m'
+      }),
+      frame(3, { type: 'agent_status', message: 'Read \u202Ea\u001b[31m' })
+    ]);
+    expect(view.title).toBe('atxt');
+    expect(view.items[0]).toMatchObject({ title: 'Read a', status: 'running' });
+    expect(view.live?.message).toBe('Read a');
+  });
+});

@@ -352,6 +352,35 @@ describe('what the agent waits for', () => {
   });
 });
 
+describe('what is shown as it is', () => {
+  it('leave is asked for with all of the input, and nothing in it hides or turns around', async () => {
+    use('t', 'mcp__x__run', { command: 'ls \u202Etxt.sh', cwd: '/etc', env: { LD_PRELOAD: 'x.so' } });
+    wire.happen({
+      type: 'approval_request',
+      requestId: 'a',
+      what: 'Run \u2066ls',
+      toolId: 't',
+      risk: 'execute'
+    });
+    await show();
+    expect(screen.getByText('Run ⟨U+2066⟩ls')).toBeTruthy();
+    expect(screen.getByLabelText('What exactly').textContent).toBe('ls ⟨U+202E⟩txt.sh');
+    expect(screen.getByLabelText('With what else').textContent).toMatch(/cwd.*\/etc[^]*LD_PRELOAD/);
+  });
+
+  it('colours of a terminal are no text, and the focus stays where a text was opened', async () => {
+    use('1', 'shell', { command: 'pytest' });
+    const lines = Array.from({ length: 300 }, (_, i) => `\u001b[31mline ${i}.\u001b[0m`);
+    result('1', 'shell', { ok: false, content: lines.join('\n') });
+    await show();
+    const box = screen.getByLabelText('Error of shell 1');
+    expect(box.textContent).toContain('\nline 299.');
+    fireEvent.click(screen.getByRole('button', { name: 'Show all' }));
+    expect(box.textContent).toMatch(/^line 0\.\n/);
+    expect(document.activeElement).toBe(box);
+  });
+});
+
 describe('the ends of a run', () => {
   it('a result says what was found, and leads to it', async () => {
     for (const frame of goldenFrames()) {

@@ -239,7 +239,7 @@ def test_it_follows_a_run_to_its_end(jupyter: Jupyter, monkeypatch: pytest.Monke
     data = bundle[0] if isinstance(bundle, tuple) else bundle
     assert "application/vnd.jupyter.widget-view+json" in data
     assert "Finished" in data["text/plain"]
-    assert "<strong>Supported" in data["text/html"]
+    assert "<strong>Supported:</strong>" in data["text/html"]
     assert until(lambda: not following(), 2)
 
 

@@ -86,7 +86,6 @@ class Summary:
     def about(self, chat: Mapping[str, Any]) -> None:
         """What the list of sessions says of it."""
         self.title = one_line(chat.get("title") or "", 200)
-        self.report = bool((chat.get("project") or {}).get("report"))
         if self.seq == 0:
             self.state = str(chat.get("state") or "unknown")
 
@@ -262,7 +261,7 @@ _TONES = {
 
 def as_html(status: Mapping[str, Any]) -> str:
     """The status as a card that needs no script. All text is escaped."""
-    tone = _TONES.get(status["state"], "var(--jp-brand-color1, #1976d2)")
+    tone = _TONES["waiting"] if status["problem"] else _TONES.get(status["state"], "var(--jp-brand-color1, #1976d2)")
     style = f"max-width:720px;padding:8px 14px;border:1px solid #8886;border-left:4px solid {tone};border-radius:4px"
     rows = [f"<strong>{html.escape(status['title'] or status['chat'])}</strong> · {html.escape(state_text(status))}"]
     result = status["result"] or {}
@@ -273,7 +272,8 @@ def as_html(status: Mapping[str, Any]) -> str:
     if status["line"]:
         rows.append(html.escape(status["line"]))
     if said:
-        rows.append(f"<strong>{html.escape(said)}</strong>")
+        word, colon, claim = said.partition(":")
+        rows.append(f"<strong>{html.escape(word + colon)}</strong>{html.escape(claim)}")
     if text := result.get("summary") or status["text"]:
         rows.append(html.escape(text).replace("\n", "<br>"))
     new_tab = 'target="_blank" rel="noopener noreferrer"'

@@ -39,6 +39,9 @@ export function createCard(baseUrl: string | null = jupyterBaseUrl()): Card {
   const plan = make('ol', 'postdoc-plan');
   plan.setAttribute('aria-label', 'Plan');
   const verdict = make('p', 'postdoc-verdict');
+  const supported = make('strong', 'postdoc-supported');
+  const about = make('span', 'postdoc-claim');
+  verdict.append(supported, about);
   const error = make('p', 'postdoc-problem');
   const text = make('p', 'postdoc-text');
   const links = make('p', 'postdoc-links');
@@ -87,7 +90,10 @@ export function createCard(baseUrl: string | null = jupyterBaseUrl()): Card {
         return row;
       });
       const result = status.result;
-      say(verdict, result === null ? '' : verdictText(result.verdict));
+      const [judged, claim] = split(result === null ? '' : verdictText(result.verdict));
+      say(supported, judged);
+      say(about, claim);
+      verdict.hidden = judged === '';
       say(error, result?.success === true ? '' : sentence(status.error));
       say(text, result?.summary || status.text);
       rows(links, status.links ?? [], ({ text: label, ...link }) => {
@@ -136,6 +142,12 @@ function say(element: HTMLElement, text: string): void {
     element.textContent = text;
   }
   element.hidden = text === '';
+}
+
+/** "Supported: the claim" in its two parts. */
+function split(verdict: string): [string, string] {
+  const at = verdict.indexOf(':') + 1;
+  return [verdict.slice(0, at), verdict.slice(at)];
 }
 
 function sentence(trouble: Trouble | null): string {

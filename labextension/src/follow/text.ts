@@ -44,20 +44,20 @@ export interface Trouble {
 }
 
 const BUSY = '◌';
-/** A sign, and words; `state/reason` before `state`. */
+/** A sign that every font has, and words; `state/reason` before `state`. */
 const STATES = new Map<string, readonly [string, string]>([
   ['queued', ['◷', 'Queued']],
   ['starting', [BUSY, 'Preparing workspace…']],
   ['running', [BUSY, 'Running']],
-  ['waiting', ['✋', 'Needs your answer']],
-  ['paused', ['✋', 'Needs your answer']],
+  ['waiting', ['?', 'Needs your answer']],
+  ['paused', ['?', 'Needs your answer']],
   ['stopping', [BUSY, 'Stopping after the current step…']],
   ['finished/idle', ['✓', 'Ready']],
   ['finished', ['✓', 'Finished']],
   ['stopped/user', ['■', 'Stopped by you']],
   ['stopped', ['■', 'Stopped']],
   ['error', ['✗', 'Failed']],
-  ['interrupted', ['⚡', 'Server restarted during this run']]
+  ['interrupted', ['!', 'Server restarted during this run']]
 ]);
 
 /** The server keeps a request for 20 s at most: after so many seconds of silence the kernel is gone. */
@@ -65,7 +65,7 @@ const STALE_S = 45;
 
 export function stateOf(status: Status): readonly [string, string] {
   const known = STATES.get(`${status.state}/${status.reason}`) ?? STATES.get(status.state);
-  return known ?? ['?', status.problem === null ? 'Unknown state' : 'Not followed'];
+  return known ?? ['!', status.problem === null ? 'Unknown state' : 'Not followed'];
 }
 
 /** Whether the kernel still follows. `now`: UNIX seconds. */

@@ -64,17 +64,17 @@ describe('the card', () => {
     ['queued', null, '◷ Queued'],
     ['starting', null, '◌ Preparing workspace…'],
     ['running', null, '◌ Running'],
-    ['waiting', null, '✋ Needs your answer'],
-    ['paused', null, '✋ Needs your answer'],
+    ['waiting', null, '? Needs your answer'],
+    ['paused', null, '? Needs your answer'],
     ['stopping', null, '◌ Stopping after the current step…'],
     ['finished', 'end_turn', '✓ Finished'],
     ['finished', 'idle', '✓ Ready'],
     ['stopped', 'user', '■ Stopped by you'],
     ['stopped', 'budget', '■ Stopped'],
     ['error', null, '✗ Failed'],
-    ['interrupted', null, '⚡ Server restarted during this run'],
-    ['unknown', null, '? Unknown state'],
-    ['constructor', null, '? Unknown state']
+    ['interrupted', null, '! Server restarted during this run'],
+    ['unknown', null, '! Unknown state'],
+    ['constructor', null, '! Unknown state']
   ])('says of %s (%s): %s', async (state, reason, shown) => {
     const made = card(status({ state, reason }), NOW);
     document.body.append(made);
@@ -141,7 +141,7 @@ describe('the card', () => {
     const problem = { error: 'There is no answer.', next: 'Trying again.' };
     const made = card(status({ problem, live: false }), NOW);
     expect(made.querySelector('[role=alert]')?.textContent).toBe('There is no answer. Trying again.');
-    expect(text(card(status({ state: 'unknown', problem }), NOW), 'state')).toBe('? Not followed');
+    expect(text(card(status({ state: 'unknown', problem }), NOW), 'state')).toBe('! Not followed');
   });
 
   it('keeps hostile words text', () => {

@@ -17,7 +17,8 @@ import type { Store } from '../../store';
 import { atWork } from '../../store/status';
 import { Button, IconButton, Menu } from '../ui';
 import { keyOf, sends } from './keys';
-import { Pickers, useChoices } from './Pickers';
+import type { Choices } from './Pickers';
+import { Pickers } from './Pickers';
 import { Queue } from './Queue';
 import { canTalk, Silent } from './Silent';
 import { StopButton } from './StopButton';
@@ -34,6 +35,7 @@ export interface ComposerHandle {
 
 interface Props {
   session: string;
+  choices: Choices;
   status: Status;
   runId: string | null;
   queue: readonly Pending[];
@@ -46,7 +48,7 @@ interface Props {
 
 export const Composer = memo(
   forwardRef<ComposerHandle, Props>(function Composer(props, ref) {
-    const { session, status, runId, queue, begun, info, actions } = props;
+    const { session, choices, status, runId, queue, begun, info, actions } = props;
     const platform = usePlatform();
     const trans = useTrans();
     const settings = useSettings();
@@ -58,7 +60,7 @@ export const Composer = memo(
     const draft = useDraft(session, text => outgoing(store, session, text.trim()) !== null);
     const { text } = draft;
     const [problem, setProblem] = useState<string | null>(null);
-    const { models, personas } = useChoices();
+    const { models, personas } = choices;
     const working = atWork(status);
     const stoppable = working || status === 'interrupted';
     const talks = canTalk(models);

@@ -13,10 +13,12 @@ export function Links({ view, info }: { view: SessionView; info: ChatInfo | null
   const trans = useTrans();
   const { openNotebook, openReport, openFolder } = platform;
   const { artifacts } = view;
-  const project = recordOf(info?.project);
+  // The project knows where its files will be, also before there are any. Events tell which of them there are; only
+  // where the oldest ones are not loaded, the project has to do.
+  const project = recordOf(view.hasMore ? info?.project : null);
   const notebook = artifacts.notebook?.path ?? textIn(project, 'notebook');
   const hasReport = artifacts.report !== undefined || textIn(project, 'report') !== '';
-  const folder = artifacts.repo?.path ?? textIn(project, 'path');
+  const folder = artifacts.repo?.path ?? textIn(recordOf(info?.project), 'path');
   const urls: [string, string, IconName][] = [
     ['repo', trans.__('Repository'), 'external'],
     ['branch', trans.__('Branch'), 'branch'],

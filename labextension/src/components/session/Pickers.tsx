@@ -7,7 +7,7 @@ import { usePlatform, useTrans } from '../../platform';
 import { classes } from '../ui';
 import { troubleOf } from './trouble';
 
-interface Choices {
+export interface Choices {
   readonly models: readonly Model[] | null;
   readonly personas: readonly Persona[] | null;
 }

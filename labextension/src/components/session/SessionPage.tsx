@@ -12,9 +12,12 @@ import type { HeadHandle } from './Head';
 import { Head } from './Head';
 import { Links } from './Links';
 import { LiveLine, reasonOf } from './LiveLine';
+import { useChoices } from './Pickers';
 import { PlanCard } from './PlanCard';
 import type { ScrollerHandle } from './Scroller';
 import { Scroller } from './Scroller';
+import { canTalk } from './Silent';
+import { TalkProvider } from './talk';
 import { troubleOf } from './trouble';
 
 const PATIENCE_MS = 300;
@@ -124,6 +127,7 @@ function Shown({ view, info }: { view: SessionView; info: ChatInfo | null }): JS
   const scroller = useRef<ScrollerHandle>(null);
   const head = useRef<HeadHandle>(null);
   const { busy, problem, note, attempt } = useAttempts();
+  const choices = useChoices();
   const title = info?.title || view.title || trans.__('Untitled');
   const { id, status, items } = view;
 
@@ -204,11 +208,14 @@ function Shown({ view, info }: { view: SessionView; info: ChatInfo | null }): JS
           <Empty icon="chat" title={trans.__('Nothing was said here yet.')} />
         </div>
       ) : (
-        <Scroller ref={scroller} session={view} />
+        <TalkProvider value={canTalk(choices.models)}>
+          <Scroller ref={scroller} session={view} />
+        </TalkProvider>
       )}
       <Composer
         ref={composer}
         session={id}
+        choices={choices}
         status={status}
         runId={view.runId}
         queue={view.queue}

@@ -5,6 +5,7 @@ import { count, duration, money } from '../../format';
 import type { Artifact, ErrorItem, ResultItem } from '../../model';
 import { usePlatform, useTrans } from '../../platform';
 import { numberIn, textIn } from '../../store/parts';
+import { useTalk } from '../session/talk';
 import { Button, Card, Disclosure, Icon } from '../ui';
 import { MarkdownText } from './MarkdownText';
 import { reportOf } from './report';
@@ -90,6 +91,7 @@ export function compose(from: HTMLElement, text?: string): void {
 export const ResultCard = memo(function ResultCard({ item, session, title, artifacts, newest }: ResultProps) {
   const platform = usePlatform();
   const trans = useTrans();
+  const talks = useTalk();
   const { openReport, openNotebook, openFolder } = platform;
   const notebook = artifacts.notebook?.path;
   const repo = artifacts.repo?.path;
@@ -138,7 +140,7 @@ export const ResultCard = memo(function ResultCard({ item, session, title, artif
                 {trans.__('Open folder')}
               </Button>
             )}
-            {newest && (
+            {newest && talks && (
               <Button icon="chat" onClick={event => compose(event.currentTarget)}>
                 {trans.__('Ask a follow-up')}
               </Button>

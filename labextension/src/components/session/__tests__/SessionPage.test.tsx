@@ -135,6 +135,20 @@ describe('the head', () => {
     expect(at.office.chats.has(ID)).toBe(false);
   });
 
+  it('a deletion and a fork that take their time take nobody back who has gone elsewhere', async () => {
+    const { at } = await page({ log: [SAID] });
+    at.platform.confirm = async () => true;
+    const elsewhere = { view: 'rooms' } as const;
+    for (const name of ['Fork', 'Delete']) {
+      act(() => at.navigation.go({ view: 'session', id: ID }));
+      await userEvent.click(screen.getByRole('button', { name: 'Actions of this session' }));
+      fireEvent.click(screen.getByRole('menuitem', { name }));
+      act(() => at.navigation.go(elsewhere));
+      await act(() => new Promise(resolve => setTimeout(resolve, 200)));
+      expect(at.navigation.get()).toEqual(elsewhere);
+    }
+  });
+
   it('copies the link and says so', async () => {
     const { at } = await page({ log: [SAID] });
     await userEvent.click(screen.getByRole('button', { name: 'Actions of this session' }));
@@ -159,6 +173,20 @@ describe('the head', () => {
     expect(links.queryByText('Report')).toBeNull();
     await userEvent.click(links.getByRole('button', { name: 'Notebook' }));
     expect(at.asked).toEqual([['openNotebook', 'r/n.py']]);
+  });
+
+  it('links no report and no notebook that the project has only planned', async () => {
+    const project = { path: 'r', notebook: 'r/n.py', report: 'r/reports/report.html' };
+    const { at, unmount } = await page({ log: [question()], info: { project } });
+    const links = within(screen.getByRole('navigation'));
+    expect(links.getAllByRole('button').map(one => one.textContent)).toEqual(['Folder']);
+    act(() => at.event({ type: 'artifact', artifact: 'report', path: project.report }));
+    await links.findByRole('button', { name: 'Report' });
+    unmount();
+    // What came before the oldest event that is loaded is not known: then the project has to do.
+    await page({ log: [question()], info: { project }, hasMore: true });
+    expect(screen.getByRole('button', { name: 'Report' })).toBeTruthy();
+    expect(screen.getByRole('button', { name: 'Notebook' })).toBeTruthy();
   });
 
   it('asks again with what was chosen', async () => {
@@ -288,6 +316,26 @@ describe('the composer', () => {
     await screen.findByText(/needs a model key.*Set ANTHROPIC_API_KEY\./);
     expect(screen.queryByRole('textbox')).toBeNull();
     expect(screen.getByRole('button', { name: 'Run again with other options' })).toBeTruthy();
+  });
+
+  it('offers a follow-up only where a model answers', async () => {
+    const verdict = { claim: 'It pays.', supported: true };
+    const done = {
+      type: 'result',
+      success: true,
+      duration_ms: 1,
+      stop_reason: 'end_turn',
+      summary: '',
+      verdict
+    };
+    const { unmount } = await page({ log: [question(), done], models: KEYLESS });
+    await screen.findByText(/needs a model key/);
+    expect(screen.getByText('It pays.')).toBeTruthy();
+    expect(screen.queryByRole('button', { name: 'Ask a follow-up' })).toBeNull();
+    unmount();
+    await page({ log: [question(), done] });
+    await userEvent.click(await screen.findByRole('button', { name: 'Ask a follow-up' }));
+    expect(document.activeElement).toBe(box());
   });
 
   it('shows what cannot be chosen and why; locks in a turn', async () => {

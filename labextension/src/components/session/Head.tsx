@@ -2,6 +2,7 @@
 import React, { memo, useEffect, useImperativeHandle, useRef, useState } from 'react';
 
 import type { ChatInfo, Status } from '../../model';
+import type { Route } from '../../navigation';
 import { useNavigation } from '../../navigation';
 import { usePlatform, useTrans } from '../../platform';
 import { reportOf } from '../timeline/report';
@@ -61,7 +62,15 @@ export const Head = memo(function Head(props: Props): JSX.Element {
     });
     if (yes) {
       await client.delete(session);
-      navigation.go({ view: 'sessions' });
+      leave({ view: 'sessions' });
+    }
+  };
+
+  /** Who has gone elsewhere while the server was at it is left there. */
+  const leave = (to: Route) => {
+    const route = navigation.get();
+    if (route.view === 'session' && route.id === session) {
+      navigation.go(to);
     }
   };
 
@@ -89,7 +98,7 @@ export const Head = memo(function Head(props: Props): JSX.Element {
     {
       label: trans.__('Fork'),
       icon: 'branch',
-      onSelect: () => attempt(async () => navigation.go({ view: 'session', id: await client.fork(session) }))
+      onSelect: () => attempt(async () => leave({ view: 'session', id: await client.fork(session) }))
     },
     'separator',
     {

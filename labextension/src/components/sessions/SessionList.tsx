@@ -58,6 +58,13 @@ export function SessionList(props: SessionListProps): JSX.Element {
     }
   }, [current]);
 
+  const lost = renaming !== null && !order.some(info => info.id === renaming);
+  useEffect(() => {
+    if (lost) {
+      setRenaming(null); // the field must not lie over another session's row
+      list.current?.focus();
+    }
+  }, [lost]);
   const toolsFor = order.find(info => info.id === (renaming ?? hovered)) ?? active;
   // The tools lie over their row, wherever the row is now.
   useLayoutEffect(() => {
@@ -133,7 +140,7 @@ export function SessionList(props: SessionListProps): JSX.Element {
 
   const endRename = useCallback(
     (title: string | null, refocus: boolean) => {
-      if (title !== null && renaming !== null) {
+      if (title !== null && renaming !== null && !lost) {
         actions.rename(renaming, title);
       }
       setRenaming(null);
@@ -141,7 +148,7 @@ export function SessionList(props: SessionListProps): JSX.Element {
         list.current?.focus();
       }
     },
-    [actions, renaming]
+    [actions, renaming, lost]
   );
 
   return (

@@ -137,7 +137,7 @@ describe('the head', () => {
 
   it('a deletion and a fork that take their time take nobody back who has gone elsewhere', async () => {
     const { at } = await page({ log: [SAID] });
-    at.platform.confirm = async () => true;
+    at.answer.yes = true;
     const elsewhere = { view: 'rooms' } as const;
     for (const name of ['Fork', 'Delete']) {
       act(() => at.navigation.go({ view: 'session', id: ID }));

@@ -111,6 +111,18 @@ describe('the list', () => {
     expect(document.activeElement).toBe(list);
   });
 
+  it('a session that goes away while it is renamed leaves no field over another one', async () => {
+    const user = userEvent.setup();
+    const { office } = await show(three());
+    act(() => screen.getByRole('listbox').focus());
+    await user.keyboard('{F2}Half a na');
+    act(() => office.last.give({ type: 'session', v: 1, ts: '', chatId: 'a', deleted: true }));
+    await waitFor(() => expect(titles()).toEqual(['Beta', 'Gamma']));
+    expect(screen.queryByLabelText('New title')).toBeNull();
+    expect(document.activeElement).toBe(screen.getByRole('listbox'));
+    expect(office.commands).toEqual([]);
+  });
+
   it('leaving the field keeps the new title, an empty one changes nothing', async () => {
     const user = userEvent.setup();
     const { office } = await show(three());

@@ -40,7 +40,10 @@ function start(): void {
   host.setAttribute('role', 'main');
   client.start();
   createRoot(host).render(
-    <App platform={createPagePlatform(config, client, store, settings)} navigation={navigation} wide />
+    <>
+      <h1 className="jp-Postdoc-hidden">Postdoc</h1>
+      <App platform={createPagePlatform(config, client, store, settings)} navigation={navigation} wide />
+    </>
   );
   title();
 }

@@ -352,6 +352,28 @@ describe('what the agent waits for', () => {
   });
 });
 
+describe('a token', () => {
+  it('renders the row that it belongs to, and none of the others', async () => {
+    for (let i = 0; i < 40; i++) {
+      wire.happen({ type: 'assistant_message', itemId: `m${i}`, content: `Reply ${i}` });
+      use(`u${i}`, 'shell', { command: 'ls' });
+      result(`u${i}`, 'shell', { ok: false, content: 'no' });
+    }
+    await show();
+    const said = vi.spyOn(trans, '__');
+    try {
+      for (let i = 0; i < 8; i++) {
+        await happen({ type: 'token', itemId: 'new', delta: 'word ' }, true);
+      }
+      const rows = said.mock.calls.filter(([text]) => text === 'Copy this reply' || text === 'waiting');
+      expect(screen.getByText(/word word/)).toBeTruthy();
+      expect(rows).toEqual([]);
+    } finally {
+      said.mockRestore();
+    }
+  });
+});
+
 describe('what is shown as it is', () => {
   it('leave is asked for with all of the input, and nothing in it hides or turns around', async () => {
     use('t', 'mcp__x__run', { command: 'ls \u202Etxt.sh', cwd: '/etc', env: { LD_PRELOAD: 'x.so' } });

@@ -205,3 +205,27 @@ it.skipIf(PYTHON === undefined)('a command that is refused says why', async () =
   await live.client.delete(chat.id);
   await until('gone', () => view(live, chat.id)?.loaded === 'gone');
 });
+
+it.skipIf(PYTHON === undefined)(
+  'a research that is refused leaves no empty session, and its key can be used again',
+  async () => {
+    const live = panel();
+    live.client.start();
+    await until('connected', () => live.store.getState().connection.state === 'connected');
+    const known = new Set(
+      ((await (await server.request('api/chats')).json()) as { id: string }[]).map(chat => chat.id)
+    );
+    const wrong = { topic: 'Momentum', template: 'no_such_template', provider: 'template' };
+    await expect(live.client.research(wrong, 'one-key')).rejects.toMatchObject({
+      problem: { retryable: false }
+    });
+    const left = ((await (await server.request('api/chats')).json()) as { id: string }[]).filter(
+      chat => !known.has(chat.id)
+    );
+    expect(left).toEqual([]);
+    const id = await live.client.research({ topic: 'Momentum', provider: 'template' }, 'one-key');
+    await live.client.stop(id, 'now');
+    const ids = ((await (await server.request('api/chats')).json()) as { id: string }[]).map(chat => chat.id);
+    expect(ids.filter(one => !known.has(one))).toEqual([id]);
+  }
+);

@@ -200,11 +200,18 @@ export class LiveClient implements Client {
   async research(research: NewResearch, key: string): Promise<string> {
     const { title, persona, model, ...command } = research;
     const { id } = await this.create({ title, persona, ...(model ? { model } : {}) }, key);
-    await this.json(
-      `api/chats/${encodeURIComponent(id)}/research`,
-      { ...command, ...(model ? { model } : {}) },
-      `${key}.research`
-    );
+    try {
+      await this.json(
+        `api/chats/${encodeURIComponent(id)}/research`,
+        { ...command, ...(model ? { model } : {}) },
+        `${key}.research`
+      );
+    } catch (error) {
+      if (error instanceof RequestFailed && NOTHING_BEGAN.has(error.problem.code)) {
+        await this.delete(id).catch(() => undefined); // an empty session would be left behind
+      }
+      throw error;
+    }
     return id;
   }
 
@@ -356,9 +363,16 @@ export class LiveClient implements Client {
   }
 }
 
+/** Answers to a research command that say that there was something wrong with it, and that nothing was done. */
+const NOTHING_BEGAN = new Set(['bad_message', 'not_found', 'no_model', 'forbidden', 'too_large']);
+
 /** Titles and lines stand in lists, tabs, dialogs and notifications: nothing in them may disturb what is around them. */
 function plainInfo(info: ChatInfo): ChatInfo {
-  return { ...info, title: plainLine(info.title), line: info.line ? plainLine(info.line) : info.line };
+  return {
+    ...info,
+    title: info.title ? plainLine(info.title) : '',
+    line: info.line ? plainLine(info.line) : info.line
+  };
 }
 
 function withSession(state: State, id: string, session: ChatInfo | null | undefined): State {

@@ -23,7 +23,12 @@ export const CheckpointRow = memo(function CheckpointRow({
   const fork = () => {
     setProblem(null);
     platform.client.fork(session, item.seq).then(
-      id => navigation.go({ view: 'session', id }),
+      id => {
+        const route = navigation.get();
+        if (route.view === 'session' && route.id === session) {
+          navigation.go({ view: 'session', id }); // who has gone elsewhere meanwhile is left there
+        }
+      },
       (error: unknown) => setProblem(error instanceof Error ? error.message : String(error))
     );
   };

@@ -93,7 +93,7 @@ export const QuestionCard = memo(function QuestionCard({
         <div className="jp-Postdoc-Options" role="group" aria-label={trans.__('Answers to choose from')}>
           {item.options.map((option, index) => (
             <Button key={index} disabled={busy} onClick={() => respond({ answer: option })}>
-              {option}
+              {exposed(option)}
             </Button>
           ))}
         </div>

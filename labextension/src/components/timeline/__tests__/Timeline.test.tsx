@@ -390,6 +390,12 @@ describe('what is shown as it is', () => {
     expect(screen.getByLabelText('With what else').textContent).toMatch(/cwd.*\/etc[^]*LD_PRELOAD/);
   });
 
+  it('an answer to choose from is what is sent', async () => {
+    wire.happen({ type: 'question', requestId: 'q', question: 'Which?', options: ['\u202Eon', 'yes'] });
+    await show();
+    expect(screen.getByRole('button', { name: '⟨U+202E⟩on' })).toBeTruthy();
+  });
+
   it('colours of a terminal are no text, and the focus stays where a text was opened', async () => {
     use('1', 'shell', { command: 'pytest' });
     const lines = Array.from({ length: 300 }, (_, i) => `\u001b[31mline ${i}.\u001b[0m`);
@@ -464,8 +470,17 @@ describe('the ends of a run', () => {
     await show();
     expect(screen.getByText('5bb8084')).toBeTruthy();
     fireEvent.click(screen.getByRole('button', { name: 'Checkpoint “Load”' }));
+    act(() => navigation.go({ view: 'session', id: CHAT }));
+    const answer = wire.answer.bind(wire);
+    wire.answer = (socket, frame) => (frame.type === 'fork' ? undefined : answer(socket, frame));
     fireEvent.click(screen.getByRole('menuitem', { name: 'Fork from here' }));
     await waitFor(() => expect(wire.last.sent.find(frame => frame.type === 'fork')).toMatchObject({ at: 2 }));
+    act(() => navigation.go({ view: 'rooms' }));
+    const { id } = wire.last.sent.find(frame => frame.type === 'fork') as { id: string };
+    await act(async () => {
+      wire.last.give({ type: 'ack', v: 1, ts: '', id, seq: 3, duplicate: false, queued: false, fork: 'f' });
+    });
+    expect(navigation.get()).toEqual({ view: 'rooms' });
   });
 });
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from jupyterlab_postdoc.follow import Follow
+from jupyterlab_postdoc.follow import Follow, _parts
 from jupyterlab_postdoc.follow.source import servers
 from jupyterlab_postdoc.follow.summary import Summary, as_html, as_text, safe_link, verdict_text
 from tests.ui.service import TOKEN, Jupyter
@@ -171,6 +171,17 @@ def test_a_verdict_in_words() -> None:
     assert verdict_text(whole) == "Not supported: A. Estimate 1.235 m (95 % interval -1 to 2)."
 
 
+def test_an_id_or_a_link() -> None:
+    assert _parts("c_1") == (None, "c_1")
+    assert _parts(" https://hub.example.org/user/a%40b/postdoc/s/c_1/?x=1#y ") == (
+        "https://hub.example.org/user/a%40b",
+        "c_1",
+    )
+    for empty in ("", "  ", "https://hub.example.org/postdoc/", "?c_1"):
+        with pytest.raises(ValueError, match="id of a session"):
+            Follow(empty)
+
+
 # --- which server ---
 
 
@@ -291,9 +302,11 @@ def test_what_is_missing_is_said(jupyter: Jupyter, tmp_path: Path, monkeypatch: 
     assert refused.wait(10)
     assert refused.status["problem"]["error"]
     assert "wrong" not in json.dumps(refused.status)
+    unsendable = Follow("c_nobody", url=jupyter.url, token=f"{TOKEN}\nX: y")
+    assert unsendable.wait(10)
+    assert "Run the cell again" in unsendable.status["problem"]["next"]
+    assert TOKEN not in everything(unsendable)
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
-    monkeypatch.delenv("POSTDOC_URL", raising=False)
     alone = Follow("c_nobody")
     assert "No Jupyter server" in alone.status["problem"]["error"]
     assert "url=" in repr(alone)

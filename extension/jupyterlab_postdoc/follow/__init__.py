@@ -8,6 +8,8 @@ than the one at work, and a saved or exported notebook still shows the last stat
 from __future__ import annotations
 
 import atexit
+import contextlib
+import re
 import sys
 import threading
 import time
@@ -15,7 +17,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import anywidget
 import traitlets
@@ -35,6 +37,17 @@ WAIT_S = 20.0
 FIRST_S = 5.0
 """How long the constructor waits for the first status, so that a cell that is exported at once has one."""
 FINAL = frozenset({"not_found", "unauthorized", "missing", "no_connection", "bad_message"})
+
+NOT_BUILT = """
+export default { render({ model, el }) {
+  const draw = () => {
+    const { title, chat, state, line } = model.get("status");
+    el.textContent = `${title || chat}: ${state}. ${line} (The card was not built on this machine: make panel.)`;
+  };
+  model.on("change:status", draw);
+  draw();
+} };
+"""
 
 _following: weakref.WeakSet[Follower] = weakref.WeakSet()
 
@@ -91,6 +104,11 @@ class Follower:
                     break
                 self._say(str(lost_), "Trying again.")
                 pause_s = self._pause(pause_s)
+            except Exception as error:  # noqa: BLE001 - the card says so; a traceback would stand somewhere else
+                # Its text is not shown: that of a header which cannot be sent has the token in it.
+                with contextlib.suppress(Exception):
+                    self._say(f"This cannot be followed any longer ({type(error).__name__}).", "Run the cell again.")
+                break
         self.first.set()
         self.done.set()
 
@@ -129,6 +147,7 @@ class Follower:
     def _say(self, error: str, next: str) -> None:
         if not self._publish(self.status(live=False, problem={"error": error, "next": next})):
             self._left.set()
+        self.first.set()
 
 
 @atexit.register
@@ -141,6 +160,16 @@ def _stop_all() -> None:
             follower.thread.join(1.0)
 
 
+def _parts(chat: str) -> tuple[str | None, str]:
+    """(server, id) of an id or a link. Raises ValueError when there is no id in it."""
+    link = re.split(r"[?#]", chat.strip())[0].rstrip("/")
+    server, _, path = f"{link}/".rpartition("/postdoc/")
+    id = path.rstrip("/").rpartition("/")[2]
+    if not id or ("://" in link and not server):
+        raise ValueError("Give the id of a session (c_…) or its link: its menu in the Research panel copies both.")
+    return server or None, unquote(id)
+
+
 class Follow(anywidget.AnyWidget):
     """The status of a session, live, in a cell.
 
@@ -149,7 +178,7 @@ class Follow(anywidget.AnyWidget):
     session rests; :meth:`close` stops following. Nothing is stopped or changed by following.
     """
 
-    _esm = STATIC / "follow.js" if (STATIC / "follow.js").exists() else "export default { render() {} }"
+    _esm = STATIC / "follow.js" if (STATIC / "follow.js").exists() else NOT_BUILT
     _css = STATIC / "follow.css" if (STATIC / "follow.css").exists() else ""
     status = traitlets.Dict().tag(sync=True)
 
@@ -162,7 +191,9 @@ class Follow(anywidget.AnyWidget):
             widget = this()
             return widget is not None and widget._take(status)
 
-        self._follower = Follower(chat.partition("?")[0].rstrip("/").rpartition("/")[2], url, token, publish)
+        server, id = _parts(chat)
+        # The server that a link names is asked with a token for it; without one, your own servers are.
+        self._follower = Follower(id, url or (server if token else None), token, publish)
         super().__init__(status=self._follower.status(line="Looking for the session…"))
         self._follower.start()
         self._follower.first.wait(FIRST_S)

@@ -123,7 +123,7 @@ def servers(url: str | None = None, token: str | None = None) -> list[Server]:
 def _with_token(server: Server, token: str | None) -> Server:
     known = server.token if server.local or token is None else ""
     given = token or known or next((os.environ[name] for name in TOKENS if server.local and os.environ.get(name)), "")
-    return replace(server, token=given)
+    return replace(server, token=given.strip())  # a file's last line ends with a line break
 
 
 def locate(chat: str, url: str | None = None, token: str | None = None) -> tuple[Http, Json]:

@@ -23,6 +23,8 @@ export function createCard(baseUrl: string | null = jupyterBaseUrl()): Card {
   const head = make('header', 'postdoc-head');
   const title = make('strong', 'postdoc-title');
   const state = make('span', 'postdoc-state');
+  // Of what changes, this is worth interrupting somebody for; the line changes several times a second.
+  state.setAttribute('role', 'status');
   const sign = make('span', 'postdoc-sign');
   sign.setAttribute('aria-hidden', 'true');
   const word = make('span', 'postdoc-word');
@@ -31,7 +33,6 @@ export function createCard(baseUrl: string | null = jupyterBaseUrl()): Card {
   const problem = make('p', 'postdoc-problem');
   problem.setAttribute('role', 'alert');
   const line = make('p', 'postdoc-line');
-  line.setAttribute('role', 'status');
   const bar = document.createElement('progress');
   bar.max = 1;
   bar.setAttribute('aria-label', 'Progress');

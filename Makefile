@@ -22,6 +22,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # The panel: JupyterLab's builder brings jlpm; hatch_build.py finds a Node, or says which wheel brings one.
 JS := labextension
+# In a container one is often root, which Jupyter wants to be told.
+ROOT_TOO := $(if $(filter 0,$(shell id -u)),--allow-root)
 BUILT := extension/jupyterlab_postdoc
 SHARE := $(VENV)/share/jupyter/labextensions/jupyterlab-postdoc
 SOURCES := $(shell find $(JS)/src $(JS)/style $(JS)/schema $(JS)/scripts -type f 2>/dev/null) $(wildcard $(JS)/*.json) $(JS)/yarn.lock
@@ -90,7 +92,7 @@ panel: $(VENV)/.node
 lab: $(VENV)/.lab $(VENV)/.panel
 	@mkdir -p '$(WHERE)'
 	@echo "JupyterLab opens in your browser, its files are in $(WHERE). Postdoc is in its left sidebar. Ctrl-C ends it."
-	@$(BIN)/jupyter lab --ServerApp.root_dir='$(abspath $(WHERE))' --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
+	@$(BIN)/jupyter lab $(ROOT_TOO) --ServerApp.root_dir='$(abspath $(WHERE))' --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
 
 demo: $(VENV)/.installed
 	@$(BIN)/jupyter-postdoc research "$(TOPIC)" --root demo
@@ -104,10 +106,10 @@ test: $(VENV)/.tested $(VENV)/.aimock
 	@$(MAKE) --no-print-directory test-js test-ui
 
 # With a Node from pip when there is none: nothing is skipped.
-test-js: $(JS)/node_modules/.yarn-state.yml
+test-js: $(JS)/node_modules/.yarn-state.yml $(VENV)/.tested
 	cd $(JS) && $(NODE_PATH) node scripts/protocol.mjs --check
 	cd $(JS) && $(NODE_PATH) jlpm check
-	cd $(JS) && $(NODE_PATH) jlpm test
+	cd $(JS) && $(NODE_PATH) POSTDOC_PYTHON='$(abspath $(BIN))/python' jlpm test
 
 test-ui: $(VENV)/.tested $(VENV)/.panel
 	@if [ -z "$$CI" ] && ! command -v chromium chromium-browser google-chrome >/dev/null; then \

@@ -283,7 +283,7 @@ async def test_a_report_runs_without_rights_and_without_internet(http, report, l
     assert text.index("localStorage") < text.index("a.js")
     assert answer.headers["Content-Type"].startswith("text/html")
     policy = dict(part.strip().partition(" ")[::2] for part in answer.headers["Content-Security-Policy"].split(";"))
-    assert policy["sandbox"] == "allow-scripts"
+    assert policy["sandbox"] == "allow-popups allow-popups-to-escape-sandbox"
     assert policy["default-src"] == "'none'"
     assert policy["connect-src"] == f"http://{listening}{assets}/ data: blob:"
     assert policy["frame-ancestors"] == "'self'"

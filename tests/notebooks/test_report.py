@@ -134,7 +134,9 @@ def test_a_static_report_is_sent_as_it_is(project: Path) -> None:
 def test_the_headers_leave_the_page_no_way_out() -> None:
     headers = report.report_headers("https://hub.example:8000", "/user/ana/postdoc/assets/0.25.2")
     policy = dict(rule.split(" ", 1) for rule in headers["Content-Security-Policy"].split("; "))
-    assert policy["sandbox"] == "allow-scripts"
+    assert policy["sandbox"] == "allow-popups allow-popups-to-escape-sandbox"
+    interactive = report.report_headers("https://hub.example:8000", "/postdoc/assets/0.25.2", interactive=True)
+    assert interactive["Content-Security-Policy"].startswith("sandbox allow-scripts;")
     assert policy["default-src"] == "'none'"
     assert policy["connect-src"] == "https://hub.example:8000/user/ana/postdoc/assets/0.25.2/ data: blob:"
     assert "allow-same-origin" not in headers["Content-Security-Policy"]

@@ -247,7 +247,7 @@ def test_the_token_is_nowhere(lab: Jupyter, open_panel: Open) -> None:
         panel.items("result").get_by_role("button", name="Open report").click()
         frame = panel.page.locator(f'iframe[src*="{chat}"]')
         frame.wait_for()
-        assert frame.get_attribute("sandbox") == ""
+        assert frame.get_attribute("sandbox") == "allow-popups allow-popups-to-escape-sandbox"
         kept: str = panel.page.evaluate(
             """() => JSON.stringify([location.href, history.state, Object.entries(localStorage),
                 Object.entries(sessionStorage), document.querySelector('.jp-Postdoc-App').outerHTML,

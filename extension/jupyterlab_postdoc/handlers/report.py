@@ -53,7 +53,8 @@ class ReportHandler(PostdocHandler):
             html = await asyncio.to_thread(_read, path)
         except OSError as error:
             raise self._no_report(id) from error
-        for name, value in report.report_headers(f"{self.request.protocol}://{self.request.host}", assets).items():
+        origin, interactive = f"{self.request.protocol}://{self.request.host}", self.flag("interactive")
+        for name, value in report.report_headers(origin, assets, interactive=interactive).items():
             self.set_header(name, value)
         self.finish(report.prepare(html, assets), set_content_type="text/html; charset=utf-8")
 

@@ -16,7 +16,10 @@ from pathlib import Path
 CDN = re.compile(rb"https://[^\s\"'<>]{1,100}?/npm/@marimo-team/frontend@[^/\"'\s]{1,40}/dist")
 VERSION = re.compile(rb"/npm/@marimo-team/frontend@([0-9A-Za-z.+-]{1,40})/dist")
 HEAD = re.compile(rb"(?i)<head[^>]*>")
-SANDBOX = "allow-scripts"
+SANDBOX = "allow-popups allow-popups-to-escape-sandbox"
+"""A report has no scripts; its references open in a window of their own."""
+SANDBOX_INTERACTIVE = "allow-scripts"
+"""A page with scripts opens no window: its address could carry anything away."""
 STATIC_MAX_AGE = 31_536_000
 
 SHIM = b"""<script>(()=>{
@@ -49,7 +52,7 @@ def page_version(page: bytes) -> str | None:
     return found[1].decode() if found else None
 
 
-def report_headers(origin: str, assets_prefix: str) -> dict[str, str]:
+def report_headers(origin: str, assets_prefix: str, *, interactive: bool = False) -> dict[str, str]:
     """Headers of a served report. ``origin`` is scheme://host of the request: in an opaque origin 'self' matches
     nothing.
 
@@ -58,7 +61,7 @@ def report_headers(origin: str, assets_prefix: str) -> dict[str, str]:
     """
     assets = f"{origin}{assets_prefix.rstrip('/')}/"
     policy = {
-        "sandbox": SANDBOX,
+        "sandbox": SANDBOX_INTERACTIVE if interactive else SANDBOX,
         "default-src": "'none'",
         "script-src": f"{assets} 'unsafe-inline' 'unsafe-eval' blob:",  # eval: vega compiles its expressions
         "style-src": f"{assets} 'unsafe-inline'",

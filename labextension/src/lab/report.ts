@@ -24,7 +24,7 @@ export class ReportWidget extends MainAreaWidget<IFrame> {
   private readonly unsubscribe: () => void;
 
   constructor({ session, title, url, store, trans }: ReportOptions) {
-    // No exception from the sandbox: no scripts, no forms, an origin of its own. The server's headers say so too.
+    // No scripts, no forms, an origin of its own: the server's headers say so too. References open elsewhere.
     const frame = new IFrame({ sandbox: [], referrerPolicy: 'no-referrer' });
     super({ content: frame });
     this.session = session;
@@ -37,7 +37,9 @@ export class ReportWidget extends MainAreaWidget<IFrame> {
     this.title.closable = true;
 
     const name = this.title.label;
-    frame.node.querySelector('iframe')?.setAttribute('title', name);
+    const inner = frame.node.querySelector('iframe');
+    inner?.setAttribute('title', name);
+    inner?.setAttribute('sandbox', 'allow-popups allow-popups-to-escape-sandbox');
     const load = () => {
       frame.url = url;
     };

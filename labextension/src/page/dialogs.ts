@@ -79,7 +79,8 @@ export function showReport(url: string, title: string, trans: Trans): void {
   const close = dialog.button(trans.__('Close'), 'plain');
   close.before(link);
   const frame = document.createElement('iframe');
-  frame.setAttribute('sandbox', '');
+  // Its references open elsewhere; nothing else is allowed.
+  frame.setAttribute('sandbox', 'allow-popups allow-popups-to-escape-sandbox');
   frame.referrerPolicy = 'no-referrer';
   frame.title = trans.__('Report “%1”', title);
   frame.src = url;

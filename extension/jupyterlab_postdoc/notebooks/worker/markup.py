@@ -238,7 +238,8 @@ def attributes(tag: str, attrs: list[tuple[str, str | None]]) -> list[str]:
     for name, value in attrs:
         value = value or ""
         if name == "href" and tag == "a" and re.match(r"(?i)(https?:|mailto:|#)", value.strip()):
-            found.append(f' href="{html.escape(value)}" rel="noopener noreferrer"')
+            away = "" if value.strip().startswith("#") else ' target="_blank" rel="noopener noreferrer"'
+            found.append(f' href="{html.escape(value)}"{away}')
         elif name == "src" and tag == "img" and re.match(r"(?i)data:image/(png|jpeg|gif|webp|svg\+xml)[;,]", value):
             found.append(f' src="{html.escape(value)}"')
         elif name == "class":

@@ -118,7 +118,7 @@ describe('a report', () => {
   it('has no right in the page', async () => {
     showReport('/postdoc/api/chats/c1/report', 'A <script>', english);
     const frame = dialog()?.querySelector('iframe');
-    expect(frame?.getAttribute('sandbox')).toBe('');
+    expect(frame?.getAttribute('sandbox')).toBe('allow-popups allow-popups-to-escape-sandbox');
     expect(frame?.title).toBe('Report “A <script>”');
     expect(dialog()?.querySelector('a')?.rel).toBe('noopener noreferrer');
     await expectAccessible();

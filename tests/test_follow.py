@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -108,6 +109,10 @@ def test_questions_are_shown_until_they_are_answered() -> None:
     summary.take([{"seq": 1, "type": "question", "requestId": "q1", "question": "Which?\nNow."}])
     assert summary.as_dict()["questions"] == ["Which? Now."]
     summary.take([{"seq": 2, "type": "answered", "requestId": "q1", "answer": "a", "by": "ana"}])
+    assert summary.as_dict()["questions"] == []
+    summary.take([{"seq": 3, "type": "approval_request", "requestId": "q2", "what": "Fetch it?"}])
+    assert summary.as_dict()["questions"] == ["Fetch it?"]
+    summary.take([{"seq": 4, "type": "session_state", "status": "stopped", "ts": "2026-11-21T09:00Z"}])
     assert summary.as_dict()["questions"] == []
 
 
@@ -340,20 +345,32 @@ def saved_status(notebook: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_jupyter_notebook_keeps_the_last_status(jupyter: Jupyter, tmp_path: Path) -> None:
     """Live from the first cell on; what the cell has shown is brought up to date while another one runs."""
-    chat = jupyter.research("waits please", template="waits")
-    cells = [f"from jupyterlab_postdoc import Follow\nfollow = Follow({chat!r})\nfollow", "assert follow.wait(60)", "1"]
-    notebook, text = execute(cells, tmp_path, environment(jupyter))
-    assert saved_status(notebook)["state"] == "finished"
+    chat = jupyter.research("asks please", template="asks")
+    jupyter.wait_state(chat, "waiting", "paused")
+    stop = f"""
+        import urllib.request
+        from pathlib import Path
+        from jupyterlab_postdoc.cli.server import running
+        server = running(Path.cwd())[0]
+        assert follow.status["live"] and follow.status["questions"]
+        ask = urllib.request.Request(server.url + "postdoc/api/chats/{chat}/stop", b'{{}}', method="POST")
+        ask.add_header("Authorization", "token " + server.token)
+        urllib.request.urlopen(ask).read()
+        assert follow.wait(60)
+    """
+    first = f"from jupyterlab_postdoc import Follow\nfollow = Follow({chat!r})\nfollow"
+    notebook, text = execute([first, textwrap.dedent(stop), "1"], tmp_path, environment(jupyter))
+    assert saved_status(notebook)["state"] == "stopped"
     (output,) = notebook["cells"][0]["outputs"]
-    assert "Finished" in "".join(output["data"]["text/plain"])
-    assert "Finished" in "".join(output["data"]["text/html"])
+    assert "Stopped by you" in "".join(output["data"]["text/plain"])
+    assert "Stopped by you" in "".join(output["data"]["text/html"])
     assert TOKEN not in text
     command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "html", "follow.ipynb"]
     done = subprocess.run(command, cwd=tmp_path, env=environment(jupyter), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "follow.html").read_text()
     assert 'class="postdoc-follow"' in page
-    assert "Finished" in page
+    assert "Stopped by you" in page
     assert TOKEN not in page
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for editors; who uses it loads it by __getattr__
+    from jupyterlab_postdoc.follow import Follow as Follow
+
 __version__ = "0.1.0"
 
 

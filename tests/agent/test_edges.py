@@ -121,6 +121,19 @@ async def test_a_message_that_was_changed_in_the_queue_is_remembered_as_changed(
     assert "Second" in str(server.requests()[-1].messages)
 
 
+async def test_a_message_that_was_taken_back_is_not_told(tmp_path: Path) -> None:
+    slow = reply("One moment please.", tokens_per_s=20)
+    async with modelled(tmp_path, slow, reply("Two.")) as (services, server):
+        chat = await say(services, "First")
+        await frames(services, chat)
+        await say(services, "A secret", chat, id="taken-back")
+        await services.sessions.submit(ANA, protocol.QueueCancel(chatId=chat, messageId="taken-back"))
+        await settled(services, chat, "finished")
+        await say(services, "Second", chat)
+        await settled(services, chat, "finished")
+    assert "A secret" not in str(server.requests()[-1].messages)
+
+
 async def bodies_of(services: Any, chat: str) -> list[dict[str, Any]]:
     return await bodies(services, chat, "queue_changed")
 

@@ -3,6 +3,7 @@ import React, { memo, useState } from 'react';
 
 import { count, duration, money } from '../../format';
 import type { Artifact, ErrorItem, ResultItem } from '../../model';
+import type { Trans } from '../../platform';
 import { usePlatform, useTrans } from '../../platform';
 import { numberIn, textIn } from '../../store/parts';
 import { useTalk } from '../session/talk';
@@ -81,6 +82,8 @@ interface ResultProps {
   artifacts: Readonly<Record<string, Artifact>>;
   /** The last thing that happened, and nothing is at work: it can be followed up. */
   newest: boolean;
+  /** The error above says why it ended. */
+  told: boolean;
 }
 
 /** Asks the session's composer to take the focus. */
@@ -88,7 +91,22 @@ export function compose(from: HTMLElement, text?: string): void {
   from.dispatchEvent(new CustomEvent('postdoc:compose', { bubbles: true, detail: { text } }));
 }
 
-export const ResultCard = memo(function ResultCard({ item, session, title, artifacts, newest }: ResultProps) {
+/** The end of a turn of conversation in a word, where what is above it says the rest; null: it needs a card. */
+function shortEnd(trans: Trans, item: ResultItem, study: boolean): string | null {
+  if (item.stopReason === 'cancelled') {
+    return trans.__('Taken back before it was read');
+  }
+  if (item.verdict !== null || study) {
+    return null;
+  }
+  if (item.stopReason === 'stopped') {
+    return trans.__('Stopped');
+  }
+  return item.success && !item.partial ? trans.__('Done') : null;
+}
+
+export const ResultCard = memo(function ResultCard(props: ResultProps) {
+  const { item, session, title, artifacts, newest, told } = props;
   const platform = usePlatform();
   const trans = useTrans();
   const talks = useTalk();
@@ -102,11 +120,16 @@ export const ResultCard = memo(function ResultCard({ item, session, title, artif
     refusal: trans.__('The model declined.'),
     retries: trans.__('It gave up after several attempts.')
   };
-  if (item.verdict === null && item.success && !item.partial && artifacts.notebook === undefined) {
-    // The end of a turn of conversation: the reply above says it all.
+  const short = told ? trans.__('Ended') : shortEnd(trans, item, artifacts.notebook !== undefined);
+  if (short !== null) {
     return (
       <p className="jp-Postdoc-Done">
-        {[trans.__('Done'), duration(item.durationMs, trans), money(item.cost)].filter(Boolean).join(' · ')}
+        {[
+          short,
+          ...(item.stopReason === 'cancelled' ? [] : [duration(item.durationMs, trans), money(item.cost)])
+        ]
+          .filter(Boolean)
+          .join(' · ')}
       </p>
     );
   }

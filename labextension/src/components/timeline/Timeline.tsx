@@ -2,7 +2,7 @@
 import React, { memo, useMemo, useRef } from 'react';
 
 import { duration } from '../../format';
-import type { Item, SessionView, ToolItem } from '../../model';
+import type { ErrorItem, Item, ResultItem, SessionView, ToolItem } from '../../model';
 import { useSettings, useTrans } from '../../platform';
 import { Disclosure, Icon } from '../ui';
 import { CheckpointRow, NoticeRow } from './Marks';
@@ -80,11 +80,14 @@ function isResult(row: Row): boolean {
   return row.kind === 'item' && row.item.kind === 'result';
 }
 
-/** The key of the last result or error, when nothing was said after it. */
+/** The key of the last result or error, when nothing was said after it; of a failed run, its error. */
 function newestOutcome(items: readonly Item[]): string | null {
   for (let i = items.length - 1; i >= 0; i--) {
     const item = items[i] as Item;
-    if (item.kind === 'result' || item.kind === 'error') {
+    if (item.kind === 'result') {
+      return errorOf(items, i)?.key ?? item.key;
+    }
+    if (item.kind === 'error') {
       return item.key;
     }
     if (
@@ -97,6 +100,19 @@ function newestOutcome(items: readonly Item[]): string | null {
     }
   }
   return null;
+}
+
+/** What went wrong, when the result at `at` is the end of a run that failed. */
+function errorOf(items: readonly Item[], at: number): ErrorItem | null {
+  const before = items[at - 1];
+  const result = items[at];
+  return before?.kind === 'error' && result?.kind === 'result' && !result.success ? before : null;
+}
+
+/** Whether the card above says already what this result says. */
+function isToldAbove(items: readonly Item[], item: ResultItem): boolean {
+  const error = errorOf(items, items.indexOf(item));
+  return error !== null && (item.summary === '' || item.summary === error.error);
 }
 
 function toolOf(items: readonly Item[], toolId: string | undefined): ToolItem | null {
@@ -203,6 +219,7 @@ function One({ row, props }: { row: ItemRow; props: RowProps }): JSX.Element | n
           title={title}
           artifacts={props.view ?? NO_ARTIFACTS}
           newest={newest}
+          told={isToldAbove(latest.current ?? [], item)}
         />
       );
     case 'error':

@@ -93,6 +93,15 @@ const result = (id: string, toolName: string, more: object = {}) =>
     runId: 'r',
     ...more
   });
+const ending = (stop_reason: string, summary: string) => ({
+  type: 'result',
+  success: false,
+  partial: true,
+  cost: null,
+  duration_ms: 2000,
+  stop_reason,
+  summary
+});
 const responses = () => wire.last.sent.filter(frame => frame.type === 'respond');
 
 beforeEach(() => {
@@ -452,7 +461,9 @@ describe('the ends of a run', () => {
       retryable: true,
       ref: 'e-1'
     });
+    wire.happen(ending('overloaded', 'Too busy.'));
     await show();
+    expect(screen.getAllByText('Too busy.')).toHaveLength(1); // not again as a result
     expect(screen.queryByRole('button', { name: 'Retry' })).toBeNull(); // the run goes on
     await happen({ type: 'session_state', status: 'error', version: 2 });
     expect(screen.getByText('Kept: research/a/notebook.py')).toBeTruthy();
@@ -463,6 +474,15 @@ describe('the ends of a run', () => {
     expect(text).toContain('overloaded: Too busy.');
     expect(text).toContain('e-1');
     expect(text).not.toContain('secret');
+  });
+
+  it('an end that says nothing new is one line', async () => {
+    wire.happen(ending('cancelled', 'Taken back before it began.'));
+    wire.happen(ending('stopped', 'Stopped as asked.'));
+    const container = await show();
+    const lines = Array.from(container.querySelectorAll('.jp-Postdoc-Done'), one => one.textContent);
+    expect(lines).toEqual(['Taken back before it was read', 'Stopped · 2 s']);
+    expect(container.querySelector('.jp-Postdoc-Card')).toBeNull();
   });
 
   it('a checkpoint is where another session can begin', async () => {

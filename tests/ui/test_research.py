@@ -125,6 +125,8 @@ def test_a_question_waits_and_is_answered(lab: Jupyter, open_panel: Open, shoot:
     expect(card).to_contain_text("The agent asks")
     shoot(panel.page, "question")
     expect(panel.tab).to_have_attribute("data-postdoc-badge", "1")
+    badge = panel.tab.evaluate("tab => parseFloat(getComputedStyle(tab, '::before').height)")
+    assert 10 <= badge <= 20  # a badge, and the icon is seen beside it
     panel.session.get_by_role("button", name="Answer", exact=True).first.click()
     card.locator("footer button, input").first.wait_for()
     options = card.locator("footer button")

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page
 
 from tests.model_server import ModelServer
 
@@ -119,9 +119,16 @@ class Watched:
         context.on("request", lambda request: self._asked(request.url))
 
     def _watch_page(self, page: Page) -> None:
-        page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+        page.on("dialog", self._shown)
         page.on("console", self._said)
         page.on("pageerror", lambda error: self._complain(str(error)))
+
+    def _shown(self, dialog: Dialog) -> None:
+        if dialog.type == "beforeunload":
+            dialog.accept()  # JupyterLab asks so when a page with unsaved changes is left
+            return
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
 
     def _asked(self, url: str) -> None:
         parts = urlsplit(url)

@@ -70,7 +70,8 @@ def exchanges(
 
     No part of the conversation: replies that were cut off (``partial``), what a sub-agent or the provider's own server
     did (``parent``, ``server``), exchanges that the model refused (they would make it refuse again), messages that
-    still wait their turn or were taken back from the queue. The last ``context_summary`` stands for everything up to the event that it names.
+    still wait their turn or were taken back from the queue. The last ``context_summary`` stands for everything up to
+    the event that it names.
     """
     told = [event for event in events if event.type in TYPES and not event.partial and event.run != before_run]
     summary = next((event.body() for event in reversed(told) if event.type == "context_summary"), None)

@@ -126,21 +126,29 @@ class Panel:
     def banner(self) -> Locator:
         return self.root.locator(".jp-Postdoc-Banner")
 
-    def truth(self, chat: str) -> dict[str, Any]:
-        """What the timeline must show, by the server's log: every row's key, in order of its first event."""
-        keys: list[str] = []
+    def truth(self, chat: str) -> list[str]:
+        """What the timeline must show, by the server's log: every row's key, in the order in which they began."""
+        rows: dict[str, int] = {}
         for event in self.server.events(chat):
-            match event["type"]:
-                case "user_message":
-                    keys.append(f"u:{event['id']}")
-                case "assistant_message":
-                    keys.append(f"t:{event['itemId']}")
-                case "tool_use" if event["toolName"] != "plan" and "parent" not in event:
-                    keys.append(f"c:{event['toolId']}")
-                case "artifact" if event["artifact"] == "commit":
-                    keys.append(f"k:{event['seq']}")
-                case "result":
-                    keys.append(f"r:{event['seq']}")
-                case "question" | "approval_request":
-                    keys.append(f"q:{event['requestId']}")
-        return {"keys": keys}
+            if (key := row_of(event)) is not None:
+                rows.setdefault(key, event.get("replaces", [event["seq"]])[0])
+        return sorted(rows, key=lambda key: rows[key])
+
+
+def row_of(event: dict[str, Any]) -> str | None:
+    """The key of the row that an event begins; None for one that begins none (or that the timeline does not show)."""
+    match event["type"]:
+        case "user_message":
+            return f"u:{event['id']}"
+        case "assistant_message":
+            return f"t:{event['itemId']}"
+        case "tool_use" if event["toolName"] != "plan" and "parent" not in event:
+            return f"c:{event['toolId']}"
+        case "artifact" if event["artifact"] == "commit":
+            return f"k:{event['seq']}"
+        case "result":
+            return f"r:{event['seq']}"
+        case "question" | "approval_request":
+            return f"q:{event['requestId']}"
+        case _:
+            return None

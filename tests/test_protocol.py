@@ -125,7 +125,7 @@ def test_ids_are_random_and_safe():
 
 def test_every_error_code_has_a_status():
     assert all(400 <= status < 600 for status in HTTP_STATUS.values())
-    assert math.isclose(len(HTTP_STATUS), 30)
+    assert math.isclose(len(HTTP_STATUS), 34)
 
 
 @given(st.integers(0, 4_000_000_000_000))

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from jupyter_core.paths import jupyter_data_dir
-from traitlets import Bool, Dict, Float, HasTraits, Int, List, Type, Unicode, default
+from traitlets import Bool, Dict, Enum, Float, HasTraits, Int, List, Type, Unicode, default
 
 
 class Settings(HasTraits):
@@ -94,6 +94,46 @@ class Settings(HasTraits):
     kernel_idle_minutes = Float(60.0, min=0.1, help="Minutes until an unused kernel of an agent is shut down.").tag(
         config=True
     )
+    github_api_url = Unicode(
+        help="Address of GitHub's API; GitHub Enterprise Server: https://HOST/api/v3. Default: the environment's "
+        "GITHUB_API_URL, else GitHub's own.",
+    ).tag(config=True)
+    github_git_url = Unicode(
+        "", help="Address of git, when it is another than the API's answers say: https://HOST (a proxy, for example)."
+    ).tag(config=True)
+    github_token_file = Unicode(
+        "", help="File (mode 0600) with a GitHub token for all users; empty: the environment's GITHUB_TOKEN, GH_TOKEN."
+    ).tag(config=True)
+    github_app_id = Unicode("", help="Id (or client id) of a GitHub App that publishes instead of a token.").tag(
+        config=True
+    )
+    github_app_key_file = Unicode("", help="File (mode 0600) with the private key of the GitHub App.").tag(config=True)
+    github_installation_id = Int(0, min=0, help="Installation of the GitHub App; 0: that of github_owner.").tag(
+        config=True
+    )
+    github_owner = Unicode("", help="User or organisation that new repositories belong to; empty: the token's.").tag(
+        config=True
+    )
+    github_private = Bool(True, help="Whether new repositories are private.").tag(config=True)
+    github_topics = List(
+        Unicode(), ["marimo", "research"], help="Topic labels of new repositories, beside one of the study's topic."
+    ).tag(config=True)
+    github_publish = Enum(
+        ["end", "ask"],
+        default_value="end",
+        help="Publish when a study has come to its end (end), or only when somebody asks for it (ask).",
+    ).tag(config=True)
+    github_squash = Bool(False, help="Send one commit in place of the history of steps.").tag(config=True)
+    github_pages = Bool(False, help="Add a workflow that publishes the report as GitHub Pages.").tag(config=True)
+    github_allow_workflows = Bool(
+        False, help="Let agents change what lies in .github/workflows; else a push with such a change is refused."
+    ).tag(config=True)
+    github_max_file_mb = Int(50, min=1, max=100, help="Largest file that is pushed, in MiB; GitHub takes 100.").tag(
+        config=True
+    )
+    github_poll_s = Float(
+        60.0, min=5.0, help="Seconds between two looks at a pull request; 15 while somebody watches."
+    ).tag(config=True)
     chat_provider = Type(
         default_value=None,
         allow_none=True,
@@ -104,6 +144,10 @@ class Settings(HasTraits):
     @default("data_dir")
     def _default_data_dir(self) -> str:
         return str(Path(jupyter_data_dir()) / "postdoc")
+
+    @default("github_api_url")
+    def _default_github(self) -> str:
+        return os.environ.get("GITHUB_API_URL", "https://api.github.com")
 
     @default("anthropic_base_url")
     def _default_base_url(self) -> str:

@@ -12,6 +12,7 @@ export type AnyCommand =
   | Ping
   | Chat
   | Research
+  | Publish
   | Stop
   | Respond
   | QueueCancel
@@ -33,6 +34,7 @@ export type AnyEvent =
   | Plan
   | Cell
   | Artifact
+  | Publication
   | Question
   | Answered
   | ApprovalRequest
@@ -121,6 +123,7 @@ export interface Research {
   budget?: Budget | null;
   provider?: string | null;
   model?: string | null;
+  repository?: string | null;
 }
 /**
  * Limits of one run: US dollars, minutes, agent turns.
@@ -129,6 +132,29 @@ export interface Budget {
   usd?: number | null;
   minutes?: number | null;
   turns?: number | null;
+}
+/**
+ * Publish the session's project on GitHub, or send what is new and go on where an earlier attempt stopped.
+ *
+ *     What is left out stays as it was the last time; the first time it comes from the server's settings. ``owner`` is a
+ *     user or an organisation, ``name`` the repository's. ``useExisting``: a repository of that name may be used as it
+ *     is. ``history`` ``squashed`` sends one commit in place of all steps. ``branch`` is another name for the session's
+ *     branch. ``force`` lets it overwrite that branch, if it is still as it was seen last. ``acceptMoved``: the
+ *     repository was renamed, and the new place is right.
+ */
+export interface Publish {
+  type: 'publish';
+  id?: string | null;
+  chatId: string;
+  owner?: string | null;
+  name?: string | null;
+  private?: boolean | null;
+  useExisting?: boolean;
+  history?: ('full' | 'squashed') | null;
+  branch?: string | null;
+  force?: boolean;
+  acceptMoved?: boolean;
+  pullRequest?: boolean | null;
 }
 /**
  * Stop the run of a chat: graceful (finish the sentence or tool) or now.
@@ -399,6 +425,115 @@ export interface Artifact {
   data?: Record<string, unknown>;
 }
 /**
+ * Where the session's work is published, as it stands now; each event replaces the one before.
+ *
+ *     ``failed`` may still have a repository, a branch or a pull request from before. ``notes`` are sentences for a
+ *     person. ``ahead``: commits of the session that are not published yet. ``checkedAt``: when the forge was last asked.
+ */
+export interface Publication {
+  type: 'publication';
+  runId?: string;
+  provider?: string;
+  state: 'failed' | 'published' | 'publishing';
+  forge: string;
+  repository?: PublishedRepository;
+  branch?: PublishedBranch;
+  pull?: PullRequest;
+  steps: PublishStep[];
+  notes: string[];
+  problem?: Problem;
+  ahead: number;
+  checkedAt?: string;
+}
+/**
+ * ``name`` is ``owner/name`` as the forge has it; ``url`` is its page.
+ */
+export interface PublishedRepository {
+  name: string;
+  url: string;
+  private: boolean;
+  defaultBranch: string;
+}
+/**
+ * The session's branch: its page, the commit that was sent last, and its comparison with the default branch.
+ */
+export interface PublishedBranch {
+  name: string;
+  url: string;
+  commit: string;
+  compareUrl: string;
+}
+/**
+ * A pull request as the forge has it. ``comments`` counts those that people wrote (and review comments).
+ */
+export interface PullRequest {
+  number: number;
+  url: string;
+  title: string;
+  state: 'closed' | 'merged' | 'open';
+  draft: boolean;
+  base: string;
+  head: string;
+  checks: Checks;
+  review: Review;
+  comments: number;
+  mergeable: boolean | null;
+}
+/**
+ * The checks of a commit, counted. ``url`` is their page.
+ */
+export interface Checks {
+  state: 'failed' | 'none' | 'passed' | 'pending';
+  total: number;
+  passed: number;
+  failed: number;
+  url: string;
+}
+/**
+ * What reviewers have said, the last word of each.
+ */
+export interface Review {
+  state: 'approved' | 'changes_requested' | 'commented' | 'none';
+  approvedBy: string[];
+  changesRequestedBy: string[];
+}
+/**
+ * One step of a publication. ``text`` says in plain words what it does, or why it was skipped.
+ */
+export interface PublishStep {
+  name: 'branch' | 'check' | 'create' | 'pull_request' | 'push' | 'topics';
+  state: 'active' | 'done' | 'failed' | 'pending' | 'skipped';
+  text: string;
+}
+/**
+ * Why a publication stopped. ``actions`` are what may be done now: retry, rename (``proposal`` is a free name),
+ *     use_existing, connect, squash, force, branch (``proposal`` is a free branch name), moved (``proposal`` is where the
+ *     repository is now). ``retryAt`` is when the limit of the forge ends; ``url`` a page that helps.
+ */
+export interface Problem {
+  code: string;
+  error: string;
+  next: string;
+  retryable: boolean;
+  actions: string[];
+  proposal: string;
+  findings: Finding[];
+  url: string;
+  retryAt: string;
+}
+/**
+ * Why something may not be sent. Never holds the secret itself: ``text`` is a sentence. ``line`` counts from 1.
+ */
+export interface Finding {
+  kind: 'large_file' | 'link' | 'name' | 'nested_git' | 'secret' | 'submodule' | 'workflow';
+  path: string;
+  text: string;
+  line: number | null;
+  commit: string;
+  step: string;
+  blocking: boolean;
+}
+/**
  * The run waits for an answer.
  */
 export interface Question {
@@ -494,7 +629,7 @@ export interface QueueChanged {
   cancelled?: string[];
 }
 /**
- * The end of a run. ``cost`` is US dollars, null when unknown.
+ * The end of a run. ``cost`` is US dollars, null when unknown. ``followedBy``: a run that begins by itself.
  */
 export interface Result {
   type: 'result';
@@ -511,6 +646,7 @@ export interface Result {
   artifacts?: {
     [k: string]: string;
   };
+  followedBy?: string;
 }
 /**
  * A failure, as a sentence. ``ref`` finds the details in the server's log.
@@ -681,6 +817,20 @@ export interface ChatInfo {
   line: string | null;
   cost: number | null;
   needs: number;
+  publication: Published | null;
+  repository: string | null;
+}
+/**
+ * Where a session's work is published, in short. ``url`` is the pull request's page, else the repository's.
+ */
+export interface Published {
+  state: 'failed' | 'published' | 'publishing';
+  repository: string;
+  url: string;
+  pull: number | null;
+  pullState: string;
+  checks: string;
+  ahead: number;
 }
 /**
  * A session of the list is new or has changed, or is no longer there (``deleted``).
@@ -739,6 +889,7 @@ export interface Done {
   artifacts?: {
     [k: string]: string;
   };
+  followedBy?: string;
 }
 /**
  * What stands before the body of every event frame. Partial frames (text that a final event replaces) have neither

@@ -82,6 +82,31 @@ class Research(Command, frozen=True, kw_only=True, tag="research"):
     budget: Budget | None = None
     provider: Annotated[str, Meta(max_length=100)] | None = None
     model: Annotated[str, Meta(max_length=100)] | None = None
+    repository: Id | None = None
+    """A registered repository (its id) to work in: on a new branch of it, instead of in a new repository."""
+
+
+class Publish(Command, frozen=True, kw_only=True, tag="publish"):
+    """Publish the session's project on GitHub, or send what is new and go on where an earlier attempt stopped.
+
+    What is left out stays as it was the last time; the first time it comes from the server's settings. ``owner`` is a
+    user or an organisation, ``name`` the repository's. ``useExisting``: a repository of that name may be used as it
+    is. ``history`` ``squashed`` sends one commit in place of all steps. ``branch`` is another name for the session's
+    branch. ``force`` lets it overwrite that branch, if it is still as it was seen last. ``acceptMoved``: the
+    repository was renamed, and the new place is right.
+    """
+
+    mutates = True
+    chatId: Id
+    owner: Annotated[str, Meta(max_length=100)] | None = None
+    name: Annotated[str, Meta(max_length=100)] | None = None
+    private: bool | None = None
+    useExisting: bool = False
+    history: Literal["full", "squashed"] | None = None
+    branch: Annotated[str, Meta(max_length=200)] | None = None
+    force: bool = False
+    acceptMoved: bool = False
+    pullRequest: bool | None = None
 
 
 class Stop(Command, frozen=True, kw_only=True, tag="stop"):
@@ -164,6 +189,7 @@ COMMANDS: tuple[type[Command], ...] = (
     Ping,
     Chat,
     Research,
+    Publish,
     Stop,
     Respond,
     QueueCancel,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
@@ -122,6 +122,18 @@ class Pong(Control, frozen=True, kw_only=True, tag="pong"):
     """The answer to ``ping``."""
 
 
+class Published(Struct, frozen=True, kw_only=True):
+    """Where a session's work is published, in short. ``url`` is the pull request's page, else the repository's."""
+
+    state: Literal["publishing", "published", "failed"]
+    repository: str = ""
+    url: str = ""
+    pull: int | None = None
+    pullState: str = ""
+    checks: str = ""
+    ahead: int = 0
+
+
 class ChatInfo(Struct, frozen=True, kw_only=True):
     """A session: the object of ``GET api/chats/{id}``.
 
@@ -147,6 +159,9 @@ class ChatInfo(Struct, frozen=True, kw_only=True):
     line: str | None = None
     cost: float | None = None
     needs: int = 0
+    publication: Published | None = None
+    repository: str | None = None
+    """The registered repository that it works in (its id); null: one of its own."""
 
 
 class SessionList(Control, frozen=True, kw_only=True, tag="sessions"):
@@ -189,6 +204,7 @@ class Done(Control, frozen=True, kw_only=True, tag="done"):
     partial: bool | UnsetType = UNSET
     verdict: dict[str, Any] | UnsetType | None = UNSET
     artifacts: dict[str, str] | UnsetType = UNSET
+    followedBy: str | UnsetType = UNSET
 
 
 CONTROL_TYPES: tuple[type[Control], ...] = (

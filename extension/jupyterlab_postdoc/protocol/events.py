@@ -167,6 +167,114 @@ class Artifact(FromRun, frozen=True, kw_only=True, tag="artifact"):
     data: dict[str, Any] | UnsetType = UNSET
 
 
+class PublishStep(Struct, frozen=True, kw_only=True):
+    """One step of a publication. ``text`` says in plain words what it does, or why it was skipped."""
+
+    name: Literal["check", "create", "push", "topics", "branch", "pull_request"]
+    state: Literal["pending", "active", "done", "failed", "skipped"] = "pending"
+    text: str = ""
+
+
+class PublishedRepository(Struct, frozen=True, kw_only=True):
+    """``name`` is ``owner/name`` as the forge has it; ``url`` is its page."""
+
+    name: str
+    url: str
+    private: bool = True
+    defaultBranch: str = "main"
+
+
+class PublishedBranch(Struct, frozen=True, kw_only=True):
+    """The session's branch: its page, the commit that was sent last, and its comparison with the default branch."""
+
+    name: str
+    url: str
+    commit: str
+    compareUrl: str
+
+
+class Checks(Struct, frozen=True, kw_only=True):
+    """The checks of a commit, counted. ``url`` is their page."""
+
+    state: Literal["none", "pending", "passed", "failed"] = "none"
+    total: int = 0
+    passed: int = 0
+    failed: int = 0
+    url: str = ""
+
+
+class Review(Struct, frozen=True, kw_only=True):
+    """What reviewers have said, the last word of each."""
+
+    state: Literal["none", "commented", "changes_requested", "approved"] = "none"
+    approvedBy: list[str] = []
+    changesRequestedBy: list[str] = []
+
+
+class PullRequest(Struct, frozen=True, kw_only=True):
+    """A pull request as the forge has it. ``comments`` counts those that people wrote (and review comments)."""
+
+    number: int
+    url: str
+    title: str = ""
+    state: Literal["open", "closed", "merged"] = "open"
+    draft: bool = False
+    base: str = ""
+    head: str = ""
+    checks: Checks = Checks()
+    review: Review = Review()
+    comments: int = 0
+    mergeable: bool | None = None
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """Why something may not be sent. Never holds the secret itself: ``text`` is a sentence. ``line`` counts from 1."""
+
+    kind: Literal["secret", "large_file", "workflow", "link", "submodule", "nested_git", "name"]
+    path: str
+    text: str
+    line: int | None = None
+    commit: str = ""
+    step: str = ""
+    blocking: bool = True
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """Why a publication stopped. ``actions`` are what may be done now: retry, rename (``proposal`` is a free name),
+    use_existing, connect, squash, force, branch (``proposal`` is a free branch name), moved (``proposal`` is where the
+    repository is now). ``retryAt`` is when the limit of the forge ends; ``url`` a page that helps.
+    """
+
+    code: str
+    error: str
+    next: str = ""
+    retryable: bool = False
+    actions: list[str] = []
+    proposal: str = ""
+    findings: list[Finding] = []
+    url: str = ""
+    retryAt: str = ""
+
+
+class Publication(FromRun, frozen=True, kw_only=True, tag="publication", omit_defaults=False):
+    """Where the session's work is published, as it stands now; each event replaces the one before.
+
+    ``failed`` may still have a repository, a branch or a pull request from before. ``notes`` are sentences for a
+    person. ``ahead``: commits of the session that are not published yet. ``checkedAt``: when the forge was last asked.
+    """
+
+    state: Literal["publishing", "published", "failed"]
+    forge: str = "github"
+    repository: PublishedRepository | UnsetType = UNSET
+    branch: PublishedBranch | UnsetType = UNSET
+    pull: PullRequest | UnsetType = UNSET
+    steps: list[PublishStep] = []
+    notes: list[str] = []
+    problem: Problem | UnsetType = UNSET
+    ahead: int = 0
+    checkedAt: str | UnsetType = UNSET
+
+
 class Question(FromRun, frozen=True, kw_only=True, tag="question"):
     """The run waits for an answer."""
 
@@ -246,7 +354,7 @@ class QueueChanged(Body, frozen=True, kw_only=True, tag="queue_changed"):
 
 
 class Result(FromRun, frozen=True, kw_only=True, tag="result", omit_defaults=False):
-    """The end of a run. ``cost`` is US dollars, null when unknown."""
+    """The end of a run. ``cost`` is US dollars, null when unknown. ``followedBy``: a run that begins by itself."""
 
     success: bool
     cost: float | None
@@ -257,6 +365,7 @@ class Result(FromRun, frozen=True, kw_only=True, tag="result", omit_defaults=Fal
     partial: bool | UnsetType = UNSET
     verdict: dict[str, Any] | UnsetType | None = UNSET
     artifacts: dict[str, str] | UnsetType = UNSET
+    followedBy: str | UnsetType = UNSET
 
 
 class Error(FromRun, frozen=True, kw_only=True, tag="error"):
@@ -283,6 +392,7 @@ EVENT_TYPES: tuple[type[Body], ...] = (
     Plan,
     Cell,
     Artifact,
+    Publication,
     Question,
     Answered,
     ApprovalRequest,

@@ -9,8 +9,20 @@ from msgspec import UNSET, Struct, UnsetType
 
 from .basics import VERSION
 from .commands import COMMANDS
-from .control import CONTROL_TYPES, ChatInfo, History
-from .events import EVENT_TYPES, ImageRef, PlanItem
+from .control import CONTROL_TYPES, ChatInfo, History, Published
+from .events import (
+    EVENT_TYPES,
+    Checks,
+    Finding,
+    ImageRef,
+    PlanItem,
+    Problem,
+    PublishedBranch,
+    PublishedRepository,
+    PublishStep,
+    PullRequest,
+    Review,
+)
 
 
 class Head(Struct, frozen=True, kw_only=True):
@@ -39,7 +51,12 @@ class Envelope(Struct, frozen=True, kw_only=True):
 
 
 _DEFS = "#/$defs/"
-_SENT: tuple[type[Struct], ...] = (*EVENT_TYPES, *CONTROL_TYPES, ChatInfo, ImageRef, PlanItem)
+_SENT: tuple[type[Struct], ...] = (
+    *EVENT_TYPES,
+    *CONTROL_TYPES,
+    *(ChatInfo, Published, ImageRef, PlanItem),
+    *(PublishStep, PublishedRepository, PublishedBranch, PullRequest, Checks, Review, Problem, Finding),
+)
 
 
 def json_schema() -> dict[str, Any]:

@@ -24,6 +24,8 @@ from .rows import (
     Draft,
     Fence,
     GrantRow,
+    PublicationRow,
+    RepositoryRow,
     RequestRow,
     RequestStatus,
     RunRow,
@@ -49,7 +51,9 @@ __all__ = [
     "GrantRow",
     "LeaseLost",
     "Outcome",
+    "PublicationRow",
     "Reads",
+    "RepositoryRow",
     "RequestRow",
     "RequestStatus",
     "RunRow",
@@ -146,6 +150,22 @@ class Reads(Protocol):
 
     async def list_grants(self, owner: str, session: str) -> set[str]:
         """The tools that this owner has given leave for once and for all, in this session or in all."""
+
+    async def get_repository(self, id: str) -> RepositoryRow | None: ...
+
+    async def list_repositories(self, owner: str) -> list[RepositoryRow]:
+        """By name."""
+
+    async def get_publication(self, session: str) -> PublicationRow | None: ...
+
+    async def publications(self, sessions: Iterable[str]) -> dict[str, PublicationRow]:
+        """Those of these sessions that have one."""
+
+    async def due_publications(self, now: float, *, limit: int = 100) -> list[PublicationRow]:
+        """Those whose ``look_at`` has come, the longest waiting first."""
+
+    async def next_look(self) -> float | None:
+        """The smallest ``look_at``; None when there is nothing to look at."""
 
     async def list_schedules(self, session: str | None = None) -> list[ScheduleRow]: ...
 
@@ -295,6 +315,16 @@ class Tx(Reads, Protocol):
     async def put_grant(self, row: GrantRow) -> None: ...
 
     async def delete_grant(self, owner: str, session: str, subject: str) -> bool: ...
+
+    async def put_repository(self, row: RepositoryRow) -> RepositoryRow:
+        """Insert, or replace the one with this id. ``id_conflict`` when the owner has that name registered under
+        another id.
+        """
+
+    async def delete_repository(self, id: str) -> bool: ...
+
+    async def put_publication(self, row: PublicationRow) -> PublicationRow:
+        """Insert or replace; those who list the session hear of it."""
 
     async def put_schedule(self, row: ScheduleRow) -> None: ...
 

@@ -212,3 +212,38 @@ class GrantRow(Struct, frozen=True, kw_only=True):
     session: str
     subject: str
     created_at: float = 0.0
+
+
+class RepositoryRow(Struct, frozen=True, kw_only=True):
+    """A repository that ``owner`` (a user) has registered. ``name`` is ``owner/name`` on the forge ``host``; ``url``
+    is what git takes, ``web_url`` its page; ``remote_id`` the forge's own number, which stays when it is renamed.
+    """
+
+    id: str
+    owner: str
+    forge: str
+    host: str
+    name: str
+    remote_id: int | None = None
+    url: str
+    web_url: str | None = None
+    default_branch: str = "main"
+    private: bool = True
+    meta: dict[str, Any] = {}
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+class PublicationRow(Struct, frozen=True, kw_only=True):
+    """Where the work of one session is published. ``body`` is what publishing needs to go on, ``shown`` the newest
+    ``publication`` event; ``look_at`` is when the forge is asked next, None: never.
+    """
+
+    session: str
+    owner: str
+    host: str
+    state: Literal["publishing", "published", "failed"]
+    body: dict[str, Any] = {}
+    shown: dict[str, Any] = {}
+    look_at: float | None = None
+    updated_at: float = 0.0

@@ -11,6 +11,8 @@ from jupyterlab_postdoc.protocol import Event
 from .rows import (
     BlobRow,
     CommandRow,
+    PublicationRow,
+    RepositoryRow,
     RequestRow,
     RequestStatus,
     RunRow,
@@ -25,6 +27,8 @@ from .sqlite_rows import (
     BLOB,
     COMMAND,
     EVENT_COLUMNS,
+    PUBLICATION,
+    REPOSITORY,
     REQUEST,
     RUN,
     SCHEDULE,
@@ -171,6 +175,31 @@ class SqliteReads(ABC):
             "SELECT subject FROM leave_given WHERE owner = ? AND session_id IN ('', ?)", (owner, session)
         )
         return {row[0] for row in rows}
+
+    async def get_repository(self, id: str) -> RepositoryRow | None:
+        rows = await self.fetch(f"{REPOSITORY.select} WHERE id = ?", (id,))
+        return REPOSITORY.load(rows[0]) if rows else None
+
+    async def list_repositories(self, owner: str) -> list[RepositoryRow]:
+        rows = await self.fetch(f"{REPOSITORY.select} WHERE owner = ? ORDER BY name COLLATE NOCASE, host", (owner,))
+        return [REPOSITORY.load(r) for r in rows]
+
+    async def get_publication(self, session: str) -> PublicationRow | None:
+        return (await self.publications([session])).get(session)
+
+    async def publications(self, sessions: Iterable[str]) -> dict[str, PublicationRow]:
+        rows = await self.fetch(f"{PUBLICATION.select} WHERE session_id IN {_IN}", (dump(list(sessions)),))
+        return {row.session: row for row in map(PUBLICATION.load, rows)}
+
+    async def due_publications(self, now: float, *, limit: int = 100) -> list[PublicationRow]:
+        rows = await self.fetch(
+            f"{PUBLICATION.select} WHERE look_at IS NOT NULL AND look_at <= ? ORDER BY look_at LIMIT ?", (now, limit)
+        )
+        return [PUBLICATION.load(r) for r in rows]
+
+    async def next_look(self) -> float | None:
+        rows = await self.fetch("SELECT min(look_at) FROM publication WHERE look_at IS NOT NULL")
+        return None if rows[0][0] is None else float(rows[0][0])
 
     async def list_schedules(self, session: str | None = None) -> list[ScheduleRow]:
         rows = await self.fetch(

@@ -13,6 +13,8 @@ from .rows import (
     BlobRow,
     CommandRow,
     GrantRow,
+    PublicationRow,
+    RepositoryRow,
     RequestRow,
     RunRow,
     ScheduleRow,
@@ -23,8 +25,8 @@ from .rows import (
 )
 
 S = TypeVar("S", bound=msgspec.Struct)
-_JSON = {"meta", "input", "output", "error", "body", "result", "template", "tokens"}
-_BOOL = {"archived", "interrupted", "enabled", "estimated"}
+_JSON = {"meta", "input", "output", "error", "body", "result", "template", "tokens", "shown"}
+_BOOL = {"archived", "interrupted", "enabled", "estimated", "private"}
 _RENAMED = {"session": "session_id", "run": "run_id", "parent": "parent_run"}
 
 EVENT_COLUMNS = "session_id, seq, ts, type, run_id, item, CAST(payload AS BLOB)"
@@ -97,3 +99,5 @@ SCHEDULE = Table("schedule", ScheduleRow)
 WORKER = Table("worker", WorkerRow)
 SPEND = Table("spend", SpendRow)
 GRANT = Table("leave_given", GrantRow)
+REPOSITORY = Table("repository", RepositoryRow)
+PUBLICATION = Table("publication", PublicationRow)

@@ -20,6 +20,8 @@ from .rows import (
     Draft,
     Fence,
     GrantRow,
+    PublicationRow,
+    RepositoryRow,
     RequestRow,
     RequestStatus,
     RunRow,
@@ -32,7 +34,21 @@ from .rows import (
     WorkerRow,
 )
 from .sqlite_reads import QUEUE_ORDER, SqliteReads
-from .sqlite_rows import BLOB, COMMAND, GRANT, REQUEST, RUN, SCHEDULE, SESSION, SPEND, STEP, WORKER, dump
+from .sqlite_rows import (
+    BLOB,
+    COMMAND,
+    GRANT,
+    PUBLICATION,
+    REPOSITORY,
+    REQUEST,
+    RUN,
+    SCHEDULE,
+    SESSION,
+    SPEND,
+    STEP,
+    WORKER,
+    dump,
+)
 
 _ALLOCATE = """
 UPDATE session SET last_seq = last_seq + json_extract(v.value, '$[1]'),
@@ -187,7 +203,7 @@ class SqliteTx(SqliteReads):
             return False
         self.orphans |= {r[0] for r in await self.fetch("SELECT hash FROM blob WHERE session_id = ?", (id,))}
         await self.fetch("DELETE FROM step WHERE run_id IN (SELECT id FROM run WHERE session_id = ?)", (id,))
-        for table in ("event", "run", "request", "command", "blob", "schedule", "leave_given"):
+        for table in ("event", "run", "request", "command", "blob", "schedule", "leave_given", "publication"):
             await self.fetch(f"DELETE FROM {table} WHERE session_id = ?", (id,))
         await self.fetch("INSERT OR REPLACE INTO deleted_session VALUES (?, ?)", (id, self.now))
         self.outcome.deleted.add(id)
@@ -373,3 +389,22 @@ class SqliteTx(SqliteReads):
 
     async def delete_worker(self, id: str) -> None:
         await self.fetch("DELETE FROM worker WHERE id = ?", (id,))
+
+    async def put_repository(self, row: RepositoryRow) -> RepositoryRow:
+        row = msgspec.structs.replace(row, created_at=row.created_at or self.now, updated_at=self.now)
+        try:
+            await self.fetch(REPOSITORY.upsert_keeping("created_at"), REPOSITORY.params(row))
+        except sqlite3.IntegrityError as exc:
+            raise PostdocError(
+                "id_conflict", f"{row.name} is registered already.", next="Use the one that is in the list."
+            ) from exc
+        return row
+
+    async def delete_repository(self, id: str) -> bool:
+        return bool(await self.fetch("DELETE FROM repository WHERE id = ? RETURNING id", (id,)))
+
+    async def put_publication(self, row: PublicationRow) -> PublicationRow:
+        row = msgspec.structs.replace(row, updated_at=self.now)
+        await self.fetch(PUBLICATION.upsert, PUBLICATION.params(row))
+        self.outcome.touched.add(row.session)
+        return row

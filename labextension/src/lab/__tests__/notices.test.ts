@@ -28,6 +28,8 @@ function chat(id: string, state: string, more: Partial<ChatInfo> = {}): ChatInfo
     line: null,
     cost: null,
     needs: 0,
+    publication: null,
+    repository: null,
     ...more
   };
 }

@@ -36,6 +36,8 @@ export function chat(change: Partial<ChatInfo> = {}): ChatInfo {
     line: null,
     cost: null,
     needs: 0,
+    publication: null,
+    repository: null,
     ...change
   };
 }

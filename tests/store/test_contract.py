@@ -19,6 +19,8 @@ from jupyterlab_postdoc.store.base import (
     Fence,
     GrantRow,
     LeaseLost,
+    PublicationRow,
+    RepositoryRow,
     RequestRow,
     RunRow,
     ScheduleRow,
@@ -536,3 +538,66 @@ async def test_health(store: Store) -> None:
     health = await store.health()
     assert health["ok"] is True
     assert health["warnings"] == []
+
+
+def repository(id: str, name: str, **fields: Any) -> RepositoryRow:
+    given = {"owner": "ada", "forge": "github", "host": "github.com", "url": f"https://github.com/{name}.git"}
+    return RepositoryRow(id=id, name=name, **{**given, **fields})
+
+
+async def test_repositories_of_a_user(store: Store) -> None:
+    await one(store, lambda tx: tx.put_repository(repository("r1", "ana/owls", remote_id=7, meta={"a": [1]})))
+    await one(store, lambda tx: tx.put_repository(repository("r2", "ana/Bats", private=False)))
+    await one(store, lambda tx: tx.put_repository(repository("r3", "ana/owls", owner="eve")))
+    listed = await store.list_repositories("ada")
+    assert [(row.id, row.name, row.private, row.remote_id) for row in listed] == [
+        ("r2", "ana/Bats", False, None),
+        ("r1", "ana/owls", True, 7),
+    ]
+    first = await store.get_repository("r1")
+    assert first is not None
+    assert first.meta == {"a": [1]}
+    with pytest.raises(PostdocError) as refused:  # the same name in other letters
+        await one(store, lambda tx: tx.put_repository(repository("r4", "Ana/OWLS")))
+    assert refused.value.code == "id_conflict"
+
+    await one(store, lambda tx: tx.put_repository(repository("r1", "ana/tawny-owls", remote_id=7)))
+    renamed = await store.get_repository("r1")
+    assert renamed is not None
+    assert (renamed.name, renamed.created_at) == ("ana/tawny-owls", first.created_at)
+    assert await one(store, lambda tx: tx.delete_repository("r1"))
+    assert not await one(store, lambda tx: tx.delete_repository("r1"))
+    assert await store.get_repository("r1") is None
+
+
+def publication(session: str, **fields: Any) -> PublicationRow:
+    return PublicationRow(session=session, **{"owner": "ada", "host": "github.com", "state": "published", **fields})
+
+
+async def test_publications_are_looked_at_when_their_time_has_come(store: Store) -> None:
+    for id in "abc":
+        await new_session(store, id)
+    assert await store.next_look() is None
+    await one(store, lambda tx: tx.put_publication(publication("a", look_at=50.0, body={"n": 1})))
+    await one(store, lambda tx: tx.put_publication(publication("b", look_at=20.0, shown={"state": "published"})))
+    await one(store, lambda tx: tx.put_publication(publication("c")))
+    assert await store.next_look() == 20.0
+    assert [row.session for row in await store.due_publications(49.0)] == ["b"]
+    assert [row.session for row in await store.due_publications(50.0)] == ["b", "a"]
+    assert [row.session for row in await store.due_publications(50.0, limit=1)] == ["b"]
+    found = await store.publications(["a", "b", "nowhere"])
+    assert (found["a"].body, found["b"].shown, len(found)) == ({"n": 1}, {"state": "published"}, 2)
+
+    (outcome,) = await store.commit([lambda tx: tx.put_publication(publication("a", state="failed"))])
+    assert outcome.touched == {"a"}
+    row = await store.get_publication("a")
+    assert row is not None
+    assert (row.state, row.look_at, row.body) == ("failed", None, {})
+
+
+async def test_a_deleted_session_takes_its_publication(store: Store) -> None:
+    await new_session(store)
+    await one(store, lambda tx: tx.put_publication(publication("s", look_at=1.0)))
+    await one(store, lambda tx: tx.delete_session("s"))
+    assert await store.get_publication("s") is None
+    assert await store.due_publications(10.0) == []

@@ -20,6 +20,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 USER = "x-access-token"
+_ADDRESS = re.compile(r"/([\w.-]+/[\w.-]+?)(?:\.git)?/(?:info/refs|git-(?:upload|receive)-pack)")
 
 GH001 = """\
 error: Trace: 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
@@ -67,6 +69,28 @@ error: GH013: Repository rule violations found for refs/heads/agent/owls/1234567
 
        (?) To push, remove secret from commit(s) or follow this URL to allow the secret.
        https://github.com/ana/owls/security/secret-scanning/unblock-secret/2f3d
+"""
+
+_PROC_RECEIVE = """\
+#!{python}
+import sys
+
+def read():
+    lines = []
+    while size := int(sys.stdin.buffer.read(4), 16):
+        lines.append(sys.stdin.buffer.read(size - 4))
+    return lines
+
+def write(*lines):
+    for line in lines:
+        sys.stdout.buffer.write(b"%04x" % (len(line) + 4) + line)
+    sys.stdout.buffer.write(b"0000")
+    sys.stdout.buffer.flush()
+
+read()
+write(b"version=1\\0\\n")
+refs = [line.split()[2] for line in read()]
+write(*(b"ng " + ref + b" " + {reason!r}.encode() for ref in refs))
 """
 
 
@@ -147,7 +171,8 @@ class GitHttp:
 
     def bare(self, name: str) -> Path:
         """Where the repository is (or would be)."""
-        assert re.fullmatch(r"[\w.-]+/[\w.-]+", name) and ".." not in name, name
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+", name), name
+        assert ".." not in name, name
         return self.root / f"{name}.git"
 
     def create(self, name: str) -> Path:
@@ -175,9 +200,17 @@ class GitHttp:
             check = f'while read old new ref; do [ "$ref" = {shlex.quote(ref)} ] && {{ {said}; }}; done; exit 0'
             self._hook(hook, check if ref else said)
 
-    def refuse_ref(self, name: str, reason: str) -> None:
-        """An update hook: the push arrives, and the ref is declined with GitHub's one-line reason for workflows."""
-        self._hook(self.create(name) / "hooks" / "update", f"echo {shlex.quote(reason)} >&2; exit 1")
+    def refuse_ref(self, name: str, reason: str, *, ref: str = "refs/heads") -> None:
+        """Decline refs below ``ref`` as GitHub does for workflows and rules: ``! [remote rejected] a -> b (reason)``.
+
+        '' takes all again.
+        """
+        bare = self.create(name)
+        _git("-C", str(bare), "config", "--replace-all", "receive.procReceiveRefs", ref if reason else "refs/none")
+        hook = bare / "hooks" / "proc-receive"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(_PROC_RECEIVE.format(python=sys.executable, reason=reason), encoding="utf-8")
+        hook.chmod(0o755)
 
     @staticmethod
     def _hook(hook: Path, script: str) -> None:
@@ -219,9 +252,8 @@ class _Handler(BaseHTTPRequestHandler):
         owner, at = self.server.owner, urlsplit(self.path)
         path = unquote(at.path)
         user, password = _credentials(self.headers.get("Authorization", ""))
-        name = (
-            re.match(r"/([\w.-]+/[\w.-]+?)(?:\.git)?/(?:info/refs|git-(?:upload|receive)-pack)$", path) or ("", "")
-        )[1]
+        found = _ADDRESS.fullmatch(path)
+        name = found[1] if found else ""
 
         def note(status: int) -> None:
             sent = self.headers.get("Authorization", "")

@@ -261,6 +261,10 @@ class EventLog:
         finally:
             self._hub.feeds.discard(feed)
 
+    def followed(self) -> set[str]:
+        """The sessions that somebody follows here at this moment."""
+        return set(self._hub.channels)
+
     def on_change(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` when a run was made or changed here, and after any commit of another process.
 

@@ -323,8 +323,8 @@ class Tx(Reads, Protocol):
 
     async def delete_repository(self, id: str) -> bool: ...
 
-    async def put_publication(self, row: PublicationRow) -> PublicationRow:
-        """Insert or replace; those who list the session hear of it."""
+    async def put_publication(self, row: PublicationRow, *, quiet: bool = False) -> PublicationRow:
+        """Insert or replace; those who list the session hear of it, unless it is of no interest to them (``quiet``)."""
 
     async def put_schedule(self, row: ScheduleRow) -> None: ...
 

@@ -403,8 +403,9 @@ class SqliteTx(SqliteReads):
     async def delete_repository(self, id: str) -> bool:
         return bool(await self.fetch("DELETE FROM repository WHERE id = ? RETURNING id", (id,)))
 
-    async def put_publication(self, row: PublicationRow) -> PublicationRow:
+    async def put_publication(self, row: PublicationRow, *, quiet: bool = False) -> PublicationRow:
         row = msgspec.structs.replace(row, updated_at=self.now)
         await self.fetch(PUBLICATION.upsert, PUBLICATION.params(row))
-        self.outcome.touched.add(row.session)
+        if not quiet:
+            self.outcome.touched.add(row.session)
         return row

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,29 @@ def candidates(name: str, *, session: str = "") -> Iterator[str]:
         yield name[: MAX_NAME - len(suffix)].rstrip("-") + suffix
 
 
+def session_tag(session: str) -> str:
+    """Eight letters and digits that tell a session's branch and folder from those of others."""
+    letters = re.sub(r"[^a-z0-9]", "", session.lower())
+    return letters[-8:] if len(letters) >= 8 else hashlib.sha256(session.encode()).hexdigest()[:8]
+
+
+def branch_name(topic: str, session: str, taken: Collection[str] = ()) -> str:
+    """The branch of a session, ``agent/<topic>/<tag>``, or the first variant that can be beside the ``taken`` ones.
+
+    A branch cannot have the name of a folder of another one: beside ``agent`` it is ``agent-<topic>-<tag>``.
+    """
+    slug, tag = slugify_topic(topic, 50), session_tag(session)
+    taken = {name.casefold() for name in taken}
+
+    def fits(name: str) -> bool:
+        folders = {name[: slash.start()] for slash in re.finditer("/", name)}
+        return name not in taken and not folders & taken and not any(other.startswith(f"{name}/") for other in taken)
+
+    forms = (f"agent/{slug}/{tag}", f"agent/{slug}-{tag}", f"agent-{slug}-{tag}")
+    plain = next((form for form in forms if not {form.rpartition("/")[0], form.partition("/")[0]} & taken), forms[-1])
+    return next(name for name in (plain, *(f"{plain}-{number}" for number in range(2, 10_000))) if fits(name))
+
+
 def next_free(name: str, exists: Callable[[str], bool], *, session: str = "") -> str:
     """The first of :func:`candidates` that does not exist. PostdocError ``github_conflict`` when all do."""
     for candidate in candidates(name, session=session):
@@ -89,11 +112,14 @@ def read_marker(git_dir: Path) -> dict[str, Any]:
     return marker if isinstance(marker, dict) else {}
 
 
-def write_marker(git_dir: Path, *, name: str, session: str, run: str) -> None:
-    """Record the owner in ``git_dir``, complete or not at all, and on the disk before this returns."""
+def write_marker(git_dir: Path, *, name: str, session: str, run: str, **more: Any) -> None:
+    """Record the owner in ``git_dir``, complete or not at all, and on the disk before this returns.
+
+    ``more`` is plain JSON: for a checkout of somebody's repository where it is from (see agent/checkout.py).
+    """
     fresh = git_dir / f"{MARKER}.new"
     with fresh.open("w", encoding="utf-8") as file:
-        json.dump({"version": 1, "name": name, "session": session, "run": run}, file, sort_keys=True)
+        json.dump({**more, "version": 1, "name": name, "session": session, "run": run}, file, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(git_dir / MARKER)

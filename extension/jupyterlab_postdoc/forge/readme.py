@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jupyterlab_postdoc.forge import published
 from jupyterlab_postdoc.forge.study import Outcome, Study
 from jupyterlab_postdoc.forge.text import day, figure, markdown, one_line, paragraphs
 
-_COMPARED = (
-    "The second command runs every cell and compares the verdict with `results.json`; it fails when a figure differs."
-)
-_NOTHING_TO_COMPARE = (
-    "There is no verdict to compare with yet; `.venv/bin/marimo edit notebook.py` opens the notebook, if there is one."
-)
 _ENDINGS = {
-    "running": "This study is still being made; there is no result yet.",
     "failed": "This study did not finish.",
     "stopped": "This study was stopped before it finished.",
     "changed": "The notebook was changed after its last complete run.",
@@ -30,21 +24,31 @@ def readme(
     python: str,
     present: Sequence[str],
     datasets: Sequence[Mapping[str, Any]],
+    licence: str = "ours",
 ) -> str:
-    """The whole file. ``present``: which of the study's files exist; ``datasets``: the manifest's entries."""
+    """The whole file. ``present``: which of the study's files exist; ``datasets``: the manifest's entries;
+    ``licence``: whose the file LICENSE is (``ours``, ``other``, ``none``).
+    """
+    begun = outcome.state == "running"
     sections = [
         f"# {markdown(study.topic, 150) or 'Study'}",
+        published.badges(study.home),
         _label(study),
         _question(study),
-        _result(study, verdict, outcome),
+        f"## Result\n\n{published.under_review(study.home)}" if begun else _result(study, verdict, outcome, datasets),
         _figures(present),
+        published.look(present, study.home, pages=study.pages),
+        _limits(verdict, outcome) if not begun else "",
+        ""
+        if begun
+        else published.reproduce(
+            study.repo_name, study.home, study.branch, python=python, verdict=verdict, datasets=datasets
+        ),
         _sources(datasets),
-        _reproduce(python, verdict, datasets),
-        _done(study),
-        _limits(verdict, outcome),
+        _done(study, begun),
         _references(study),
         _files(present),
-        _provenance(study, outcome),
+        _provenance(study, outcome, licence),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -79,7 +83,9 @@ def _label(study: Study) -> str:
     return f"> Made by a research agent; {maker(study)}. **Reviewed by: nobody yet.**"
 
 
-def _result(study: Study, verdict: Mapping[str, Any] | None, outcome: Outcome) -> str:
+def _result(
+    study: Study, verdict: Mapping[str, Any] | None, outcome: Outcome, datasets: Sequence[Mapping[str, Any]]
+) -> str:
     parts = ["## Result"]
     if outcome.state != "done":
         ending = _ENDINGS.get(outcome.state, _ENDINGS["failed"])
@@ -94,17 +100,23 @@ def _result(study: Study, verdict: Mapping[str, Any] | None, outcome: Outcome) -
         if outcome.state == "done":
             parts.append("**There is no verdict:** the notebook did not compute one, so nothing is claimed here.")
         return "\n\n".join(parts)
-    parts.append("\n".join(f"{number}. {line}" for number, line in enumerate(_three_lines(study, verdict), 1)))
+    parts.append(
+        "\n".join(f"{number}. {line}" for number, line in enumerate(_three_lines(study, verdict, datasets), 1))
+    )
     if summary := _text(verdict.get("summary")):
         parts.append(markdown(summary))
     return "\n\n".join(parts)
 
 
-def _three_lines(study: Study, verdict: Mapping[str, Any]) -> list[str]:
-    supported = verdict.get("supported")
-    word = "Supported" if supported is True else "Not supported" if supported is False else "Undecided"
+def _three_lines(study: Study, verdict: Mapping[str, Any], datasets: Sequence[Mapping[str, Any]]) -> list[str]:
     claim = _text(verdict.get("claim")) or one_line(study.topic)
-    return [f"**{word}:** {markdown(claim)}", _estimate(verdict), _data(study, verdict)]
+    return [f"**{judged(verdict)}:** {markdown(claim)}", _estimate(verdict), _data(study, verdict, datasets)]
+
+
+def judged(verdict: Mapping[str, Any]) -> str:
+    """What the verdict says of the claim, in one or two words."""
+    supported = verdict.get("supported")
+    return "Supported" if supported is True else "Not supported" if supported is False else "Undecided"
 
 
 def _estimate(verdict: Mapping[str, Any]) -> str:
@@ -127,18 +139,20 @@ def _chance(verdict: Mapping[str, Any]) -> str:
     return found
 
 
-def _data(study: Study, verdict: Mapping[str, Any]) -> str:
+def _data(study: Study, verdict: Mapping[str, Any], datasets: Sequence[Mapping[str, Any]]) -> str:
     label = _text(verdict.get("data")) or "not stated"
-    span = _text(verdict.get("span"))
+    span = markdown(_text(verdict.get("span")))
     if not span and verdict.get("start") and verdict.get("end"):
-        span = f"{_text(verdict['start'])} to {_text(verdict['end'])}"
+        span = markdown(f"{_text(verdict['start'])} to {_text(verdict['end'])}")
+    if not span and "synthetic" not in label and (dates := published.spans(datasets)):
+        span = f"dates from {dates}"
     warning = (
         " (simulated: the figures say how the method works, not how the world does)" if "synthetic" in label else ""
     )
     seed = figure(verdict.get("seed"))
     parts = [
         f"Data: {markdown(label)}{warning}",
-        markdown(span),
+        span,
         f"seed {seed.replace(',', '')}" if seed else "",
         f"computed on {day(study.finished if study.finished is not None else study.created)}",
     ]
@@ -181,29 +195,19 @@ def _figures(present: Sequence[str]) -> str:
     return f"![The main figure of the study]({chosen})"
 
 
-def _reproduce(python: str, verdict: Mapping[str, Any] | None, datasets: Sequence[Mapping[str, Any]]) -> str:
-    minor = ".".join(python.split(".")[:2])
-    missing = [str(entry.get("path")) for entry in datasets if not entry.get("included", True)]
-    lines = [
-        "## Reproduce",
-        f"With Python {minor}:",
-        "```sh\n"
-        f"python{minor} -m venv .venv && .venv/bin/python -m pip install -r requirements.lock\n"
-        ".venv/bin/python reproduce.py\n"
-        "```",
-        _COMPARED if verdict is not None else _NOTHING_TO_COMPARE,
-    ]
-    if missing:
-        files = ", ".join(f"`{path}`" for path in missing)
-        lines.append(f"Not in the repository, put in place first (see `data/MANIFEST.json`): {files}.")
-    return "\n\n".join(lines)
-
-
-def _done(study: Study) -> str:
+def _done(study: Study, begun: bool) -> str:
     if not study.plan:
         return ""
     steps = "\n".join(f"{number}. {markdown(step)}" for number, step in enumerate(study.plan, 1))
-    return f"## What was planned\n\n{steps}\n\nWhich commit holds which step is in `provenance.json`."
+    traced = "" if begun else f"\n\n{_TRACED}"
+    return f"## What was planned\n\n{steps}{traced}"
+
+
+_TRACED = (
+    "`provenance.json` names the commit of each step. A publication that left out the workflows has the same steps in "
+    "commits of other names (the line `Research-Step` of their messages says which), and one that was squashed has "
+    "one commit for all of them; the checksums in `provenance.json` hold in each case."
+)
 
 
 def _limits(verdict: Mapping[str, Any] | None, outcome: Outcome) -> str:
@@ -227,29 +231,30 @@ def _references(study: Study) -> str:
 _ABOUT = {
     "notebook.py": "the study: a marimo notebook",
     "reports/report.html": "the executed notebook; opens in any browser",
+    "reports/interactive.html": "the same with charts that can be explored (needs JavaScript)",
     "results.json": "the verdict, for programs",
     "figures/": "the figures as PNG",
     "data/MANIFEST.json": "every data file with its sha256",
     "requirements.lock": "every package version of the run",
-    "provenance.json": "who, when, which step made which commit",
+    "provenance.json": "who, when, which step made which commit, checksums",
     "reproduce.py": "runs the study again and compares",
 }
 
 
 def _files(present: Sequence[str]) -> str:
     have = {*present, *({"figures/"} if any(path.startswith("figures/") for path in present) else ())}
-    rows = [f"| `{path}` | {about} |" for path, about in _ABOUT.items() if path in have]
+    rows = [f"| [`{path}`]({path}) | {about} |" for path, about in _ABOUT.items() if path in have]
     return "## Files\n\n| file | content |\n| --- | --- |\n" + "\n".join(rows)
 
 
-def _provenance(study: Study, outcome: Outcome) -> str:
+def _provenance(study: Study, outcome: Outcome, licence: str) -> str:
     when = (
         f"finished {day(study.finished)}" if study.finished is not None and outcome.state == "done" else outcome.state
     )
     rows = [
         f"- Asked by {markdown(study.author) or 'unknown'}; started {day(study.created)}, {when}.",
         f"- Session `{_code(study.session)}`, run `{_code(study.run)}`; {maker(study)}.",
-        "- Code: MIT. Text and figures: CC-BY-4.0. Data: see `data/MANIFEST.json`.",
+        f"- {published.licence(licence)}",
         "- Reviewed by: nobody yet.",
     ]
     return "## Provenance\n\n" + "\n".join(rows)

@@ -17,14 +17,24 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from jupyterlab_postdoc import __version__
-from jupyterlab_postdoc.forge import datasets, environment
+from jupyterlab_postdoc.forge import datasets, environment, published
 from jupyterlab_postdoc.forge.names import disk_errors
 from jupyterlab_postdoc.forge.readme import readme
 from jupyterlab_postdoc.forge.study import Outcome, Revision, StepRecord, Study
 from jupyterlab_postdoc.forge.text import day, json_text, moment, one_line, quoted
 from jupyterlab_postdoc.forge.tree import put
 
-__all__ = ["Outcome", "Revision", "StepRecord", "Study", "add_dataset", "write_results", "write_skeleton"]
+__all__ = [
+    "Outcome",
+    "Revision",
+    "StepRecord",
+    "Study",
+    "add_dataset",
+    "own_workflows",
+    "write_home",
+    "write_results",
+    "write_skeleton",
+]
 
 _STATIC = {
     ".gitignore": "gitignore",
@@ -34,7 +44,10 @@ _STATIC = {
     ".github/workflows/reproduce.yml": "reproduce.yml",
     "data/README.md": "data-README.md",
 }
-_LOOKED_FOR = ("notebook.py", "reports/report.html", "results.json")
+_PAGES = {".github/workflows/pages.yml": "pages.yml"}
+_EARLIER = {".github/workflows/reproduce.yml": ("6a93e54abac04cbd2e961716068c9169e730713a337c6e258f0a025b6a477ec6",)}
+_LOOKED_FOR = ("notebook.py", "reports/report.html", "reports/interactive.html", "results.json")
+_HASHED = (*_LOOKED_FOR, "figures/figure.png", "requirements.lock", "reproduce.py", ".github/workflows/reproduce.yml")
 _MAX_HASHED = 64 << 20
 
 
@@ -51,6 +64,30 @@ async def write_results(
     A README of an unfinished study says so and names the reason; nothing is claimed without a verdict.
     """
     await asyncio.to_thread(_results, root, study, verdict, outcome or Outcome())
+
+
+async def write_home(root: Path, study: Study, home: str, branch: str = "") -> list[str]:
+    """Name the repository's web address (and the study's branch there) in README, citation and provenance.
+
+    For a repository that has just been published: nothing else in those files changes, and the second time nothing
+    does. Returns the paths that changed, to be committed.
+    """
+    with disk_errors(root):
+        return await asyncio.to_thread(
+            published.name_home, root, study.repo_name, home, branch, before=(study.home, study.branch)
+        )
+
+
+def own_workflows() -> Mapping[str, tuple[str, ...]]:
+    """Path to the sha256 of each workflow that Postdoc writes, and of those that it wrote in earlier versions.
+
+    What stands there with other contents is somebody else's.
+    """
+    return {
+        path: (hashlib.sha256(_packaged(name).encode()).hexdigest(), *_EARLIER.get(path, ()))
+        for path, name in {**_STATIC, **_PAGES}.items()
+        if path.startswith(".github/workflows/")
+    }
 
 
 async def add_dataset(
@@ -71,25 +108,31 @@ async def add_dataset(
 
 def _skeleton(root: Path, study: Study) -> None:
     with disk_errors(root):
-        for path, name in _STATIC.items():
-            put(root, path, _packaged(name), keep=True)
+        for path, name in {**_STATIC, **(_PAGES if study.pages else {})}.items():
+            _write(root, study, path, _packaged(name), keep=True)
         licence = _packaged("LICENSE").replace("@YEAR@", day(study.created)[:4])
-        put(root, "LICENSE", licence.replace("@HOLDER@", one_line(study.author, 100) or "the authors"), keep=True)
-        if not (root / datasets.MANIFEST).exists():
+        _write(root, study, "LICENSE", licence.replace("@HOLDER@", one_line(study.author, 100) or "the authors"), keep=True)
+        if study.may_write(datasets.MANIFEST) and not (root / datasets.MANIFEST).exists():
             datasets.write_manifest(root, [])
         packages = _write_environment(root, study)
-        put(root, "CITATION.cff", _citation(study), keep=True)
+        _write(root, study, "CITATION.cff", _citation(root, study), keep=True)
         running = Outcome("running")
-        put(root, "README.md", _readme(root, study, None, running), keep=True)
-        put(root, "provenance.json", _provenance(root, study, running, packages), keep=True)
+        _write(root, study, study.readme, _readme(root, study, None, running), keep=True)
+        _write(root, study, "provenance.json", _provenance(root, study, running, packages), keep=True)
+
+
+def _write(root: Path, study: Study, path: str, text: str, *, keep: bool = False) -> None:
+    """One file of the study, unless the place is somebody else's."""
+    if study.may_write(path):
+        put(root, path, text, keep=keep)
 
 
 def _results(root: Path, study: Study, verdict: Mapping[str, Any] | None, outcome: Outcome) -> None:
     with disk_errors(root):
         packages = _write_environment(root, study)
-        put(root, "README.md", _readme(root, study, verdict, outcome))
-        put(root, "CITATION.cff", _citation(study))
-        put(root, "provenance.json", _provenance(root, study, outcome, packages))
+        _write(root, study, study.readme, _readme(root, study, verdict, outcome))
+        _write(root, study, "CITATION.cff", _citation(root, study))
+        _write(root, study, "provenance.json", _provenance(root, study, outcome, packages))
 
 
 @cache
@@ -103,9 +146,9 @@ def _write_environment(root: Path, study: Study) -> dict[str, str]:
     everything = environment.locked(direct)
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
     head = f"# Every package of the run, with Python {platform.python_version()} on {sys.platform}.\n"
-    put(root, "requirements.lock", head + "".join(f"{name}=={version}\n" for name, version in everything.items()))
-    put(root, ".python-version", f"{minor}\n")
-    put(root, "pyproject.toml", _pyproject(study, direct, minor))
+    _write(root, study, "requirements.lock", head + "".join(f"{name}=={version}\n" for name, version in everything.items()))
+    _write(root, study, ".python-version", f"{minor}\n")
+    _write(root, study, "pyproject.toml", _pyproject(study, direct, minor))
     return direct
 
 
@@ -128,10 +171,28 @@ def _pyproject(study: Study, direct: Mapping[str, str], minor: str) -> str:
     )
 
 
-def _citation(study: Study) -> str:
+def _licence(root: Path) -> str:
+    """Whose the file LICENSE is: ``ours``, ``other``, or ``none`` when there is no such file."""
+    for name in ("LICENSE", "LICENSE.md", "LICENSE.txt", "COPYING"):
+        if (root / name).is_file():
+            ours = name == "LICENSE" and _begin(root / name).startswith(_packaged("LICENSE").partition("\n")[0])
+            return "ours" if ours else "other"
+    return "none"
+
+
+def _begin(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(200)
+    except OSError:
+        return ""
+
+
+def _citation(root: Path, study: Study) -> str:
     released = day(study.finished if study.finished is not None else study.created)
     made = "by a language model" if study.used_model else f"from template {study.template}, without a language model"
     title = f"{one_line(study.title)}. " if study.title else ""
+    licences = "license:\n  - MIT\n  - CC-BY-4.0\n" if _licence(root) in ("ours", "none") else ""
     abstract = f"{title}Made by a research agent {made}; reviewed by nobody yet."
     return (
         "cff-version: 1.2.0\n"
@@ -143,13 +204,12 @@ def _citation(study: Study) -> str:
         f"  - name: {quoted(one_line(study.author, 100) or 'unknown')}\n"
         'version: "1.0.0"\n'
         f"date-released: {released}\n"
-        "license:\n"
-        "  - MIT\n"
-        "  - CC-BY-4.0\n"
+        f"{licences}"
         "keywords:\n"
         "  - research\n"
         "  - marimo\n"
         f"  - {quoted(one_line(study.template) or 'study')}\n"
+        f"{published.repository_code(study.home)}"
     )
 
 
@@ -159,7 +219,13 @@ def _readme(root: Path, study: Study, verdict: Mapping[str, Any] | None, outcome
     if figures.is_dir() and not figures.is_symlink():
         present += [f"figures/{path.name}" for path in figures.glob("*.png") if _plain(path.name) and path.is_file()]
     return readme(
-        study, verdict, outcome, python=platform.python_version(), present=present, datasets=datasets.entries(root)
+        study,
+        verdict,
+        outcome,
+        python=platform.python_version(),
+        present=present,
+        datasets=datasets.entries(root),
+        licence=_licence(root),
     )
 
 
@@ -194,13 +260,21 @@ def _provenance(root: Path, study: Study, outcome: Outcome, packages: Mapping[st
             "plan": list(study.plan),
             "steps": [_step(step) for step in study.steps],
             "data": datasets.entries(root),
-            "files": {path: digest for path in _LOOKED_FOR if (digest := _sha256(root / path))},
+            "commits_are": _COMMITS_ARE,
+            **({"published": there} if (there := published.published(study.home, study.branch)) else {}),
+            "files": {path: digest for path in _HASHED if (digest := _sha256(root / path))},
             "python": platform.python_version(),
             "platform": f"{sys.platform} {platform.machine()}",
             "packages": dict(packages),
             "generator": {"name": "jupyterlab-postdoc", "version": __version__},
         }
     )
+
+
+_COMMITS_ARE = (
+    "those of the repository in which the study was made; a publication without workflows or squashed to one commit "
+    "has others, with the same Research-Step lines in their messages or with all steps in one"
+)
 
 
 def _model_details(study: Study) -> dict[str, Any]:

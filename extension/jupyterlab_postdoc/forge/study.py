@@ -37,7 +37,11 @@ class Study:
     ``created`` and ``finished`` are UNIX seconds; ``requires`` are import names (template.yaml's ``requires``);
     ``title`` is the template's title; ``author`` the user's display name; ``plan`` the planned steps in words;
     ``references`` have ``text`` and ``doi`` or ``url``. A study that a language model wrote has no ``title``, and a
-    ``template`` only when it began with one.
+    ``template`` only when it began with one. ``home`` is the web address of the repository once it is published, and
+    ``branch`` the study's branch there; ``pages``: a workflow publishes the report as a site.
+
+    In somebody's repository ``readme`` is the file that describes the study, and ``theirs`` are paths that are not the
+    study's to write, whether they exist or not.
     """
 
     topic: str
@@ -59,6 +63,15 @@ class Study:
     finished: float | None = None
     persona: str = ""
     revisions: Sequence[Revision] = ()
+    home: str = ""
+    branch: str = ""
+    pages: bool = False
+    readme: str = "README.md"
+    theirs: Sequence[str] = ()
+
+    def may_write(self, path: str) -> bool:
+        """Whether a file that is made for the study may lie there."""
+        return path.casefold() not in {one.casefold() for one in self.theirs}
 
     @property
     def by_model(self) -> bool:

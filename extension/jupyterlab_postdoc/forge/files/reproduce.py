@@ -1,8 +1,10 @@
 """Run the notebook again and compare its verdict with the committed results.json.
 
-Usage: python reproduce.py [--rtol 1e-6] [--atol 1e-9]
-Exit status: 0 the same, 1 different, 2 the notebook failed, 3 a data file is missing or changed.
-Needs only the packages of requirements.lock; changes no file of the repository.
+Usage: python3 reproduce.py [--rtol 1e-6] [--atol 1e-9] [--here]
+Where the Python that runs this has not exactly the packages of requirements.lock, an environment that has them is made
+in rerun/environment (once), and the notebook runs there; --here takes this Python and its packages as they are.
+Exit status: 0 the same, 1 different, 2 the notebook failed, 3 a data file is missing or changed, 4 no environment.
+Changes no file of the repository.
 """
 
 from __future__ import annotations
@@ -10,11 +12,14 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import math
 import os
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,19 +27,25 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 NUMBER = re.compile(r"[-+\u2212]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?")
-SAME, DIFFERENT, FAILED, NO_DATA = 0, 1, 2, 3
+SAME, DIFFERENT, FAILED, NO_DATA, NO_ENVIRONMENT = 0, 1, 2, 3, 4
+LOCK = HERE / "requirements.lock"
+ENVIRONMENT = HERE / "rerun" / "environment"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--rtol", type=float, default=1e-6, help="relative tolerance for numbers (default 1e-6)")
     parser.add_argument("--atol", type=float, default=1e-9, help="absolute tolerance for numbers (default 1e-9)")
+    parser.add_argument("--here", action="store_true", help="use this Python and its packages as they are")
     options = parser.parse_args()
 
     results = HERE / "results.json"
     if not results.exists():
-        print("There is no results.json: the study did not reach a verdict, so there is nothing to compare.")
+        print("There is no results.json here, so there is nothing to compare: the study has not reached a verdict, or")
+        print("it is still on a branch of its own (see the pull requests; `git clone --branch NAME` takes a branch).")
         return FAILED
+    if not options.here and (reason := differs_from_lock()):
+        return in_own_environment(reason)
     committed = json.loads(results.read_text(encoding="utf-8"))
     if problems := list(check_data()):
         print("\n".join(problems))
@@ -54,6 +65,71 @@ def main() -> int:
     count = len(list(leaves(committed)))
     print(f"Reproduced: all {count} values of results.json agree (relative tolerance {options.rtol:g}).")
     return SAME
+
+
+def differs_from_lock() -> str:
+    """In what this Python is not the one of the study, in a few words; empty when it has all that is locked."""
+    if not LOCK.exists():
+        return ""
+    if wanted_python() not in ("", running_python()):
+        return f"this is Python {running_python()}, the study ran with {wanted_python()}"
+    for line in LOCK.read_text(encoding="utf-8").splitlines():
+        name, _, version = line.partition("==")
+        if not version or line.startswith("#"):
+            continue
+        try:
+            found = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            return f"{name} is not installed"
+        if found != version:
+            return f"{name} is {found} here, the study ran with {version}"
+    return ""
+
+
+def wanted_python() -> str:
+    """The version of .python-version, like 3.11; empty without such a file."""
+    named = HERE / ".python-version"
+    return named.read_text(encoding="utf-8").strip() if named.exists() else ""
+
+
+def running_python() -> str:
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def in_own_environment(reason: str) -> int:
+    """Make the locked environment, unless it is there already, and do the work with it; the exit status of that."""
+    binary = ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    stamp = ENVIRONMENT / "made-from.txt"
+    made_from = f"Python {wanted_python()}, {LOCK.name} {hashlib.sha256(LOCK.read_bytes()).hexdigest()}"
+    if not (binary.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == made_from):
+        print(f"Making the environment of {LOCK.name} in {ENVIRONMENT.relative_to(HERE)} ({reason}) ...", flush=True)
+        if problem := make_environment(binary):
+            print(f"{problem}\nNothing was run. `--here` runs the study with this Python and its packages as they are.")
+            return NO_ENVIRONMENT
+        stamp.write_text(made_from, encoding="utf-8")
+    return subprocess.run([str(binary), str(HERE / "reproduce.py"), "--here", *sys.argv[1:]], check=False).returncode
+
+
+def make_environment(binary: Path) -> str:
+    """Create it with the study's Python, by venv and pip or by uv; empty, or a sentence that says what failed."""
+    wanted, uv = wanted_python() or running_python(), shutil.which("uv")
+    python = sys.executable if wanted == running_python() else shutil.which(f"python{wanted}")
+    if ENVIRONMENT.exists():
+        shutil.rmtree(ENVIRONMENT)  # ours, and not what is wanted or left half made
+    pip = [str(binary), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--requirement", str(LOCK)]
+    if python and ran([python, "-m", "venv", str(ENVIRONMENT)]):
+        return "" if ran(pip) else f"pip could not install {LOCK.name}: see its message above."
+    if uv and ran([uv, "venv", "--quiet", "--clear", "--python", wanted, str(ENVIRONMENT)]):
+        done = ran([uv, "pip", "install", "--quiet", "--python", str(binary), "--requirement", str(LOCK)])
+        return "" if done else f"uv could not install {LOCK.name}: see its message above."
+    if python:
+        return f"Python {wanted} could not make a virtual environment: see its message above."
+    return f"The study needs Python {wanted}, and neither that nor uv (which fetches it) was found on this computer."
+
+
+def ran(command: list[str]) -> bool:
+    """Whether a program came to its end without an error."""
+    return subprocess.run(command, check=False).returncode == 0
 
 
 def check_data() -> Iterator[str]:

@@ -33,6 +33,8 @@ OTHER_SUFFIXES = (
 )
 """Files that an agent may fetch although no template can use them as they are."""
 MANIFEST = "data/MANIFEST.json"
+_OUR_IGNORE = "# Environments and secrets\n"
+"""How the `.gitignore` of our studies begins."""
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _OURS = {"manifest.json", "readme.md"}
 
@@ -226,9 +228,17 @@ def _table(path: Path, suffix: str) -> dict[str, Any]:
 
 
 def _ignore(root: Path, pattern: str) -> None:
-    try:
-        present = read(root, ".gitignore")
-    except OSError:
-        present = ""
+    """Keep a file in ``data/`` out of the commits; somebody else's `.gitignore` stays as it is."""
+    path, present = ".gitignore", _text(root, ".gitignore")
+    if present and not present.startswith(_OUR_IGNORE):
+        path, pattern = "data/.gitignore", pattern.removeprefix("/data")
+        present = _text(root, path)
     if pattern not in present.splitlines():
-        put(root, ".gitignore", f"{present.rstrip()}\n\n# Too large to publish; see data/MANIFEST.json\n{pattern}\n")
+        put(root, path, f"{present.rstrip()}\n\n# Too large to publish; see data/MANIFEST.json\n{pattern}\n".lstrip())
+
+
+def _text(root: Path, path: str) -> str:
+    try:
+        return read(root, path)
+    except OSError:
+        return ""

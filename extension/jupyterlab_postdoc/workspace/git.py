@@ -185,15 +185,28 @@ class Git:
         ok: Sequence[int] = (0,),
         transport: str | None = None,
         config: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> GitResult:
         """One hardened call. PostdocError when its exit status is not one of ``ok``."""
-        old = await self.version() < (2, 36, 0)
-        hardened = environment(transport=transport, old_git=old, extra=env or {}, config=config or {})
-        command = [self._executable, *argv]
-        result = await call(command, cwd=cwd, env=hardened, timeout_s=self._timeout_s, stdin=stdin)
+        command, hardened = await self.prepared(*argv, env=env, transport=transport, config=config)
+        limit = self._timeout_s if timeout_s is None else timeout_s
+        result = await call(command, cwd=cwd, env=hardened, timeout_s=limit, stdin=stdin, pass_fds=pass_fds)
         if result.returncode not in ok:
             raise failed(command, result)
         return result
+
+    async def prepared(
+        self,
+        *argv: str,
+        env: Mapping[str, str] | None = None,
+        transport: str | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> tuple[list[str], dict[str, str]]:
+        """The command and the environment of such a call, for a program that is spoken with while it runs."""
+        old = await self.version() < (2, 36, 0)
+        hardened = environment(transport=transport, old_git=old, extra=env or {}, config=config or {})
+        return [self._executable, *argv], hardened
 
     async def change(
         self,
@@ -203,6 +216,8 @@ class Git:
         stdin: bytes | None = None,
         ok: Sequence[int] = (0,),
         transport: str | None = None,
+        config: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
     ) -> GitResult:
         """Like :meth:`run`, for calls that take a lock below ``cwd``: a dead git's is removed, a live one's waited for.
 
@@ -210,7 +225,16 @@ class Git:
         """
         deadline = time.monotonic() + self._lock_wait_s
         while True:
-            result = await self.run(*argv, cwd=cwd, env=env, stdin=stdin, ok=range(256), transport=transport)
+            result = await self.run(
+                *argv,
+                cwd=cwd,
+                env=env,
+                stdin=stdin,
+                ok=range(256),
+                transport=transport,
+                config=config,
+                timeout_s=timeout_s,
+            )
             lock = gitlock.lock_in(result.stderr) if result.returncode else None
             if lock is None:
                 if result.returncode not in ok:

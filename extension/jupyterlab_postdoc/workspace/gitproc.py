@@ -110,10 +110,19 @@ def environment(
 
 
 async def call(
-    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout_s: float, stdin: bytes | None = None
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout_s: float,
+    stdin: bytes | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> GitResult:
-    """Run one process in its own process group; the group is gone when this returns, fails or is cancelled."""
-    process = await _spawn(argv, cwd, env, DEVNULL if stdin is None else PIPE)
+    """Run one process in its own process group; the group is gone when this returns, fails or is cancelled.
+
+    ``pass_fds`` are descriptors of ours that it (and what it starts) has too, under the same numbers.
+    """
+    process = await _spawn(argv, cwd, env, DEVNULL if stdin is None else PIPE, pass_fds)
     try:
         try:
             async with asyncio.timeout(timeout_s):
@@ -137,10 +146,19 @@ async def call(
     return GitResult(returncode, stdout, stderr.decode("utf-8", "replace").strip())
 
 
-async def _spawn(argv: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: int) -> asyncio.subprocess.Process:
+async def _spawn(
+    argv: Sequence[str], cwd: Path, env: Mapping[str, str], stdin: int, pass_fds: Sequence[int]
+) -> asyncio.subprocess.Process:
     spawning = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
-            *argv, cwd=cwd, env=dict(env), stdin=stdin, stdout=PIPE, stderr=PIPE, start_new_session=True
+            *argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=stdin,
+            stdout=PIPE,
+            stderr=PIPE,
+            start_new_session=True,
+            pass_fds=pass_fds,
         )
     )
     try:

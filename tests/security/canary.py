@@ -255,7 +255,9 @@ class Guarded(Server):
         }
         argv = [sys.executable, "-m", "jupyter_server", "--allow-root", "--no-browser", f"--port={self.port}"]
         argv += [f"--ServerApp.root_dir={self.root}", "--ServerApp.port_retries=0", "--ip=127.0.0.1", "--debug"]
-        argv += ["--ServerApp.jpserver_extensions={'jupyterlab_postdoc': True}"]
+        # Only ours: jupyter_lsp runs npm with the server's whole environment, which is not ours to judge.
+        others = dict.fromkeys(("jupyter_lsp", "jupyterlab", "notebook", "jupyter_server_terminals"), False)
+        argv += [f"--ServerApp.jpserver_extensions={ {'jupyterlab_postdoc': True, **others} }"]
         argv += [f"--PostdocApp.data_dir={self.home / 'data'}", f"--PostdocApp.template_paths={self.templates}"]
         with (self.home / "server.log").open("ab") as log:
             self.process = subprocess.Popen(

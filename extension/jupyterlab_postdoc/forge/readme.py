@@ -32,7 +32,7 @@ def readme(
     begun = outcome.state == "running"
     sections = [
         f"# {markdown(study.topic, 150) or 'Study'}",
-        published.badges(study.home),
+        "" if study.theirs else published.badges(study.home),
         _label(study),
         _question(study),
         f"## Result\n\n{published.under_review(study.home)}" if begun else _result(study, verdict, outcome, datasets),

@@ -70,8 +70,11 @@ async def write_home(root: Path, study: Study, home: str, branch: str = "") -> l
     """Name the repository's web address (and the study's branch there) in README, citation and provenance.
 
     For a repository that has just been published: nothing else in those files changes, and the second time nothing
-    does. Returns the paths that changed, to be committed.
+    does. Returns the paths that changed, to be committed. In somebody's repository the address was known from the
+    beginning, and their files stay.
     """
+    if study.theirs:
+        return []
     with disk_errors(root):
         return await asyncio.to_thread(
             published.name_home, root, study.repo_name, home, branch, before=(study.home, study.branch)
@@ -111,7 +114,8 @@ def _skeleton(root: Path, study: Study) -> None:
         for path, name in {**_STATIC, **(_PAGES if study.pages else {})}.items():
             _write(root, study, path, _packaged(name), keep=True)
         licence = _packaged("LICENSE").replace("@YEAR@", day(study.created)[:4])
-        _write(root, study, "LICENSE", licence.replace("@HOLDER@", one_line(study.author, 100) or "the authors"), keep=True)
+        holder = one_line(study.author, 100) or "the authors"
+        _write(root, study, "LICENSE", licence.replace("@HOLDER@", holder), keep=True)
         if study.may_write(datasets.MANIFEST) and not (root / datasets.MANIFEST).exists():
             datasets.write_manifest(root, [])
         packages = _write_environment(root, study)
@@ -146,7 +150,8 @@ def _write_environment(root: Path, study: Study) -> dict[str, str]:
     everything = environment.locked(direct)
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
     head = f"# Every package of the run, with Python {platform.python_version()} on {sys.platform}.\n"
-    _write(root, study, "requirements.lock", head + "".join(f"{name}=={version}\n" for name, version in everything.items()))
+    pins = "".join(f"{name}=={version}\n" for name, version in everything.items())
+    _write(root, study, "requirements.lock", head + pins)
     _write(root, study, ".python-version", f"{minor}\n")
     _write(root, study, "pyproject.toml", _pyproject(study, direct, minor))
     return direct
@@ -192,7 +197,7 @@ def _citation(root: Path, study: Study) -> str:
     released = day(study.finished if study.finished is not None else study.created)
     made = "by a language model" if study.used_model else f"from template {study.template}, without a language model"
     title = f"{one_line(study.title)}. " if study.title else ""
-    licences = "license:\n  - MIT\n  - CC-BY-4.0\n" if _licence(root) in ("ours", "none") else ""
+    licences = "license:\n  - MIT\n  - CC-BY-4.0\n" if _licence(root) == "ours" else ""
     abstract = f"{title}Made by a research agent {made}; reviewed by nobody yet."
     return (
         "cff-version: 1.2.0\n"

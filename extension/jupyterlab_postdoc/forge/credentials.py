@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from jupyterlab_postdoc import secrets
 from jupyterlab_postdoc.errors import PostdocError
@@ -69,6 +70,21 @@ class Credential:
         token = (await self._read()).strip()
         secrets.register(token)
         return checked(token)
+
+
+def host_of(api_url: str) -> str:
+    """The name of the web address that belongs to an address of the API: ``api.github.com`` is ``github.com``'s."""
+    host = (urlsplit(api_url).hostname or "").lower()
+    own = host == f"api.{_PUBLIC}" or (host.startswith("api.") and host.endswith(".ghe.com"))
+    return host.removeprefix("api.") if own else host
+
+
+def web_url(api_url: str) -> str:
+    """The web address that belongs to an address of the API, without a slash at its end."""
+    parts = urlsplit(api_url)
+    place = parts.netloc.rpartition("@")[2].lower()
+    host = host_of(api_url)
+    return f"{parts.scheme}://{host if place == f'api.{host}' else place}"
 
 
 def checked(token: str) -> str:
@@ -172,11 +188,15 @@ class Credentials:
             else:
                 await self._replace(user, "stored", token)
 
-    async def use_gh(self, user: str) -> None:
-        """From now on `gh` is asked for the user's token; the token is not copied."""
+    async def gh_token(self) -> str:
+        """What `gh` answers now. PostdocError ``github_auth`` when it has none."""
         token = await gh.token(self.host, self._environ)
         secrets.register(token)
-        checked(token)
+        return checked(token)
+
+    async def use_gh(self, user: str) -> None:
+        """From now on `gh` is asked for the user's token; the token is not copied."""
+        await self.gh_token()
         async with self._writing:
             await self._replace(user, "gh", None)
 

@@ -320,6 +320,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._relay(process.stdout.read())
         finally:
             process.kill()
+            if process.stdout is not None:
+                process.stdout.close()
             process.wait()
             owner._running.discard(process)
 

@@ -17,6 +17,7 @@ from jupyterlab_postdoc.errors import PostdocError, not_found
 from jupyterlab_postdoc.forge.names import check_repo_name
 from jupyterlab_postdoc.models import ModelCatalogue
 from jupyterlab_postdoc.protocol import Answered, ApprovalResolved, QueueChanged, Result, UserMessage, iso, new_id
+from jupyterlab_postdoc.publishing.places import CHECKOUT, kept_place, place_of
 from jupyterlab_postdoc.runs import Runs, answer, cancel, requeue
 from jupyterlab_postdoc.store.base import RUN_OPEN, GrantRow, RunRow, RunStatus, SessionRow, Tx
 
@@ -34,6 +35,23 @@ class User:
     name: str
     display: str
     anonymous: bool = False
+
+
+def _one_place(session: SessionRow, asked: dict[str, Any]) -> dict[str, Any]:
+    """The change of a session's ``meta`` that makes it work there; refused when it works somewhere else."""
+    new, kept = kept_place(asked), kept_place(session.meta)
+    if new is None:
+        return {}
+    if kept is not None and kept.same(new):
+        return {"repository": asked["repository"]}
+    if kept is not None or session.meta.get("project"):
+        where = kept.name if kept is not None else "a repository of its own"
+        raise PostdocError(
+            "version_conflict",
+            f"This session works in {where} already.",
+            next=f"Start a new chat for work in {new.name}.",
+        )
+    return asked
 
 
 @dataclass(frozen=True)
@@ -95,6 +113,7 @@ class Commands:
         if provider == "template":
             self._check_persona(row.persona, template)
         model = await self.models.resolve(command.model, user.anonymous) if command.model else None
+        place = await self._place(user, command, row)
         given = {
             "provider": provider,
             "anonymous": user.anonymous,
@@ -110,15 +129,36 @@ class Commands:
             _no_room(session)
             open_runs = await tx.list_runs(session.id, status=RUN_OPEN)
             run = RunRow(id=new_id("r"), session=session.id, kind="research", input={**given, "messageId": id})
-            changes: dict[str, Any] = {"meta": {**session.meta, "provider": provider, "template": template}} | (
-                {"model": model} if model else {}
-            )
+            meta = {**session.meta, **_one_place(session, place), "provider": provider, "template": template}
+            changes: dict[str, Any] = {"meta": meta} | ({"model": model} if model else {})
             await tx.update_session(session.id, kind="research", title=session.title or topic[:200], **changes)
             shown = {key: given[key] for key in ("topic", "repo_name", "template", "params", "budget", "provider")}
+            if (kept := kept_place(meta)) is not None:
+                shown["repository"] = kept.name
             body = UserMessage(id=id, content=topic, by=user.name, runId=run.id, research=shown)
             return await self._enqueue(tx, session, run, body, open_runs)
 
         return unit
+
+    async def place(self, user: User, repository: str) -> dict[str, Any]:
+        """What a session's ``meta`` gets when it works in a repository (an id or ``owner/name``)."""
+        if self.lab.repositories is None:
+            raise PostdocError("internal", "This server has no place for repositories of others.")
+        row = await self.lab.repositories.resolve(user.name, repository)
+        return {"repository": row.id, CHECKOUT: msgspec.to_builtins(place_of(row))}
+
+    async def _place(self, user: User, command: protocol.Research, row: SessionRow) -> dict[str, Any]:
+        """The repository that the research is asked to work in; empty: as the session does."""
+        if command.repo_name is not None and (command.repository or row.meta.get(CHECKOUT)):
+            raise PostdocError(
+                "bad_message",
+                "`repo_name` names a new repository, and this research works in one that exists.",
+                next="Leave the name out, or start in a new chat without a repository.",
+            )
+        kept = kept_place(row.meta)
+        if command.repository is None or (kept and command.repository in (kept.repository, kept.name)):
+            return {}
+        return await self.place(user, command.repository)
 
     def _provider(self, command: protocol.Research) -> str:
         """Who shall do the research: the one that is asked for, else a model when one can be asked."""

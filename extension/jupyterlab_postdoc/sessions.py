@@ -91,9 +91,13 @@ class SessionManager:
         title: str | None = None,
         model: str | None = None,
         persona: str | None = None,
+        repository: str | None = None,
         id: str | None = None,
     ) -> dict[str, Any]:
-        """A new chat, as an object. The same ``id`` from the same user gives the chat that exists already."""
+        """A new chat, as an object. The same ``id`` from the same user gives the chat that exists already.
+
+        ``repository`` (an id or ``owner/name``) is where it works, on a branch of its own.
+        """
         if kind == "room":
             row = room_row(title or "", id)
         else:
@@ -106,6 +110,7 @@ class SessionManager:
                 reason="idle",
                 persona=chosen.name,
                 model=await self._model(user, model, chosen),
+                meta=await self._commands.place(user, repository) if repository else {},
             )
 
         async def unit(tx: Tx) -> SessionRow:

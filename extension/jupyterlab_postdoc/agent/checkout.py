@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from jupyterlab_postdoc.agent.lab import Lab
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import names
 from jupyterlab_postdoc.protocol import AgentStatus
-from jupyterlab_postdoc.publishing.places import GITHUB, Place
-from jupyterlab_postdoc.publishing.repositories import Repositories
+from jupyterlab_postdoc.publishing.places import GITHUB, Place, kept_place
 from jupyterlab_postdoc.runs import RunContext
+from jupyterlab_postdoc.store.base import SessionRow
 from jupyterlab_postdoc.workspace.git import Git
 
 NOTEBOOK = "notebook.py"
@@ -85,11 +87,19 @@ class Checkout:
     root: Path
     place: Place
     tree: Tree
+    continues: bool = False
+    """Whether the study goes on from a notebook that was there."""
 
     @property
     def branch(self) -> str:
-        """The work tree's branch."""
+        """The work tree's branch: ``main`` in a repository that was empty."""
         return self.place.branch or "main"
+
+
+Study = Callable[[Place, Tree, Path | None], bool]
+"""Whether a study continues a notebook that is there; raises when it does not fit (see :func:`check_fit`). The path is
+the work tree, None when it is still to be made.
+"""
 
 
 async def look(git: Git, sha: str, *, cwd: Path, env: Mapping[str, str]) -> Tree:
@@ -133,33 +143,38 @@ def _is_ours(provenance: bytes) -> bool:
     return isinstance(generator, dict) and generator.get("name") == "jupyterlab-postdoc"
 
 
-def check_fit(place: Place, tree: Tree, *, script: str | None, cells: tuple[str, ...] = ()) -> None:
-    """Whether a study can be added without replacing anything. ``script`` is the template whose script would work.
+def check_fit(place: Place, tree: Tree, root: Path | None, *, script: str | None, cells: tuple[str, ...] = ()) -> bool:
+    """Whether a notebook that is there is continued; raises ``github_conflict`` when a study would replace anything.
 
-    ``cells`` are its cells, which may draw figures. PostdocError ``github_conflict``; nothing has been made then.
+    ``script`` is the template whose script would work (None: a model), ``cells`` its cells, which may draw figures.
     """
     there = {path.casefold(): path for path in tree.modes}
     notebook = there.get(NOTEBOOK)
+    if root is not None and os.path.lexists(root / NOTEBOOK) and notebook is None:
+        if script is None:
+            return True  # of an earlier study of this session
+        notebook = NOTEBOOK
     if notebook is not None and script is not None:
         raise _conflict(
             f"{place.name} has a {notebook} already, and the template {script} would begin another one in its place.",
             "Let a model continue that notebook (choose a model), or start the study in a repository of its own.",
         )
-    if notebook is not None and not tree.marimo:
+    if notebook is not None and not tree.marimo:  # also a link
         raise _conflict(
             f"The {notebook} in {place.name} is not a marimo notebook, and a study needs that name.",
             "Rename that file in the repository, or start the study in a repository of its own.",
         )
     if not tree.foreign:
-        return
+        return notebook is not None
     drawn = tuple(f"figures/{cell}.png" for cell in cells)
     taken = [there[path.casefold()] for path in (*OUTPUTS, *drawn) if path.casefold() in there]
-    blocked = [folder for folder in ("reports", "figures", "data") if folder in there]
-    if taken or blocked:
+    taken += [there[folder] for folder in ("reports", "figures", "data") if folder in there]  # files of that name
+    if taken:
         raise _conflict(
-            f"{place.name} has files of its own where a study writes its results: {', '.join(taken + blocked)}.",
+            f"{place.name} has files of its own where a study writes its results: {', '.join(taken)}.",
             "Move them in the repository, or start the study in a repository of its own.",
         )
+    return notebook is not None
 
 
 def _conflict(what: str, do: str) -> PostdocError:
@@ -169,11 +184,46 @@ def _conflict(what: str, do: str) -> PostdocError:
 class Checkouts:
     """Makes the work tree of a session, as journalled steps of whichever of its runs comes first."""
 
-    def __init__(self, ctx: RunContext, repositories: Repositories, git: Git, research_root: Path) -> None:
+    def __init__(self, ctx: RunContext, lab: Lab) -> None:
+        if lab.repositories is None:
+            raise PostdocError("internal", "This server has no place for repositories of others.")
         self._ctx = ctx
-        self._repositories = repositories
-        self._git = git
-        self._research_root = research_root
+        self._lab = lab
+        self._git = lab.git
+        self._repositories = lab.repositories
+        self._research_root = lab.root_dir / lab.research_dir
+
+    async def enter(self, session: SessionRow, topic: str, study: Study | None = None) -> Checkout:
+        """The session's work tree. ``topic`` names its branch, when there is none yet. ``study`` is asked whether it
+        fits before anything is made.
+
+        Raises not_found when the work tree is gone, and what :meth:`fetch` and ``study`` raise.
+        """
+        place = kept_place(session.meta)
+        assert place is not None
+        shown = session.meta.get("project")
+        if not isinstance(shown, dict):
+            found, tree = await self.fetch(session.owner, place, topic)
+            continues = await self._fit(study, found, tree, None)
+            return replace(await self.make(session.owner, found, tree), continues=continues)
+        root = self._lab.root_dir / str(shown.get("path"))
+        if names.read_marker(root / ".git").get("session") != session.id:
+            raise PostdocError(
+                "not_found",
+                f"The work tree {shown.get('path')} is gone: it was moved, renamed or deleted.",
+                next="Put it back where it was and resume, or start a new chat in the repository.",
+            )
+        tree = await look(self._git, place.base_sha, cwd=root, env=self._git.own(root))
+        return Checkout(root, place, tree, await self._fit(study, place, tree, root))
+
+    async def _fit(self, study: Study | None, place: Place, tree: Tree, root: Path | None) -> bool:
+        if study is None:
+            return False
+
+        async def check() -> bool:
+            return study(place, tree, root)
+
+        return bool(await self._ctx.step("fit", check))
 
     async def fetch(self, user: str, place: Place, topic: str) -> tuple[Place, Tree]:
         """The repository's objects in the publisher's copy; the place with the branch that is to be made.
@@ -224,14 +274,13 @@ class Checkouts:
                 repo_name=None,
                 run_id=session,
                 session_id=session,
+                taken=lambda name: self._lab.forge.is_taken(name, run=session),
             )
             if place.base_sha:
                 to, _ = await self._repositories.way(user, place)
                 await self._tell(f"Checking out {place.base} of {place.name} ({_amount(tree)}) as {place.branch}")
                 publisher = self._repositories.publisher
-                await unless_stopped(
-                    self._ctx, publisher.checkout(to, root, branch=place.branch, base=place.base_sha)
-                )
+                await unless_stopped(self._ctx, publisher.checkout(to, root, branch=place.branch, base=place.base_sha))
             else:
                 await git.init(root)
             about = {"repository": place.name, "branch": place.branch, "base": place.base, "baseSha": place.base_sha}

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import datasets
@@ -16,6 +17,9 @@ from jupyterlab_postdoc.tools.base import ToolBox
 from jupyterlab_postdoc.workspace.git import Git
 from jupyterlab_postdoc.workspace.processes import Limits as ProcessLimits
 from jupyterlab_postdoc.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from jupyterlab_postdoc.publishing.repositories import Repositories
 
 SYNTHETIC = ("synthetic", "synthetic-null")
 
@@ -36,6 +40,7 @@ class Lab:
     notebook_timeout_s: float = 600.0
     max_turns: int = 40
     max_minutes: float = 60.0
+    repositories: Repositories | None = None
 
     @property
     def queue(self) -> str:

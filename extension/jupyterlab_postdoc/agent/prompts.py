@@ -42,7 +42,10 @@ def system_prompt(
     if project is None:
         parts.append(text("no_project", names))
     elif "nb_edit" in names:
-        parts += [text("work", names).replace("{packages}", packages()), text("study", names), _place(project)]
+        parts.append(text("work", names).replace("{packages}", packages()))
+        parts += [] if project.plain else [text("study", names)]
+        parts += [text("repository", names)] if project.place else []
+        parts.append(_place(project))
     else:
         parts += [text("reading", names), _place(project)]
     if names & {"list_templates", "use_template"}:
@@ -50,13 +53,25 @@ def system_prompt(
     return "\n\n".join(part for given in parts if (part := given.strip()))
 
 
-def research_prompt(given: Mapping[str, Any], template: Template | None, templates: TemplateRegistry) -> str:
-    """The first message of a research run. ``template`` is the one that the user chose or that fits the topic."""
+def research_prompt(
+    given: Mapping[str, Any], template: Template | None, templates: TemplateRegistry, *, continues: bool = False
+) -> str:
+    """The first message of a research run. ``template`` is the one that the user chose or that fits the topic.
+
+    ``continues``: there is a notebook that the study goes on from.
+    """
     parts = [f"Make a complete study of this topic, from the question to the verdict:\n\n{str(given['topic']).strip()}"]
     parameters = {name: value for name, value in (given.get("params") or {}).items() if value is not None}
     if parameters:
         parts.append(f"The user gave these parameters:\n\n{json_text(parameters).strip()}")
-    if template is not None:
+    if continues:
+        parts.append(
+            "There is a `notebook.py` already, made by somebody else or earlier: this study continues it. Read it "
+            "first (`nb_cells`), run it, and say what it shows. Keep what serves the question, change what must "
+            "change, and never begin anew with `use_template` or by deleting cells that you do not replace. At the end "
+            "it must have the cells that a good study has, `verdict` among them."
+        )
+    elif template is not None:
         parts.append(
             f"For this topic the template `{template.name}` ({one_line(template.title)}) was chosen, by the user or "
             f'because its keywords fit. Begin with `use_template("{template.name}", …)` and the parameters that the '
@@ -97,6 +112,14 @@ def packages() -> str:
 
 def _place(project: Project) -> str:
     study = project.study
+    if project.place:
+        told = "" if project.plain else f" The study's topic, in the user's words: {one_line(study.topic, 500)}"
+        described = "" if project.plain else f" The study is described in `{study.readme}`, which is written for you."
+        return (
+            "## This project\n\n"
+            f"A work tree of the repository `{one_line(project.place, 200)}` on the branch `{project.branch}`, shown "
+            f"to the user as `{project.public_root}`; paths given to tools are relative to it.{described}{told}"
+        )
     return (
         "## This project\n\n"
         f"The repository `{study.repo_name}`, shown to the user as `{project.public_root}`; paths given to tools are "

@@ -41,6 +41,17 @@ async def known_study(store: Reads, templates: TemplateRegistry, run: str, name:
     return _as_asked(made, name, str(chosen.result) if chosen is not None else "unknown", templates)
 
 
+async def newest_study(store: Reads, session: str) -> Study | None:
+    """The study that this session has begun last in its work tree of somebody's repository."""
+    runs = [run for run in await store.list_runs(session) if run.kind == "research"]
+    for run in sorted(runs, key=lambda run: run.created_at, reverse=True):
+        steps = await store.steps(run.id)
+        kept = steps.get("study")
+        if kept is not None and kept.status == "done" and "start" in steps:
+            return msgspec.convert(kept.result, Study)
+    return None
+
+
 def _as_asked(made: RunRow, name: str, chosen: str, templates: TemplateRegistry) -> Study:
     """The study of a Postdoc that journalled none: then only templates' scripts made studies."""
     template: Template | None

@@ -61,6 +61,11 @@ class ResearchRun:
         """The project, as soon as there is one."""
         return self.workplace.project
 
+    @property
+    def _continues(self) -> bool:
+        checkout = self.workplace.checkout
+        return checkout is not None and checkout.continues
+
     async def execute(self) -> Outcome:
         """Do the research. Raises Paused, Stopped and Yielded; a failure that a person should read is an Outcome."""
         given = self.ctx.run.input
@@ -160,7 +165,7 @@ class ResearchRun:
         asked = {**given, "params": dict(project.study.parameters)}
         return replace(
             mission,
-            prompt=research_prompt(asked, template, templates),
+            prompt=research_prompt(asked, template, templates, continues=self._continues),
             system=system,
             earlier=earlier,
             through=through,

@@ -12,12 +12,14 @@ import msgspec
 
 from jupyterlab_postdoc.agent import provenance
 from jupyterlab_postdoc.agent.agent import commit_events
+from jupyterlab_postdoc.agent.checkout import Checkout, Checkouts, check_fit
 from jupyterlab_postdoc.agent.lab import SYNTHETIC, Lab, data_file
 from jupyterlab_postdoc.agent.means import Means
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import names, repository
 from jupyterlab_postdoc.forge.repository import Study
 from jupyterlab_postdoc.protocol import AgentStatus, Artifact
+from jupyterlab_postdoc.publishing.places import CHECKOUT
 from jupyterlab_postdoc.runs import RunContext
 from jupyterlab_postdoc.store.base import SessionRow, Tx
 from jupyterlab_postdoc.templates import Template
@@ -37,6 +39,8 @@ class Workplace:
         self.lab = lab
         self.means = means
         self.project: Project | None = None
+        self.checkout: Checkout | None = None
+        """The work tree, when it is one of somebody's repository."""
 
     # --- a new project ---
 
@@ -47,11 +51,19 @@ class Workplace:
 
         ``template`` is None when a model works and none fits. Raises sandbox_missing, github_conflict, not_found …
         """
-        box = await self._sandbox(template)
-        prepared = await self.ctx.step("workspace", lambda: self._claim(given, parameters))
-        root = self.lab.root_dir / self.lab.research_dir / prepared["name"]
-        self._check_still_there(root)
-        study = await self._study(given, template, {**parameters, **prepared["parameters"]}, prepared["name"])
+        session = await self._session()
+        if session.meta.get(CHECKOUT):
+            box = await self._sandbox(None)  # whatever the template: there may be programs of others beside it
+            checkout = self.checkout = await self._enter(session, given, template)
+            replaced = await self.ctx.step("data", lambda: self._bring_data(checkout.root, parameters))
+            parameters, root = {**parameters, **replaced}, checkout.root
+        else:
+            box = await self._sandbox(template)
+            prepared = await self.ctx.step("workspace", lambda: self._claim(given, parameters))
+            parameters = {**parameters, **prepared["parameters"]}
+            root = self.lab.root_dir / self.lab.research_dir / prepared["name"]
+            self._check_still_there(root)
+        study = await self._study(given, template, parameters, root.name)
         project = self.project = self._project(study, root, box)
         await project.notebook.warm(study.requires or IMPORTED_FIRST)  # its process starts beside the first commit
         await self._first_commit(project)
@@ -78,12 +90,31 @@ class Workplace:
             taken=lambda name: self.lab.forge.is_taken(name, run=run),
         )
         await self.lab.git.init(root)
+        return {"name": root.name, "parameters": await self._bring_data(root, parameters)}
+
+    async def _bring_data(self, root: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Copy the user's data file into the project; the parameters that name it there."""
         replaced: dict[str, Any] = {}
         if parameters.get("data") is not None and parameters["data"] not in SYNTHETIC:
             source = data_file(self.lab.root_dir, str(parameters["data"]))
             entry = await repository.add_dataset(root, source, retrieved=self.ctx.run.created_at)
             replaced["data"] = entry["path"]
-        return {"name": root.name, "parameters": replaced}
+        return replaced
+
+    async def _enter(self, session: SessionRow, given: Mapping[str, Any], template: Template | None) -> Checkout:
+        """The session's work tree in somebody's repository, when a study fits into it."""
+        script = template.name if template is not None and not self.means.speaks else None
+        cells = tuple(cell.name for cell in template.sources) if template is not None and script else ()
+        return await Checkouts(self.ctx, self.lab).enter(
+            session,
+            str(given["topic"]),
+            lambda place, tree, root: check_fit(place, tree, root, script=script, cells=cells),
+        )
+
+    async def _session(self) -> SessionRow:
+        row = await self.ctx.log.store.get_session(self.ctx.session)
+        assert row is not None
+        return row
 
     def _check_still_there(self, root: Path) -> None:
         if names.read_marker(root / ".git").get("run") != self.ctx.run.id:
@@ -111,6 +142,8 @@ class Workplace:
             created=run.created_at,
             parameters=dict(parameters),
         )
+        if self.checkout is not None:
+            study = _placed(study, self.checkout)
         if self.means.speaks:
             study = replace(study, model=self.means.model, persona=self.means.persona.title)
         elif template is not None:
@@ -129,7 +162,8 @@ class Workplace:
 
         return msgspec.convert(await self.ctx.step("study", keep), Study)
 
-    def _project(self, study: Study, root: Path, box: sandbox.Sandbox) -> Project:
+    def _project(self, study: Study, root: Path, box: sandbox.Sandbox, *, plain: bool = False) -> Project:
+        checkout = self.checkout
         workspace = Workspace(root, sandbox=box, limits=self.lab.process_limits)
         return Project(
             study=study,
@@ -141,6 +175,10 @@ class Workplace:
             notebook_timeout_s=self.lab.notebook_timeout_s,
             run=self.ctx.run.id,
             marks=provenance.marks(self.means),
+            branch=checkout.branch if checkout else "main",
+            place=checkout.place.name if checkout else "",
+            claim=self.ctx.session if checkout else "",
+            plain=plain,
         )
 
     async def _first_commit(self, project: Project) -> None:
@@ -151,9 +189,8 @@ class Workplace:
         async def look() -> str | None:
             return await project.find_commit("start")
 
-        place = Artifact(artifact="repo", path=project.public_root, title=project.study.repo_name)
         sha = await self.ctx.step(
-            "start", start, reconcile=look, record=lambda sha: [place, *commit_events(sha, START)]
+            "start", start, reconcile=look, record=lambda sha: [_where(project), *commit_events(sha, START)]
         )
         project.note("start", START, sha)
         await self.ctx.write(self._show_project)
@@ -172,7 +209,11 @@ class Workplace:
             "commit": None,
         }
         template = project.study.template or row.meta.get("template")
+        if project.plain:
+            shown |= {name: None for name in ("notebook", "report")}
         meta = {**row.meta, "project": shown, "template": template}
+        if self.checkout is not None:
+            meta[CHECKOUT] = msgspec.to_builtins(self.checkout.place)
         await tx.update_session(row.id, repo=project.study.repo_name, meta=meta)
 
     # --- a project that is there ---
@@ -180,8 +221,11 @@ class Workplace:
     async def reopen(self, session: SessionRow) -> Project | None:
         """The project that an earlier run of this session has made, to be worked on by this one.
 
-        None when there is none, or when it cannot be used: then a line in the chat has said why.
+        None when there is none, or when it cannot be used: then a line in the chat has said why. A session in
+        somebody's repository gets its work tree now, if it has none.
         """
+        if session.meta.get(CHECKOUT):
+            return await self._reopen_checkout(session)
         shown = session.meta.get("project")
         path = str(shown.get("path") or "") if isinstance(shown, dict) else ""
         if not path:
@@ -205,6 +249,37 @@ class Workplace:
         self.project = project
         return project
 
+    async def _reopen_checkout(self, session: SessionRow) -> Project | None:
+        try:
+            box = sandbox.choose(await sandbox.probe(), trusted=False, allow_unsandboxed=self.lab.allow_unsandboxed)
+        except PostdocError as e:
+            await self._without(e.message)
+            return None
+        topic = session.title or str(self.ctx.run.input.get("content") or "chat")
+        checkout = self.checkout = await Checkouts(self.ctx, self.lab).enter(session, topic)
+        study = await provenance.newest_study(self.ctx.log.store, session.id)
+        plain = study is None
+        if study is None:
+            study = Study(
+                topic=topic[:300],
+                title="",
+                repo_name=checkout.root.name,
+                template="",
+                template_version="",
+                provider=self.means.provider.id,
+                session=session.id,
+                run=session.id,
+                author="",
+                created=session.created_at,
+            )
+        project = self._project(_placed(study, checkout), checkout.root, box, plain=plain)
+        self.project = project
+        if not session.meta.get("project"):
+            await self.ctx.step("place", _nothing, record=lambda _: [_where(project)])
+            await self.ctx.write(self._show_project)
+        await provenance.read_commits(project)
+        return project
+
     async def _without(self, why: str) -> None:
         message = f"{why} This answer goes without the notebook and its tools."
         await self.ctx.step("no-project", _nothing, record=lambda _: [AgentStatus(message=message)])
@@ -215,7 +290,8 @@ class Workplace:
         """README, provenance, last commit, publication; the artifacts, as the result shows them."""
         project = self.project
         assert project is not None
-        await self.ctx.emit(AgentStatus(message="Writing the README and publishing", phase="publish"))
+        doing = "Keeping the branch" if project.plain else "Writing the README and publishing"
+        await self.ctx.emit(AgentStatus(message=doing, phase="publish"))
 
         async def describe() -> str | None:
             await self._describe(project, outcome, await self._finished_at())
@@ -230,6 +306,8 @@ class Workplace:
         project = self.project
         if project is None or not project.changed:
             return None
+        if project.plain:
+            return await self.conclude("Keep the changes", repository.Outcome("changed"))
         return await self.conclude("Bring the description up to date", await self._state(project))
 
     async def _state(self, project: Project) -> repository.Outcome:
@@ -301,7 +379,7 @@ class Workplace:
             "publish",
             push,
             record=lambda sent: [
-                Artifact(artifact="branch", title="main", path=project.public_root, data={"commit": sent[1]})
+                Artifact(artifact="branch", title=project.branch, path=project.public_root, data={"commit": sent[1]})
             ],
         )
         return url, commit
@@ -314,6 +392,24 @@ def artifacts(project: Project, commit: str | None) -> dict[str, str]:
         if (project.root / path).exists():
             found[name] = project.public(path)
     return found
+
+
+def _placed(study: Study, checkout: Checkout) -> Study:
+    """The study with what is to be known of the repository that it is in."""
+    place, tree = checkout.place, checkout.tree
+    if not place.branch:
+        return study  # it was empty: as in a repository of its own
+    return replace(
+        study,
+        home=place.web_url or "",
+        branch=place.branch,
+        readme=tree.readme(study.session),
+        theirs=tree.theirs,
+    )
+
+
+def _where(project: Project) -> Artifact:
+    return Artifact(artifact="repo", path=project.public_root, title=project.place or project.study.repo_name)
 
 
 async def _nothing() -> None:

@@ -24,6 +24,7 @@ class NewChat(Struct, kw_only=True):
     title: Name | None = None
     model: Label | None = None
     persona: Label | None = None
+    repository: Name | None = None
 
 
 class ChatsHandler(PostdocHandler):
@@ -48,7 +49,9 @@ class ChatsHandler(PostdocHandler):
         new, user = self.body_as(NewChat), self.user
         key = self.request.headers.get("Idempotency-Key")
         made = f"c_{hashlib.sha256(f'{user.name}/{key}'.encode()).hexdigest()[:32]}" if key else None
-        chat = await self.sessions.create(user, title=new.title, model=new.model, persona=new.persona, id=made)
+        chat = await self.sessions.create(
+            user, title=new.title, model=new.model, persona=new.persona, repository=new.repository, id=made
+        )
         self.set_header("Location", f"{self.request.path.rstrip('/')}/{chat['id']}")
         self.send(chat, 201)
 

@@ -82,8 +82,10 @@ class Research(Command, frozen=True, kw_only=True, tag="research"):
     budget: Budget | None = None
     provider: Annotated[str, Meta(max_length=100)] | None = None
     model: Annotated[str, Meta(max_length=100)] | None = None
-    repository: Id | None = None
-    """A registered repository (its id) to work in: on a new branch of it, instead of in a new repository."""
+    repository: Name | None = None
+    """A repository to work in, on a new branch of it, instead of in a new one: a registered one's id, or its name as
+    ``owner/name``.
+    """
 
 
 class Publish(Command, frozen=True, kw_only=True, tag="publish"):

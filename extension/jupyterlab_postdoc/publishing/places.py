@@ -58,6 +58,12 @@ class Place(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tru
         stem = re.sub(r"[^A-Za-z0-9_-]", "-", self.short).strip("-") or "repository"
         return f"{host}/git/{stem[:60]}-{digest}"
 
+    def same(self, other: Place) -> bool:
+        """Whether both are one repository."""
+        if self.remote_id is not None and other.remote_id is not None:
+            return (self.host, self.remote_id) == (other.host, other.remote_id)
+        return (self.host, self.name.casefold()) == (other.host, other.name.casefold())
+
     @property
     def short(self) -> str:
         """The last part of the name."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_REGISTERED = 1000
 AVAILABLE = 50
+Objects = list[dict[str, Any]]  # named here because the class has a method called `list`
 
 
 class Repositories:
@@ -43,7 +44,7 @@ class Repositories:
 
     # --- what is registered ---
 
-    async def list(self, user: str) -> list[dict[str, Any]]:
+    async def list(self, user: str) -> Objects:
         """By name, as ``api/repos`` shows them."""
         rows = await self._log.store.list_repositories(user)
         return await self._shown(user, rows)
@@ -68,7 +69,7 @@ class Repositories:
         row = await self._row(user, id)
         await self._log.write(lambda tx: tx.delete_repository(row.id))
 
-    async def available(self, user: str, query: str = "") -> list[dict[str, Any]]:
+    async def available(self, user: str, query: str = "") -> Objects:
         """What the user's GitHub account may push to, newest push first; raises github_auth when there is none."""
         forge = await self._forge(user)
         found = await forge.list_repos(query.strip()[:100], limit=AVAILABLE)
@@ -95,8 +96,10 @@ class Repositories:
         """
         given = given.strip()
         rows = await self._log.store.list_repositories(user)
-        for matches in (lambda row: row.id == given, lambda row: row.name.casefold() == given.casefold()):
-            found = [row for row in rows if matches(row)]
+        for found in (
+            [row for row in rows if row.id == given],
+            [row for row in rows if row.name.casefold() == given.casefold()],
+        ):
             if len(found) > 1:
                 hosts = ", ".join(sorted(row.host or "this machine" for row in found))
                 raise PostdocError(
@@ -173,9 +176,7 @@ class Repositories:
         return row
 
     async def _register(self, user: str, given: str) -> RepositoryRow:
-        place = read_address(
-            given, github=self._github.host, git_host=self._github.git_host, root_dir=self._root_dir
-        )
+        place = read_address(given, github=self._github.host, git_host=self._github.git_host, root_dir=self._root_dir)
         row = _row_of(user, place)
         forge = await self._github.of(user) if place.forge == GITHUB else None
         if forge is not None:
@@ -225,7 +226,7 @@ class Repositories:
             next="Connect GitHub (`jupyter postdoc github connect`), or give the https address of a public repository.",
         )
 
-    async def _shown(self, user: str, rows: Sequence[RepositoryRow]) -> list[dict[str, Any]]:
+    async def _shown(self, user: str, rows: Sequence[RepositoryRow]) -> Objects:
         sessions = await self._log.store.list_sessions(owner=user, archived=None, limit=100_000)
         used = Counter(session.meta.get("repository") for session in sessions)
         return [

@@ -25,7 +25,9 @@ class Project:
     """A study's repository. ``public_root`` is its path as the file browser shows it, below the server's root.
 
     ``run`` is the run that works here now: the one that made the study, or a later one. ``marks`` are trailers that
-    its commits carry beside those of the step.
+    its commits carry beside those of the step. In somebody's repository ``place`` is its name (``ana/owls``),
+    ``branch`` the session's own branch of it, and ``claim`` what has claimed the work tree in place of a run; without
+    a study (``plain``) no file is written about one.
     """
 
     study: Study
@@ -40,6 +42,10 @@ class Project:
     steps: list[StepRecord] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
     """Paths that the last commit left out, with the reason."""
+    branch: str = "main"
+    place: str = ""
+    claim: str = ""
+    plain: bool = False
     drawn: dict[str, list[ImageRef]] = field(default_factory=dict)
     """What cells drew in the last run, kept beside the log."""
 
@@ -118,7 +124,9 @@ class Project:
         return wrong
 
     async def describe(self, *, finished: float, outcome: repository.Outcome | None = None) -> None:
-        """Write README, provenance and citation from what there is now."""
+        """Write README, provenance and citation from what there is now; nothing where there is no study."""
+        if self.plain:
+            return
         try:
             verdict: dict[str, Any] | None = self.verdict()
         except PostdocError:
@@ -128,6 +136,7 @@ class Project:
 
     async def publish(self) -> tuple[str, str]:
         """Send the branch to the forge; returns the remote's address and the commit there."""
-        remote = await self.forge.create_repo(self.study.repo_name, session=self.study.session, run=self.study.run)
-        pushed = await self.forge.push(self.root, remote, "main")
+        claim = self.claim or self.study.run
+        remote = await self.forge.create_repo(self.study.repo_name, session=self.study.session, run=claim)
+        pushed = await self.forge.push(self.root, remote, self.branch)
         return remote.url, pushed.after

@@ -28,11 +28,20 @@ class Connectors(Protocol):
         ...
 
 
+class Part(Protocol):
+    """The connection to GitHub (forge/connection.py)."""
+
+    async def part(self, user: str) -> dict[str, Any]:
+        """This part for that user, within two seconds."""
+        ...
+
+
 @dataclass(frozen=True)
 class Beside:
-    """What a model works with beside the lab. ``web_tools`` None: only at Anthropic's own address."""
+    """What there is beside the lab and its models. ``web_tools`` None: only at Anthropic's own address."""
 
     connectors: Connectors | None = None
+    github: Part | None = None
     budgets: Budgets | None = None
     web_tools: bool | None = None
 
@@ -49,7 +58,7 @@ async def health(log: EventLog, lab: Lab, models: ModelCatalogue, beside: Beside
         "provider": _provider(models),
         "sandbox": await _sandbox(lab),
         "git": await _git(lab),
-        "github": _part(True, "Not connected. Repositories are kept on this machine.", provider="local"),
+        "github": await beside.github.part(owner) if beside.github is not None else _local(),
         "notebooks": _notebooks(),
         "templates": _templates(lab),
     }
@@ -63,6 +72,10 @@ async def health(log: EventLog, lab: Lab, models: ModelCatalogue, beside: Beside
 
 def _part(ok: bool, message: str, next: str = "", **more: Any) -> dict[str, Any]:
     return {"ok": ok, "message": message, **({"next": next} if next else {}), **more}
+
+
+def _local() -> dict[str, Any]:
+    return _part(True, "Repositories are kept on this machine.", provider="local")
 
 
 async def _store(log: EventLog) -> dict[str, Any]:

@@ -40,6 +40,7 @@ PATHS = [
     "api/personas",
     "api/models",
     "api/health",
+    "api/github",
     "api/agents.md",
     "nothing/here",
     "static/page.js",

@@ -65,7 +65,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 async def _with_server(args: argparse.Namespace, screen: Screen) -> int:
-    from . import answers, chat, commands, models, research, templates
+    from . import answers, chat, commands, github, models, research, templates
     from .server import Source, Wish
 
     source = Source(Wish(args.url, args.token, args.root, start=not args.no_start))
@@ -83,6 +83,7 @@ async def _with_server(args: argparse.Namespace, screen: Screen) -> int:
         "rooms": commands.rooms,
         "requests": answers.requests,
         "models": models.models,
+        "github": github.github,
         "status": commands.status,
     }[args.command]
     try:

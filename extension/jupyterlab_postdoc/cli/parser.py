@@ -80,6 +80,7 @@ def build() -> argparse.ArgumentParser:
     _rooms(add)
     _templates(add("templates", "List and show research templates; check or begin your own."))
     add("models", "List the models that may be used, what they can read and what they cost.")
+    _github(add("github", "Say who is connected to GitHub, connect, or disconnect."))
     add("status", "Say which server is used and how each of its parts is.")
     return parser
 
@@ -177,3 +178,12 @@ def _templates(parser: argparse.ArgumentParser) -> None:
         "name", nargs="?", metavar="NAME|FOLDER", help="show: its name; check: its folder; new: a folder"
     )
     parser.add_argument("--title", help="new: the title of the template")
+
+
+def _github(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=["status", "connect", "disconnect"], default="status")
+    group = parser.add_argument_group(
+        "connect", "The token is asked for without showing it, or read from standard input; it is no argument."
+    )
+    group.add_argument("--gh", action="store_true", help="use the login of GitHub's own program `gh`")
+    group.add_argument("--keyring", action="store_true", help="keep the token in the system's keyring, not in a file")

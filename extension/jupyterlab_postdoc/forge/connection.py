@@ -23,7 +23,8 @@ T = TypeVar("T")
 KEEP_S = 60.0
 HEALTH_S = 2.0
 PATIENCE_S = 8.0
-TRY_OUT_S = 30.0
+TRY_OUT_S = 20.0
+ASK_S = 60.0
 SOURCES = {
     "stored": "a token that you have stored here",
     "keyring": "a token in the system's keyring",
@@ -209,6 +210,13 @@ class Connection:
 
     async def _ask(self, user: str, credential: Credential) -> Look:
         """All that there is to know: three requests at most."""
+        try:
+            async with asyncio.timeout(ASK_S):
+                return await self._asked(user, credential)
+        except TimeoutError:
+            return Look(problem=_silent())
+
+    async def _asked(self, user: str, credential: Credential) -> Look:
         try:
             token = await credential.token()
             forge = await self.github.of(user)

@@ -8,22 +8,19 @@ from typing import Any, Literal
 from jupyterlab_postdoc.forge.remote import Account, Owner
 
 Kind = Literal["classic", "fine-grained", "app"]
+_WORKFLOW = "to push the workflow that executes the notebook again; without it the study is pushed without CI files"
 FINE_GRAINED = (
     ("Metadata: read", "to find repositories; GitHub ticks it by itself"),
     ("Contents: read and write", "to push the study's branch"),
     ("Pull requests: read and write", "to open the draft pull request, and to read what reviewers say"),
     ("Administration: read and write", "to make the repository of a study and set its topics"),
-    ("Workflows: read and write", "to push the workflow that executes the notebook again; without it the study is pushed "
-     "without CI files"),
+    ("Workflows: read and write", _WORKFLOW),
     ("Checks: read", "to show whether the workflow passed (with Commit statuses: read and Actions: read)"),
-)  # fmt: skip
+)
 """Permissions of fine-grained tokens and of GitHub Apps, with what each is for."""
 CLASSIC = (
     ("repo", "to make private repositories, push to them and open pull requests"),
-    (
-        "workflow",
-        "to push the workflow that executes the notebook again; without it the study is pushed without CI files",
-    ),
+    ("workflow", _WORKFLOW),
 )
 SOON_S = 7 * 86_400.0
 

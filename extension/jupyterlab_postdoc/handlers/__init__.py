@@ -21,6 +21,7 @@ def routes(prefix: str = "") -> list[Route]:
     from .base import NotFoundHandler
     from .chats import ChatHandler, ChatsHandler, CommandHandler
     from .events import BlobHandler, EventsHandler, MessagesHandler
+    from .github import GitHubHandler
     from .page import PageHandler, StaticHandler
     from .report import AssetsHandler, ReportHandler
     from .rooms import RoomMessagesHandler, RoomsHandler
@@ -44,6 +45,7 @@ def routes(prefix: str = "") -> list[Route]:
         (root + "/api/personas", PersonasHandler),
         (root + "/api/models", ModelsHandler),
         (root + "/api/health", HealthHandler),
+        (root + "/api/github", GitHubHandler),
         (root + "/api/agents.md", AgentsHandler),
         (root + "/assets/([^/]+)/(.+)", AssetsHandler),
         (root + "/static/(.+)", StaticHandler),

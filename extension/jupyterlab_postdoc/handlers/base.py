@@ -16,6 +16,7 @@ from tornado import web
 
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge.connection import Connection
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.protocol import Command
 from jupyterlab_postdoc.sessions import SessionManager, User
@@ -57,6 +58,8 @@ class Services(Protocol):
     def sessions(self) -> SessionManager: ...
     @property
     def log(self) -> EventLog: ...
+    @property
+    def connection(self) -> Connection: ...
 
 
 def services_of(settings: dict[str, Any]) -> Services:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import re
+import subprocess
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +26,8 @@ from jupyterlab_postdoc.forge.repository import (
     Study,
     _skeleton,
     add_dataset,
+    own_workflows,
+    write_home,
     write_results,
     write_skeleton,
 )
@@ -86,7 +90,11 @@ async def test_the_skeleton_is_complete_valid_and_deterministic(tmp_path: Path) 
     }
     assert "Copyright (c) 2026 Ada Lovelace" in files["LICENSE"].decode()
     assert "CC-BY-4.0" in files["LICENSE"].decode()
-    assert "there is no result yet" in files["README.md"].decode()
+    readme = files["README.md"].decode()
+    assert "there is no result yet" in readme
+    assert "**under review**" in readme
+    assert "[pull request](../../pulls?q=is%3Apr)" in readme  # GitHub shows this page at OWNER/NAME/blob/main/
+    assert "```" not in readme  # there is nothing to reproduce on this branch
     for content in files.values():
         assert str(tmp_path).encode() not in content
         assert b"/home/ada" not in content
@@ -116,18 +124,185 @@ async def test_the_environment_is_pinned_whole(tmp_path: Path) -> None:
     assert "://" not in "\n".join(lines)
 
 
-async def test_the_workflow_is_safe_by_itself(tmp_path: Path) -> None:
-    await write_skeleton(tmp_path, study(topic="${{ github.token }}\n      - run: evil"))
-    text = (tmp_path / ".github" / "workflows" / "reproduce.yml").read_text()
-    workflow = yaml.safe_load(text)
-    assert workflow["permissions"] == {"contents": "read"}
-    job = workflow["jobs"]["reproduce"]
-    assert job["timeout-minutes"] <= 60
-    uses = [step["uses"] for step in job["steps"] if "uses" in step]
-    assert len(uses) == 3
-    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", use) for use in uses)
-    assert "evil" not in text
-    assert "pull_request_target" not in text
+@pytest.fixture
+def workflows(tmp_path: Path) -> dict[str, str]:
+    """Both workflows as a study with a hostile topic gets them: path to text."""
+    root = tmp_path / "workflows"
+    root.mkdir()
+    _skeleton(root, study(topic="${{ github.token }}\n      - run: evil", pages=True))
+    return {path: content.decode() for path, content in tree(root).items() if path.startswith(".github/")}
+
+
+def steps_of(workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    return [step for job in workflow["jobs"].values() for step in job["steps"]]
+
+
+async def test_the_workflows_are_safe_by_themselves(workflows: dict[str, str]) -> None:
+    """What actionlint and zizmor look for: pins, least rights, timeouts, no text of others in a script."""
+    assert set(workflows) == {".github/workflows/reproduce.yml", ".github/workflows/pages.yml"}
+    for path, text in workflows.items():
+        workflow = yaml.safe_load(text)
+        triggers = workflow.pop(True)  # YAML 1.1 reads the key `on` as a truth value
+        assert set(workflow) == {"name", "permissions", "concurrency", "jobs"}, path
+        assert set(triggers) <= {"push", "pull_request", "workflow_dispatch"}
+        assert set(workflow["permissions"].items()) <= {("contents", "read")}
+        ids = {step["id"] for step in steps_of(workflow) if "id" in step}
+        for job in workflow["jobs"].values():
+            assert 0 < job["timeout-minutes"] <= 60
+            assert job["runs-on"] == "ubuntu-latest"
+            assert set(job.get("needs", "").split()) <= set(workflow["jobs"])
+            for step in job["steps"]:
+                assert ("uses" in step) != ("run" in step)
+                if "uses" in step:
+                    assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"])
+                    assert re.search(rf"{step['uses']} # v\d+\.\d+\.\d+\n", text)
+                else:
+                    assert "${{" not in step["run"]
+                if step.get("uses", "").startswith("actions/checkout@"):
+                    assert step["with"]["persist-credentials"] is False
+        assert set(re.findall(r"steps\.([a-z]+)\.", text)) <= ids
+        assert all(word not in text for word in ("evil", "secrets.", "pull_request_target", "\t"))
+        assert all(len(line) <= 120 for line in text.splitlines())
+
+
+async def test_only_the_deployment_may_write_and_only_to_the_pages(workflows: dict[str, str]) -> None:
+    pages = yaml.safe_load(workflows[".github/workflows/pages.yml"])["jobs"]
+    assert pages["build"]["permissions"] == {"contents": "read"}
+    assert pages["deploy"]["permissions"] == {"pages": "write", "id-token": "write"}
+    assert [step.get("uses", "")[:21] for step in pages["deploy"]["steps"]] == ["actions/deploy-pages@"]
+    assert "default_branch" in pages["build"]["if"]
+    assert "has_pages" in pages["build"]["if"]
+    reproduce = yaml.safe_load(workflows[".github/workflows/reproduce.yml"])["jobs"]["reproduce"]
+    assert "permissions" not in reproduce
+
+
+@pytest.mark.parametrize("links", [False, True])
+async def test_the_site_has_the_report_and_nothing_that_a_link_leads_to(
+    tmp_path: Path, workflows: dict[str, str], links: bool
+) -> None:
+    steps = steps_of(yaml.safe_load(workflows[".github/workflows/pages.yml"]))
+    script = next(step["run"] for step in steps if step.get("id") == "site")
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "reports" / "report.html").write_text("report")
+    if links:
+        (tmp_path / "results.json").symlink_to(tmp_path / "secret")
+    else:
+        (tmp_path / "results.json").write_text("{}")
+    done = subprocess.run(  # noqa: ASYNC221
+        ["bash", "-e", "-o", "pipefail", "-c", script],
+        cwd=tmp_path, env={**os.environ, "GITHUB_OUTPUT": str(tmp_path / "out")}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    site = {path.name for path in (tmp_path / "site").iterdir()}
+    assert site == ({"index.html"} if links else {"index.html", "results.json"})
+    assert (tmp_path / "out").read_text() == "ready=yes\n"
+
+
+async def test_the_workflows_of_postdoc_are_known_by_their_contents(workflows: dict[str, str]) -> None:
+    own = own_workflows()
+    assert set(own) == set(workflows)
+    for path, text in workflows.items():
+        assert own[path][0] == hashlib.sha256(text.encode()).hexdigest()
+        assert hashlib.sha256(text.replace("contents: read", "contents: write").encode()).hexdigest() not in own[path]
+
+
+async def test_no_pages_unless_somebody_wants_them(tmp_path: Path) -> None:
+    await write_skeleton(tmp_path, study())
+    assert [path.name for path in (tmp_path / ".github" / "workflows").iterdir()] == ["reproduce.yml"]
+
+
+async def test_a_published_study_names_its_address_and_nothing_else_changes(tmp_path: Path) -> None:
+    at = {"home": "https://github.com/ana/owls", "branch": "agent/short-term-reversal/1234abcd"}
+    for name in ("before", "after"):
+        (tmp_path / name).mkdir()
+        await write_skeleton(tmp_path / name, study())
+        await write_results(tmp_path / name, study(**(at if name == "after" else {})), VERDICT)
+    changed = await write_home(tmp_path / "before", study(), at["home"], at["branch"])
+    assert changed == ["README.md", "CITATION.cff", "provenance.json"]
+    assert tree(tmp_path / "before") == tree(tmp_path / "after")
+    assert await write_home(tmp_path / "before", study(**at), at["home"], at["branch"]) == []
+    assert await write_home(tmp_path / "before", study(), at["home"], at["branch"]) == []
+    readme = (tmp_path / "before" / "README.md").read_text()
+    assert "git clone https://github.com/ana/owls owls\npython3 owls/reproduce.py\n" in readme
+    assert "git clone --branch agent/short-term-reversal/1234abcd" in readme
+    assert "https://github.com/ana/owls/actions/workflows/reproduce.yml/badge.svg" in readme
+    assert "ADDRESS" not in readme
+    citation = yaml.safe_load((tmp_path / "before" / "CITATION.cff").read_text())
+    assert citation["repository-code"] == at["home"]
+    # It moved, and is published once more under the new name.
+    moved = "https://github.com/owl-lab/owls"
+    assert await write_home(tmp_path / "before", study(**at), moved) == changed
+    assert "ana" not in (tmp_path / "before" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "home",
+    ["", "https://github.com/a/b; rm -rf ~", "https://github.com/a/$(id)", "file:///etc/x/y", "https://u:p@h.com/a/b",
+     "https://github.com/a/..", "https://h.com/a/b\nx", "javascript://h.com/a/b"],
+)  # fmt: skip
+async def test_an_address_that_is_none_stands_in_no_command(tmp_path: Path, home: str) -> None:
+    await write_skeleton(tmp_path, study())
+    assert await write_home(tmp_path, study(), home) == []
+    await write_results(tmp_path, study(home=home, branch="x; id"), VERDICT)
+    text = (tmp_path / "README.md").read_text()
+    assert "git clone ADDRESS short-term-reversal\n" in text
+    assert "id" not in re.findall(r"`git clone --branch (\S+)", text)
+    assert "repository-code" not in (tmp_path / "CITATION.cff").read_text()
+
+
+async def test_a_licence_of_somebody_else_is_not_called_ours(tmp_path: Path) -> None:
+    (tmp_path / "LICENSE").write_text("Apache License\n")
+    await write_skeleton(tmp_path, study())
+    await write_results(tmp_path, study(), VERDICT)
+    assert (tmp_path / "LICENSE").read_text() == "Apache License\n"
+    assert "Licence: see `LICENSE`." in (tmp_path / "README.md").read_text()
+    assert "license" not in yaml.safe_load((tmp_path / "CITATION.cff").read_text())
+    (tmp_path / "LICENSE").unlink()
+    await write_results(tmp_path, study(), VERDICT)
+    assert "No licence: all rights are reserved." in (tmp_path / "README.md").read_text()
+
+
+async def test_the_header_of_the_notebook_pins_what_the_lock_file_pins(tmp_path: Path) -> None:
+    await write_skeleton(tmp_path, study())
+    notebook = tmp_path / "notebook.py"
+    notebook.write_text(
+        '# /// script\n# requires-python = ">=3.11"\n# dependencies = [\n#     "marimo==0.1",\n#     "numpy",\n'
+        '#     "Some_thing[x]>=1",\n# ]\n#\n# [tool.uv]\n# exclude-newer = "2026-01-01"\n# ///\n'
+        "import marimo\nimport numpy\n"
+    )
+    os.utime(notebook, ns=(5, 7))
+    await write_results(tmp_path, study(requires=["numpy"]), VERDICT)
+    text = notebook.read_text()
+    header = text.partition("# /// script\n")[2].partition("# ///\n")[0]
+    found = tomllib.loads("".join(line[2:] for line in header.splitlines(keepends=True)))
+    assert found == {
+        "requires-python": ">=3.11",
+        "dependencies": [f"{name}=={metadata.version(name)}" for name in ("marimo", "numpy")] + ["Some_thing[x]>=1"],
+        "tool": {"uv": {"exclude-newer": "2026-01-01"}},
+    }
+    assert text.endswith("# ///\nimport marimo\nimport numpy\n")
+    assert notebook.stat().st_mtime_ns == 7  # its last run still counts
+    await write_results(tmp_path, study(requires=["numpy"]), VERDICT)
+    assert notebook.read_text() == text
+    for broken in ("import numpy\n", "# /// script\n# dependencies = [\n# ///\nimport numpy\n"):
+        notebook.write_text(broken)
+        await write_results(tmp_path, study(), VERDICT)
+        assert notebook.read_text() == broken
+
+
+async def test_the_span_of_the_data_is_part_of_the_result(tmp_path: Path) -> None:
+    root, source = tmp_path / "study", tmp_path / "returns.csv"
+    root.mkdir()
+    source.write_text("month_end,r\n2020-02-29,1\n2019-12-31T00:00:00Z,2\n")
+    entry = await add_dataset(root, source)
+    assert entry["span"] == {"column": "month_end", "first": "2019-12-31", "last": "2020-02-29"}
+    await write_results(root, study(), {**VERDICT, "data": "data/returns.csv"})
+    assert "3. Data: data/returns.csv, dates from 2019-12-31 to 2020-02-29, seed 7," in (root / "README.md").read_text()
+    await write_results(root, study(), VERDICT)
+    assert "dates from" not in (root / "README.md").read_text()
+    source.write_text("date,r\n01/02/2020,1\n")
+    assert "span" not in await add_dataset(root, source)
 
 
 async def test_the_readme_gives_the_answer_with_its_uncertainty(tmp_path: Path) -> None:
@@ -160,7 +335,18 @@ async def test_the_readme_gives_the_answer_with_its_uncertainty(tmp_path: Path) 
     assert provenance["parameters"] == {"data": "returns.csv", "lookback": 3}
     assert provenance["language_model_used"] is False
     assert provenance["outcome"]["state"] == "done"
-    assert set(provenance["files"]) == {"results.json"}
+    files = {
+        "results.json",
+        "requirements.lock",
+        "reproduce.py",
+        ".github/workflows/reproduce.yml",
+        "figures/figure.png",
+    }
+    assert set(provenance["files"]) == files
+    for path, digest in provenance["files"].items():
+        assert digest == hashlib.sha256((tmp_path / path).read_bytes()).hexdigest()
+    assert "has others" in provenance["commits_are"]
+    assert "published" not in provenance
 
 
 async def test_a_model_is_named_when_one_was_used(tmp_path: Path) -> None:
@@ -273,6 +459,7 @@ async def test_a_dataset_is_copied_and_described(tmp_path: Path) -> None:
         "rows": 2,
         "columns": 2,
         "column_names": ["date", "retürn; net"],
+        "span": {"column": "date", "first": "2020-01-01", "last": "2020-01-02"},
         "licence": "unknown",
         "retrieved": "2026-09-21T14:13:20Z",
         "included": True,

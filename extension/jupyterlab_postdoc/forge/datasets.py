@@ -100,6 +100,7 @@ def add(
         "rows": described.get("rows"),
         "columns": described.get("columns"),
         "column_names": described.get("column_names"),
+        **({"span": described["span"]} if described.get("span") else {}),
         "licence": one_line(licence),
         "retrieved": None if retrieved is None else moment(retrieved),
         "included": size <= INCLUDED_BYTES,
@@ -220,11 +221,43 @@ def _table(path: Path, suffix: str) -> dict[str, Any]:
             delimiter = max(",;\t|", key=first.count) if suffix != ".tsv" else "\t"
             reader = csv.reader(text, delimiter=delimiter)
             header = next(reader, [])
-            rows = sum(1 for row in reader if row)
+            rows, span = 0, _Span(header)
+            for row in reader:
+                rows += bool(row)
+                span.see(row)
     except (UnicodeDecodeError, csv.Error):
         return {}
     names = [one_line(name, 100) for name in header[:200]]
-    return {"rows": rows, "columns": len(header), "column_names": names}
+    return {"rows": rows, "columns": len(header), "column_names": names, "span": span.found()}
+
+
+class _Span:
+    """The first and the last date in the first column that is named like one; none when a value is no ISO date."""
+
+    _NAMED = re.compile(r"(?i)(.*[ _-])?(date|time|timestamp|datetime|day|month|period|year)([ _-].*)?")
+    _DATE = re.compile(r"(\d{4}(?:-\d{2}(?:-\d{2})?)?)(?:[T ][0-9:.+Z-]*)?")
+
+    def __init__(self, header: list[str]) -> None:
+        self.at = next((at for at, name in enumerate(header) if self._NAMED.fullmatch(name.strip())), None)
+        self.column = one_line(header[self.at], 100) if self.at is not None else ""
+        self.first = self.last = ""
+
+    def see(self, row: list[str]) -> None:
+        if self.at is None or len(row) <= self.at:
+            return
+        date = self._DATE.fullmatch(row[self.at].strip())
+        if date is None:
+            self.at = None
+            return
+        self.first = min(self.first or date[1], date[1])
+        self.last = max(self.last, date[1])
+
+    def found(self) -> dict[str, str] | None:
+        return (
+            {"column": self.column, "first": self.first, "last": self.last}
+            if self.at is not None and self.last
+            else None
+        )
 
 
 def _ignore(root: Path, pattern: str) -> None:

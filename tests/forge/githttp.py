@@ -379,5 +379,5 @@ def _credentials(header: str) -> tuple[str, str]:
 
 
 def _git(*argv: str) -> str:
-    env = {**os.environ, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    env = {"PATH": os.environ["PATH"], "HOME": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
     return subprocess.run(["git", *argv], env=env, capture_output=True, text=True, check=True).stdout

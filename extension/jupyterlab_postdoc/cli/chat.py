@@ -84,11 +84,14 @@ async def _known(rest: Rest, word: str) -> Frame | None:
 async def _open(rest: Rest, args: argparse.Namespace, found: Frame | None, message: str | None) -> Frame:
     """The chat to talk in, with the model and the persona that were asked for."""
     given = {name: value for name, value in (("model", args.model), ("persona", args.persona)) if value}
+    if found is not None and args.repo:
+        raise usage("A chat that exists keeps its place.", "Leave --repo out, or begin a new chat with it.")
     if found is None:
         if len(args.words) == 2:
             raise usage(f"There is no chat {one_line(args.words[0], 60)!r}.", "jupyter postdoc chats lists them.")
         title = one_line(message, 60) if message else None
-        made: Frame = await rest("POST", "api/chats", {**given, **({"title": title} if title else {})}, key=new_id())
+        given |= {name: value for name, value in (("title", title), ("repository", args.repo)) if value}
+        made: Frame = await rest("POST", "api/chats", given, key=new_id())
         return made
     if given:
         changed: Frame = await rest("PATCH", f"api/chats/{segment(found['id'])}", given, key=new_id())

@@ -79,6 +79,7 @@ def build() -> argparse.ArgumentParser:
     _talk(add)
     _rooms(add)
     _templates(add("templates", "List and show research templates; check or begin your own."))
+    _repos(add("repos", "List, find on GitHub, register, show or remove repositories to work in."))
     add("models", "List the models that may be used, what they can read and what they cost.")
     _github(add("github", "Say who is connected to GitHub, connect, or disconnect."))
     add("status", "Say which server is used and how each of its parts is.")
@@ -93,6 +94,9 @@ def _research(parser: argparse.ArgumentParser) -> None:
         help="a parameter of the template, e.g. data=returns.csv or lookback=12; may be repeated",
     )  # fmt: skip
     parser.add_argument("--repo-name", metavar="NAME", help="name of the repository; made from the topic when left out")
+    parser.add_argument(
+        "--repo", metavar="REPOSITORY", help="work on a branch of this repository (owner/name, or see `repos`)"
+    )
     parser.add_argument("--title", help="title of the chat")
     parser.add_argument("--persona", help="persona of the agent")
     parser.add_argument(
@@ -103,6 +107,14 @@ def _research(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget-usd", type=_positive, metavar="X", help="ask before more than this is spent")
     parser.add_argument("--budget-minutes", type=_positive, metavar="MIN", help="work at most this long")
     parser.add_argument("--budget-turns", type=_count, metavar="N", help="take at most this many agent turns")
+
+
+def _repos(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", nargs="?", choices=["list", "available", "add", "show", "remove"], default="list")
+    parser.add_argument(
+        "repository", nargs="?", metavar="REPOSITORY",
+        help="add: owner/name on GitHub, or a git address; show, remove: its name or id; available: a part of the name",
+    )  # fmt: skip
 
 
 def _chats(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +142,9 @@ def _talk(add) -> None:  # type: ignore[no-untyped-def]
         "--model", metavar="NAME", help="haiku, sonnet, opus, or a name from `models`; kept with the chat"
     )
     chat.add_argument("--persona", metavar="NAME", help="researcher, analyst, reviewer, assistant, or one of your own")
+    chat.add_argument(
+        "--repo", metavar="REPOSITORY", help="a new chat on a branch of this repository (owner/name, or see `repos`)"
+    )
 
     send = add("send", "Say something in a chat.")
     send.add_argument("chat", metavar="CHAT")

@@ -76,7 +76,7 @@ async def research(args: argparse.Namespace, source: Source, screen: Screen) -> 
     rest = Rest(source)
     fields = _fields(args, server, data)
     title = args.title or one_line(args.topic, 100)
-    chat = await rest("POST", "api/chats", _given(title=title, persona=args.persona), key=new_id())
+    chat = await rest("POST", "api/chats", _given(title=title, persona=args.persona, repository=args.repo), key=new_id())
     follower = Follower(source, screen, as_json=args.json)
     templates: list[Frame] = []
     if source.own is not None:
@@ -138,7 +138,7 @@ def _head(screen: Screen, topic: str, chat: str, source: Source) -> None:
 
 def _again(args: argparse.Namespace) -> str:
     words = ["research", args.topic]
-    for option in ("template", "provider", "model"):
+    for option in ("template", "provider", "model", "repo"):
         if getattr(args, option):
             words += [f"--{option}", getattr(args, option)]
     if args.root:

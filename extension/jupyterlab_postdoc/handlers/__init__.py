@@ -23,7 +23,9 @@ def routes(prefix: str = "") -> list[Route]:
     from .events import BlobHandler, EventsHandler, MessagesHandler
     from .github import GitHubHandler
     from .page import PageHandler, StaticHandler
+    from .publication import CommentsHandler, PublicationHandler, RefreshHandler
     from .report import AssetsHandler, ReportHandler
+    from .repos import AvailableHandler, RepositoriesHandler, RepositoryHandler
     from .rooms import RoomMessagesHandler, RoomsHandler
     from .socket import SocketHandler
 
@@ -37,10 +39,16 @@ def routes(prefix: str = "") -> list[Route]:
         (chat + "/messages", MessagesHandler),
         (chat + "/events", EventsHandler),
         (chat + "/(research|stop|respond|resume|fork)", CommandHandler),
+        (chat + "/publication", PublicationHandler),
+        (chat + "/publication/refresh", RefreshHandler),
+        (chat + "/publication/comments", CommentsHandler),
         (chat + "/report", ReportHandler),
         (chat + "/blobs/([0-9]{1,16}|[0-9a-f]{64})", BlobHandler),
         (root + "/api/messages", RoomMessagesHandler),
         (root + "/api/rooms", RoomsHandler),
+        (root + "/api/repos/?", RepositoriesHandler),
+        (root + "/api/repos/available", AvailableHandler),
+        (root + "/api/repos/([^/]+)", RepositoryHandler),
         (root + "/api/templates", TemplatesHandler),
         (root + "/api/personas", PersonasHandler),
         (root + "/api/models", ModelsHandler),

@@ -19,6 +19,8 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge.connection import Connection
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.protocol import Command
+from jupyterlab_postdoc.publishing.repositories import Repositories
+from jupyterlab_postdoc.publishing.watch import PullWatch
 from jupyterlab_postdoc.sessions import SessionManager, User
 
 from . import frames
@@ -59,7 +61,11 @@ class Services(Protocol):
     @property
     def log(self) -> EventLog: ...
     @property
+    def repositories(self) -> Repositories: ...
+    @property
     def connection(self) -> Connection: ...
+    @property
+    def watch(self) -> PullWatch: ...
 
 
 def services_of(settings: dict[str, Any]) -> Services:

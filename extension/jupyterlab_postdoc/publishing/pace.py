@@ -6,10 +6,10 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.forge.remote import Rate
+from jupyterlab_postdoc.forge.remote import Rate, RemoteForge
 from jupyterlab_postdoc.protocol import iso
 
 LOW_SHARE = 0.2
@@ -19,6 +19,12 @@ REFUSED_S = 600.0
 NOT_CONNECTED_S = 120.0
 
 logger = logging.getLogger("jupyterlab_postdoc.publishing")
+
+
+class Forges(Protocol):
+    """Who can ask the forge for a user: ``GitHub``."""
+
+    async def of(self, user: str) -> RemoteForge | None: ...
 
 
 @dataclass
@@ -98,16 +104,26 @@ class Pace:
         self._holds[user] = Hold(until, error, (before.times if before is not None else 0) + 1)
 
 
+def not_connected() -> PostdocError:
+    """Nobody can ask the forge for this user."""
+    return PostdocError(
+        "github_auth",
+        "GitHub is not connected, so it was not asked for news.",
+        next="Connect GitHub, then look again. Nothing is lost meanwhile.",
+        reason="not_connected",
+    )
+
+
 def _limited(until: float) -> PostdocError:
     return PostdocError(
         "github_rate_limited",
         f"GitHub's limit is almost used up; it is asked again at {iso(until)}.",
         next="Wait until then; work goes on locally.",
         retryable=True,
-        reset_at=until,
+        retry_at=until,
     )
 
 
 def _ends_at(details: Mapping[str, Any], now: float) -> float | None:
-    value = details.get("reset_at")
+    value = details.get("retry_at")
     return float(value) if isinstance(value, int | float) and value > now else None

@@ -53,9 +53,13 @@ class Watched(Struct, kw_only=True):
 def watched(row: PublicationRow) -> Watched:
     """What was remembered; a new memory when there is none that can be read."""
     try:
-        return msgspec.convert(row.body.get(KEY) or {}, Watched)
+        memory = msgspec.convert(row.body.get(KEY) or {}, Watched)
     except msgspec.ValidationError:
-        return Watched()
+        memory = Watched()
+    id = row.body.get("repository_id")
+    if isinstance(id, int) and id != memory.remote_id:  # published for the first time, or in another repository
+        memory = msgspec.structs.replace(memory, remote_id=id, name="", ended_at=None, announced=[])
+    return memory
 
 
 def remembered(row: PublicationRow, memory: Watched, **changes: Any) -> PublicationRow:

@@ -11,18 +11,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.forge.remote import RemoteForge
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.protocol import Artifact, Publication
 from jupyterlab_postdoc.store.base import RUN_OPEN, PublicationRow, Reads, Tx
 
 from . import seen
-from .pace import SLOWEST_S, Pace
+from .comments import PullComments
+from .pace import SLOWEST_S, Forges, Pace, not_connected
 from .seen import Watched, remembered, repository_of, watched
 
 FAST_S = 15.0
@@ -36,12 +35,6 @@ FRESH_S = 3.0
 CONCURRENCY = 2
 
 logger = logging.getLogger("jupyterlab_postdoc.publishing")
-
-
-class Forges(Protocol):
-    """Who can ask the forge for a user: ``GitHub``."""
-
-    async def of(self, user: str) -> RemoteForge | None: ...
 
 
 class PullWatch:
@@ -60,6 +53,7 @@ class PullWatch:
     ) -> None:
         self._log = log
         self._forges = forges
+        self.comments = PullComments(log, forges)
         self._poll_s = poll_s
         self._fast_s = min(fast_s, poll_s)
         self._timeout_s = look_timeout_s
@@ -92,6 +86,10 @@ class PullWatch:
     def wake(self) -> None:
         """Something may be due now: a publication was made, or a user has connected."""
         self._woken.set()
+
+    async def is_connected(self, user: str) -> bool:
+        """Whether anybody can be asked for this user."""
+        return await self._forges.of(user) is not None
 
     def connected(self, user: str) -> None:
         """``user`` has another credential now: what was held back for want of one need not wait."""
@@ -213,14 +211,11 @@ class PullWatch:
         event, memory = seen.shown(claim), watched(claim)
         if event is None or repository_of(event) is None:
             return await self._write(claim, event, memory, None)
-        forge = await self._forges.of(claim.owner)
-        if forge is None:
-            await self._write(claim, event, memory, self._pace.not_connected(claim.owner))
-            raise _not_connected()
         try:
             async with asyncio.timeout(self._timeout_s):
-                found = await seen.see(forge, event, memory, self._clock())
-                rate = await forge.rate()
+                forge = await self._forges.of(claim.owner)
+                found = await seen.see(forge, event, memory, self._clock()) if forge is not None else None
+                rate = await forge.rate() if forge is not None else None
         except TimeoutError:
             error = PostdocError(
                 "github_unreachable",
@@ -233,6 +228,9 @@ class PullWatch:
         except PostdocError as error:
             await self._after_failure(claim, event, memory, error)
             raise
+        if found is None:
+            await self._write(claim, event, memory, self._pace.not_connected(claim.owner))
+            raise not_connected()
         self._pace.good(claim.owner, rate)
         after, kept, _ = seen.merged(event, memory, found, self._clock())
         return await self._write(claim, after, kept, self._next(claim, after, kept))
@@ -330,14 +328,6 @@ def _found(event: Publication, before: Publication, memory: Watched) -> list[Art
     if pull is None or pull.number in memory.announced or (known is not None and known.number == pull.number):
         return []
     return [Artifact(artifact="pr", url=pull.url, title=pull.title)]
-
-
-def _not_connected() -> PostdocError:
-    return PostdocError(
-        "github_auth",
-        "GitHub is not connected, so it was not asked for news.",
-        next="Connect GitHub, then look again. Nothing is lost meanwhile.",
-    )
 
 
 def _copy(error: PostdocError) -> PostdocError:

@@ -65,7 +65,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 async def _with_server(args: argparse.Namespace, screen: Screen) -> int:
-    from . import answers, chat, commands, github, models, research, templates
+    from . import answers, chat, commands, github, models, pull, repos, research, templates
     from .server import Source, Wish
 
     source = Source(Wish(args.url, args.token, args.root, start=not args.no_start))
@@ -82,8 +82,10 @@ async def _with_server(args: argparse.Namespace, screen: Screen) -> int:
         "post": commands.post,
         "rooms": commands.rooms,
         "requests": answers.requests,
+        "repos": repos.repos,
         "models": models.models,
         "github": github.github,
+        "pr": pull.pull,
         "status": commands.status,
     }[args.command]
     try:

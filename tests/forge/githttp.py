@@ -275,9 +275,9 @@ class _Handler(BaseHTTPRequestHandler):
             note(403)
             return self._answer(403, {}, b"Write access to repository not granted.\n")
         sending = self.command == "POST" and path.endswith("git-receive-pack")
+        note(200)
         if sending and owner.delay_s:
             time.sleep(owner.delay_s)
-        note(200)
         return self._backend(owner, name, path, at.query, sending)
 
     def _backend(self, owner: GitHttp, name: str, path: str, query: str, sending: bool) -> None:

@@ -325,7 +325,8 @@ async def test_a_cancelled_push_leaves_no_process(server: GitHttp, tmp_path: Pat
     server.delay_s = 5.0
     pushing = asyncio.ensure_future(sender.push(to, Source(), BRANCH, study.tip))
     place = tmp_path / "data" / "publish"
-    await until(lambda: len(gits_of(place)) > 2)
+    await until(server.pushes)  # it has sent all, and waits for the answer
+    assert len(gits_of(place)) > 2
     pushing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await pushing

@@ -82,6 +82,7 @@ def build() -> argparse.ArgumentParser:
     _repos(add("repos", "List, find on GitHub, register, show or remove repositories to work in."))
     add("models", "List the models that may be used, what they can read and what they cost.")
     _github(add("github", "Say who is connected to GitHub, connect, or disconnect."))
+    _pull(add("pr", "Show where a chat is published, its pull request, and what people wrote there."))
     add("status", "Say which server is used and how each of its parts is.")
     return parser
 
@@ -202,3 +203,14 @@ def _github(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--gh", action="store_true", help="use the login of GitHub's own program `gh`")
     group.add_argument("--keyring", action="store_true", help="keep the token in the system's keyring, not in a file")
+
+
+def _pull(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("chat", metavar="CHAT")
+    parser.add_argument("--refresh", action="store_true", help="ask GitHub now, not at the next regular look")
+    parser.add_argument("--comments", action="store_true", help="show what people wrote, with the ids for --hand")
+    parser.add_argument(
+        "--hand", nargs="+", metavar="ID", help="hand these comments to the agent, as one message that quotes them"
+    )
+    parser.add_argument("--hand-all", action="store_true", help="hand over all comments of people that are new")
+    parser.add_argument("--note", metavar="TEXT", help="what you say to the agent about them")

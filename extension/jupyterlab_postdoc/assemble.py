@@ -15,6 +15,10 @@ from jupyterlab_postdoc.agent.research import Lab
 from jupyterlab_postdoc.agent.spend import Budgets
 from jupyterlab_postdoc.dispatch.local import LocalDispatcher
 from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge.connection import Connection
+from jupyterlab_postdoc.forge.credentials import AppSettings, Credentials
+from jupyterlab_postdoc.forge.github import GitHub
+from jupyterlab_postdoc.forge.github_address import address
 from jupyterlab_postdoc.forge.local import LocalForge
 from jupyterlab_postdoc.health import Beside
 from jupyterlab_postdoc.log import EventLog
@@ -51,6 +55,8 @@ class Services:
     sessions: SessionManager
     dispatcher: LocalDispatcher
     crew: Crew
+    connection: Connection
+    github: GitHub
 
     async def start(self) -> None:
         """Open the log, put the sessions in order, take up the work."""
@@ -63,6 +69,8 @@ class Services:
         """Let runs leave at their next step, give them back to the queue, close the log and everything beside it."""
         await self.dispatcher.stop(grace_s)
         await self.crew.close()
+        await self.connection.close()
+        await self.github.close()
         await self.log.stop()
 
 
@@ -131,9 +139,30 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
         concurrency=config.max_concurrent_runs,
         queues=(lab.queue,),
     )
-    beside = Beside(connectors=connectors, budgets=budgets, web_tools=config.web_tools)
+    connection, github = _github(config, data_dir)
+    beside = Beside(connectors=connectors, github=connection, budgets=budgets, web_tools=config.web_tools)
     sessions = SessionManager(log, runs, lab, personas, models=models, beside=beside)
-    return Services(log, runs, sessions, dispatcher, crew)
+    return Services(log, runs, sessions, dispatcher, crew, connection, github)
+
+
+def _github(config: Settings, data_dir: Path) -> tuple[Connection, GitHub]:
+    """GitHub as the settings say where it is, with the tokens that may be used there."""
+    where = address(config.github_api_url, config.github_git_url)
+    app = AppSettings(
+        config.github_app_id, config.github_app_key_file, config.github_installation_id, config.github_owner
+    )
+    credentials = Credentials(
+        data_dir, host=where.host, api_url=where.api, token_file=config.github_token_file, app=app
+    )
+    github = GitHub(credentials, api_url=where.api, git_url=config.github_git_url, owner=config.github_owner)
+    connection = Connection(
+        github,
+        credentials,
+        owner=config.github_owner,
+        private=config.github_private,
+        publish=config.github_publish,
+    )
+    return connection, github
 
 
 def _provider(config: Settings, watch: Telemetry) -> Provider:

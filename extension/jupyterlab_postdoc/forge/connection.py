@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.forge.credentials import Choices, Credential, Credentials, Where, given, web_url
+from jupyterlab_postdoc.forge.credentials import Choices, Credential, Credentials, Where, given
 from jupyterlab_postdoc.forge.gh import GhLogin
+from jupyterlab_postdoc.forge.github_address import Address
 from jupyterlab_postdoc.forge.remote import Account, Owner, Rate, RemoteForge
 from jupyterlab_postdoc.forge.rights import FINE_GRAINED, kind_of, missing, rights
 from jupyterlab_postdoc.protocol import iso
@@ -42,6 +43,9 @@ class GitHubLike(Protocol):
 
     @property
     def host(self) -> str: ...
+
+    @property
+    def address(self) -> Address: ...
 
     async def of(self, user: str) -> RemoteForge | None: ...
 
@@ -74,7 +78,6 @@ class Connection:
 
     github: GitHubLike
     credentials: Credentials
-    api_url: str
     owner: str = ""
     private: bool = True
     publish: str = "end"
@@ -83,7 +86,7 @@ class Connection:
     @property
     def token_page(self) -> str:
         """Where a fine-grained token is made."""
-        return f"{web_url(self.api_url)}/settings/personal-access-tokens/new"
+        return f"{self.github.address.pages}/settings/personal-access-tokens/new"
 
     # --- telling ---
 
@@ -108,7 +111,8 @@ class Connection:
         assert credential is not None
         known = [one["name"] for one in look.rights if one["ok"]]
         may = f" with {', '.join(known)}" if known else ""
-        message = f"Connected to {self.github.host} as {look.account.login}{may}, by {SOURCES[credential.source]}."
+        who = f"as {look.account.login}" if look.account.kind == "user" else f"for {look.account.login}"
+        message = f"Connected to {self.github.host} {who}{may}, by {SOURCES[credential.source]}."
         next = {"next": " ".join(look.missing)} if look.missing else {}
         return (
             told | {"ok": True, "message": message, "login": look.account.login, "missing": list(look.missing)} | next
@@ -116,20 +120,17 @@ class Connection:
 
     def _shown(self, user: str, credential: Credential | None, look: Look, choices: Choices) -> dict[str, Any]:
         account, problem, rate = look.account, look.problem, look.rate
-        page = web_url(self.api_url)
         return {
             "connected": credential is not None and (problem is None or problem.code != "github_auth"),
             "host": self.github.host,
-            "apiUrl": self.api_url,
+            "apiUrl": self.github.address.api,
             "tokenUrl": self.token_page,
             "account": account
             and {
                 "login": account.login,
                 "name": account.name,
                 "kind": account.kind,
-                "url": f"{page}/apps/{account.login.removesuffix('[bot]')}"
-                if account.kind == "app"
-                else f"{page}/{account.login}",
+                "url": f"{self.github.address.pages}/{account.login}",
             },
             "source": credential and credential.source,
             "mine": credential is not None and credential.owner == user,
@@ -145,7 +146,7 @@ class Connection:
             "problem": problem and {"code": problem.code, "error": problem.message, "next": problem.next},
             "rate": rate and {"limit": rate.limit, "remaining": rate.remaining, "resetAt": iso(rate.reset_at)},
             "defaults": {
-                "owner": self.owner or (account.login if account and account.kind == "user" else ""),
+                "owner": self.owner or (account.login if account else ""),
                 "private": self.private,
                 "publish": self.publish,
             },

@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from jupyterlab_postdoc import secrets
 from jupyterlab_postdoc.errors import PostdocError
@@ -70,21 +69,6 @@ class Credential:
         token = (await self._read()).strip()
         secrets.register(token)
         return checked(token)
-
-
-def host_of(api_url: str) -> str:
-    """The name of the web address that belongs to an address of the API: ``api.github.com`` is ``github.com``'s."""
-    host = (urlsplit(api_url).hostname or "").lower()
-    own = host == f"api.{_PUBLIC}" or (host.startswith("api.") and host.endswith(".ghe.com"))
-    return host.removeprefix("api.") if own else host
-
-
-def web_url(api_url: str) -> str:
-    """The web address that belongs to an address of the API, without a slash at its end."""
-    parts = urlsplit(api_url)
-    place = parts.netloc.rpartition("@")[2].lower()
-    host = host_of(api_url)
-    return f"{parts.scheme}://{host if place == f'api.{host}' else place}"
 
 
 def checked(token: str) -> str:

@@ -17,6 +17,7 @@ STOP_AT = 50
 SLOWEST_S = 600.0
 REFUSED_S = 600.0
 NOT_CONNECTED_S = 120.0
+HOUR = 3600.0
 
 logger = logging.getLogger("jupyterlab_postdoc.publishing")
 
@@ -89,18 +90,20 @@ class Pace:
     def bad(self, user: str, error: PostdocError) -> None:
         """A question failed. What would fail for every publication of the user holds all of them back."""
         now, hold = self.clock(), self._holds.get(user)
+        times = min(hold.times, 10) if hold is not None else 0
         if error.code == "github_rate_limited":
             self._hold(user, error, _ends_at(error.details, now) or now + REFUSED_S)
         elif error.code == "github_auth":
-            self._hold(user, error, now + REFUSED_S * self.jitter())
+            self._hold(user, error, now + min(REFUSED_S * 2.0**times, HOUR) * self.jitter())
         elif error.code == "github_unreachable":
-            wait = min(self._poll_s * 2.0 ** min(hold.times if hold else 0, 10), SLOWEST_S)
-            self._hold(user, error, now + wait * self.jitter())
+            self._hold(user, error, now + min(self._poll_s * 2.0**times, SLOWEST_S) * self.jitter())
 
     def _hold(self, user: str, error: PostdocError, until: float) -> None:
         before = self._holds.get(user)
         if before is None or before.error is None or before.error.code != error.code:
             logger.warning("publications are not looked at until %s: %s", iso(until), error.message)
+        elif before.until > self.clock():
+            return  # two looks at once heard the same
         self._holds[user] = Hold(until, error, (before.times if before is not None else 0) + 1)
 
 

@@ -23,7 +23,7 @@ MAX_TITLE, MAX_DESCRIPTION = 120, 350
 MAX_BODY = 60_000
 """Characters; GitHub takes 65,536."""
 MAX_LABELS, MAX_LABEL = 20, 50
-MAX_LIST = 30
+MAX_LIST = 20
 
 _WORD = re.compile(r"[^\s`|]+")
 _ACTS = re.compile(

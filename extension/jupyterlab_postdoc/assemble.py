@@ -20,6 +20,7 @@ from jupyterlab_postdoc.forge.credentials import AppSettings, Credentials
 from jupyterlab_postdoc.forge.github import GitHub
 from jupyterlab_postdoc.forge.github_address import address
 from jupyterlab_postdoc.forge.local import LocalForge
+from jupyterlab_postdoc.forge.publisher import Publisher
 from jupyterlab_postdoc.health import Beside
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.models import ModelCatalogue
@@ -27,6 +28,8 @@ from jupyterlab_postdoc.notebooks.batch import BatchRuntime
 from jupyterlab_postdoc.providers.anthropic import AnthropicProvider
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.prices import Prices
+from jupyterlab_postdoc.publishing.repositories import Repositories
+from jupyterlab_postdoc.publishing.watch import PullWatch
 from jupyterlab_postdoc.runs import Runs
 from jupyterlab_postdoc.sessions import SessionManager
 from jupyterlab_postdoc.settings import Settings
@@ -57,6 +60,7 @@ class Services:
     crew: Crew
     connection: Connection
     github: GitHub
+    repositories: Repositories
 
     async def start(self) -> None:
         """Open the log, put the sessions in order, take up the work."""
@@ -64,9 +68,11 @@ class Services:
         await self.crew.watch.start()
         await self.sessions.tidy()
         await self.dispatcher.start()
+        await self.watch.start()
 
     async def stop(self, grace_s: float) -> None:
         """Let runs leave at their next step, give them back to the queue, close the log and everything beside it."""
+        await self.watch.stop()
         await self.dispatcher.stop(grace_s)
         await self.crew.close()
         await self.connection.close()
@@ -80,6 +86,10 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
     git, memory = Git(), config.memory_limit_mb << 20
     watch = Telemetry(enabled=config.telemetry, tools=all_tools().names())
     templates = TemplateRegistry([Path(path).expanduser() for path in config.template_paths])
+    log = EventLog(SqliteStore(data_dir))
+    connection, github = _github(config, data_dir)
+    publisher = Publisher(data_dir, git)
+    repositories = Repositories(log, github=github, publisher=publisher, root_dir=root_dir)
     lab = Lab(
         root_dir=root_dir,
         research_dir=_research_dir(config),
@@ -93,6 +103,7 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
         notebook_timeout_s=config.notebook_timeout_s,
         max_turns=config.max_turns,
         max_minutes=config.max_minutes,
+        repositories=repositories,
     )
     provider = _provider(config, watch)
     prices = Prices(config.model_prices)
@@ -129,7 +140,6 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
         retry_wait_s=config.model_retry_wait_s,
     )
     personas = Personas(_file(config.personas_file))
-    log = EventLog(SqliteStore(data_dir))
     runs = Runs(log, on_requeued=back_in_queue)
     executor = Executor(lab, personas, crew)
     dispatcher = LocalDispatcher(
@@ -139,10 +149,9 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
         concurrency=config.max_concurrent_runs,
         queues=(lab.queue,),
     )
-    connection, github = _github(config, data_dir)
     beside = Beside(connectors=connectors, github=connection, budgets=budgets, web_tools=config.web_tools)
     sessions = SessionManager(log, runs, lab, personas, models=models, beside=beside)
-    return Services(log, runs, sessions, dispatcher, crew, connection, github)
+    return Services(log, runs, sessions, dispatcher, crew, connection, github, repositories)
 
 
 def _github(config: Settings, data_dir: Path) -> tuple[Connection, GitHub]:

@@ -57,6 +57,7 @@ class GitHubHandler(PostdocHandler):
             self.send(await self.connection.store(self.user.name, wish.token, where=wish.store))
         else:
             self.send(await self.connection.use_gh(self.user.name))
+        self.services.watch.connected(self.user.name)
 
     @web.authenticated
     @authorized_to_execute

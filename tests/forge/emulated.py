@@ -142,6 +142,14 @@ class Emulated:
         """``request("GET", path)``."""
         return self.request("GET", path, token=token)
 
+    def status(self, path: str) -> int:
+        """What a GET of this path is answered with."""
+        try:
+            self.get(path)
+        except urllib.error.HTTPError as error:
+            return error.code
+        return 200
+
     def post(self, path: str, body: Any, *, token: str | None = None) -> Any:
         """``request("POST", path, body)``."""
         return self.request("POST", path, body, token=token)
@@ -177,6 +185,8 @@ class Hub(Emulated):
 
     def mirror(self, name: str) -> None:
         """Tell emulate the branches of the bare repository, with everything that they need."""
+        if self.status(f"/repos/{name}") == 404:
+            return  # made by a push alone: GitHub has no such repository
         bare = self.git.bare(name)
         theirs = {ref["ref"]: ref["object"]["sha"] for ref in self._refs(name)}
         for line in _git(bare, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads").splitlines():
@@ -245,6 +255,14 @@ class _Line:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+
+    def status(self, path: str) -> int:
+        """What a GET of this path is answered with."""
+        try:
+            self.get(path)
+        except urllib.error.HTTPError as error:
+            return error.code
+        return 200
 
     def post(self, path: str, body: Any) -> Any:
         self._connection.request("POST", quote(path, safe="/?=&%"), json.dumps(body), self._headers)

@@ -13,7 +13,7 @@ PUBLIC_API = "https://api.github.com"
 @dataclass(frozen=True, slots=True)
 class Address:
     """``api``, ``pages`` and ``git`` are addresses without a slash at the end; ``host`` is the name of the web pages
-    (``github.com``), ``git_host`` the ``host[:port]`` of git, ``web`` the address of the pages.
+    (``github.com``), ``git_host`` the ``host[:port]`` of git.
     """
 
     api: str

@@ -106,13 +106,12 @@ def checks(line: Line, path: str, sha: str, page: str) -> Checks:
 
 
 def comments(line: Line, path: str, number: int, reviews: Iterable[Json], pull: Json | None) -> list[Comment]:
-    """Everything that was said; ``pull`` (what GitHub says of it) spares requests when nothing was."""
-
-    def listed(field: str, below: str) -> Iterable[Json]:
-        return [] if pull is not None and pull.get(field) == 0 else line.pages(f"{path}/{below}/{number}/comments")
-
+    """Everything that was said; ``pull`` (GitHub's answer for it) spares a request when nothing is at the code."""
+    at_code: Iterable[Json] = []
+    if pull is None or pull.get("review_comments") != 0:
+        at_code = line.pages(f"{path}/pulls/{number}/comments")
     return [
-        *(read.comment(one) for one in listed("comments", "issues")),
-        *(read.code_comment(one) for one in listed("review_comments", "pulls")),
+        *(read.comment(one) for one in line.pages(f"{path}/issues/{number}/comments")),
+        *(read.code_comment(one) for one in at_code),
         *(read.review_comment(one) for one in reviews if str(one.get("body") or "").strip()),
     ]

@@ -167,7 +167,7 @@ class GitHubForge:
         return await self._call(_write(full_name, "open pull requests", "Pull requests: write"), work)
 
     async def pull(self, full_name: str, number: int) -> PullRequest:
-        """Five requests, six when somebody has commented."""
+        """Five requests; six when somebody has commented at the code."""
 
         def work(line: Line) -> PullRequest:
             path = f"/repos/{_path(full_name)}"

@@ -65,6 +65,7 @@ class Services:
     connection: Connection
     github: GitHub
     repositories: Repositories
+    watch: PullWatch
 
     async def start(self) -> None:
         """Open the log, put the sessions in order, take up the work."""
@@ -155,7 +156,8 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
     )
     beside = Beside(connectors=connectors, github=connection, budgets=budgets, web_tools=config.web_tools)
     sessions = SessionManager(log, runs, lab, personas, models=models, beside=beside)
-    return Services(log, runs, sessions, dispatcher, crew, connection, github, repositories)
+    pulls = PullWatch(log, github, poll_s=config.github_poll_s)
+    return Services(log, runs, sessions, dispatcher, crew, connection, github, repositories, pulls)
 
 
 def _github(config: Settings, data_dir: Path) -> tuple[Connection, GitHub]:

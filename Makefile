@@ -16,6 +16,7 @@ N ?= 1000
 JOBS ?= 2
 TOPIC ?= Short Term Reversal
 WHERE ?= lab
+export POSTDOC_EMULATE ?= $(abspath $(VENV)/emulate)
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -83,6 +84,15 @@ $(VENV)/.aimock: $(VENV)/.made
 	  else echo "npm is missing: the tests with a scripted model server are skipped (apt install npm)."; fi
 	@touch $@
 
+# A GitHub for the tests, with the Node that it needs; `emulate` on npm is another program from 1.0 on. npm runs the
+# one script that gets this Node, and no other.
+$(VENV)/.emulate: $(VENV)/.made
+	@if command -v npm >/dev/null; then echo "Installing the tests' GitHub (once) …"; \
+	  npm install --prefix $(VENV)/emulate --no-save --no-package-lock --no-audit --no-fund --silent --ignore-scripts node@24 emulate@0.12.2 && \
+	  npm rebuild --prefix $(VENV)/emulate --silent node >/dev/null; \
+	  else echo "npm is missing: the tests with an emulated GitHub are skipped (apt install npm)."; fi
+	@touch $@
+
 install: $(VENV)/.installed
 
 panel: $(VENV)/.node
@@ -97,7 +107,7 @@ lab: $(VENV)/.lab $(VENV)/.panel
 demo: $(VENV)/.installed
 	@$(BIN)/jupyter-postdoc research "$(TOPIC)" --root demo
 
-test: $(VENV)/.tested $(VENV)/.aimock
+test: $(VENV)/.tested $(VENV)/.aimock $(VENV)/.emulate
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check extension tests bench
 	$(BIN)/mypy

@@ -80,7 +80,7 @@ def test_one_line(text: str, line: str | None) -> None:
     assert one_line(text) == line
 
 
-async def test_many_sessions_take_three_questions(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_sessions_take_four_questions(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     async def make(tx: Tx) -> list[SessionRow]:
         rows = []
         for i in range(200):
@@ -101,7 +101,7 @@ async def test_many_sessions_take_three_questions(log: EventLog, monkeypatch: py
 
     monkeypatch.setattr(SqliteStore, "fetch", counted)
     chats = await overview(log.store, rows)
-    assert len(asked) == 3
+    assert len(asked) == 4
     assert [chat["line"] for chat in chats] == [f"Study {i}." for i in range(200)]
     assert [(chat["template"], chat["cost"], chat["needs"]) for chat in chats[6:8]] == [
         (None, None, 0),

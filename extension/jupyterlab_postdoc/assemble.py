@@ -21,7 +21,6 @@ from jupyterlab_postdoc.forge.github import GitHub
 from jupyterlab_postdoc.forge.github_address import address
 from jupyterlab_postdoc.forge.local import LocalForge
 from jupyterlab_postdoc.forge.publisher import Publisher
-from jupyterlab_postdoc.forge.publisher import Publisher
 from jupyterlab_postdoc.health import Beside
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.models import ModelCatalogue
@@ -29,9 +28,7 @@ from jupyterlab_postdoc.notebooks.batch import BatchRuntime
 from jupyterlab_postdoc.providers.anthropic import AnthropicProvider
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.prices import Prices
-from jupyterlab_postdoc.publishing.publish import PublishParts, PublishSettings
-from jupyterlab_postdoc.publishing.repositories import Repositories
-from jupyterlab_postdoc.publishing.watch import PullWatch
+from jupyterlab_postdoc.publishing.publish import PublishParts
 from jupyterlab_postdoc.publishing.repositories import Repositories
 from jupyterlab_postdoc.publishing.watch import PullWatch
 from jupyterlab_postdoc.runs import Runs
@@ -109,6 +106,8 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
         max_turns=config.max_turns,
         max_minutes=config.max_minutes,
         repositories=repositories,
+        publishing=PublishParts(github, publisher, git, _publishing(config)),
+        pages=config.github_pages,
     )
     provider = _provider(config, watch)
     prices = Prices(config.model_prices)

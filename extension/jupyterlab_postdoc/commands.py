@@ -12,14 +12,18 @@ from msgspec import UNSET
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.agent.execute import set_state
 from jupyterlab_postdoc.agent.personas import Personas
+from jupyterlab_postdoc.agent.publication import PUBLISH, WANTED, project_root
 from jupyterlab_postdoc.agent.research import SYNTHETIC, Lab, data_file
 from jupyterlab_postdoc.errors import PostdocError, not_found
-from jupyterlab_postdoc.forge.names import check_repo_name
+from jupyterlab_postdoc.forge.names import check_remote_name, check_repo_name
+from jupyterlab_postdoc.forge.refs import check_branch
 from jupyterlab_postdoc.models import ModelCatalogue
 from jupyterlab_postdoc.protocol import Answered, ApprovalResolved, QueueChanged, Result, UserMessage, iso, new_id
+from jupyterlab_postdoc.publishing import state
 from jupyterlab_postdoc.publishing.places import CHECKOUT, kept_place, place_of
+from jupyterlab_postdoc.publishing.problems import not_connected
 from jupyterlab_postdoc.runs import Runs, answer, cancel, requeue
-from jupyterlab_postdoc.store.base import RUN_OPEN, GrantRow, RunRow, RunStatus, SessionRow, Tx
+from jupyterlab_postdoc.store.base import RUN_OPEN, GrantRow, PublicationRow, RunRow, RunStatus, SessionRow, Tx
 
 MAX_QUEUE = 100
 QUEUED: tuple[RunStatus, ...] = ("queued",)
@@ -70,6 +74,8 @@ class Commands:
                 return self._say(user, command, id)
             case protocol.Research():
                 return await self._research(user, command, id, row)
+            case protocol.Publish():
+                return await self._publish(user, command, row)
             case protocol.Stop():
                 return self._stop(command)
             case protocol.Respond():
@@ -93,7 +99,8 @@ class Commands:
                 await self._stop_all(tx, session.id, "now")
             open_runs = await tx.list_runs(session.id, status=RUN_OPEN)
             running = [run for run in open_runs if run.status in ("running", "waiting")]
-            if command.mode == "steer" and running and not running[0].cancel:
+            heard = running and running[0].kind != PUBLISH  # a publication hears no words
+            if command.mode == "steer" and heard and not running[0].cancel:
                 body = UserMessage(id=id, content=command.content, by=user.name, runId=running[0].id, mode="steer")
                 events = await tx.append(session.id, body, run=running[0].id)
                 return {"seq": events[0].seq, "extra": {"runId": running[0].id}}
@@ -159,6 +166,38 @@ class Commands:
         if command.repository is None or (kept and command.repository in (kept.repository, kept.name)):
             return {}
         return await self.place(user, command.repository)
+
+    async def _publish(self, user: User, command: protocol.Publish, row: SessionRow) -> Unit:
+        """A publish run; the one that is under way already answers a second click."""
+        _no_room(row)
+        project_root(self.lab, row)
+        parts = self.lab.publishing
+        if parts is None or await parts.github.of(row.owner) is None:
+            raise not_connected(str(row.repo or row.title or row.id))
+        if command.name is not None:
+            check_remote_name(command.name)
+        if command.branch is not None:
+            check_branch(command.branch)
+        given = {name: value for name in WANTED if (value := getattr(command, name, None)) not in (None, False)}
+        if command.private is not None:
+            given["private"] = command.private
+        if command.pullRequest is not None:
+            given["pullRequest"] = command.pullRequest
+        given["by"] = user.name
+
+        async def unit(tx: Tx, session: SessionRow) -> Receipt:
+            _check_same_place(await tx.get_publication(session.id), command)
+            open_runs = await tx.list_runs(session.id, status=RUN_OPEN)
+            for run in open_runs:
+                if run.kind == PUBLISH:
+                    return {"seq": 0, "queued": run.status == "queued", "extra": {"runId": run.id}}
+            run = RunRow(id=new_id("r"), session=session.id, kind=PUBLISH, queue=self.lab.queue, input=given)
+            stored = await self.runs.submit(tx, run)
+            if not open_runs:
+                await set_state(tx, session.id, "queued", "publish", stored.id)
+            return {"seq": 0, "queued": bool(open_runs), "extra": {"runId": stored.id}}
+
+        return unit
 
     def _provider(self, command: protocol.Research) -> str:
         """Who shall do the research: the one that is asked for, else a model when one can be asked."""
@@ -329,8 +368,8 @@ class Commands:
 
     def _resume(self) -> Unit:
         async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            runs = await tx.list_runs(session.id)
-            if any(run.status in RUN_OPEN for run in runs):
+            runs = [run for run in await tx.list_runs(session.id) if run.kind != PUBLISH]
+            if any(run.status in RUN_OPEN for run in await tx.list_runs(session.id)):
                 raise PostdocError("busy", "This session is at work already.", next="Wait for it, or stop it first.")
             ended = [run for run in runs if run.status in ("stopped", "error")]
             last = max(ended, key=lambda run: run.ended_at or 0.0, default=None)
@@ -408,3 +447,21 @@ def _not_begun(run: RunRow, stop_reason: str, summary: str) -> Result:
 def _no_room(session: SessionRow) -> None:
     if session.kind == "room":
         raise PostdocError("bad_message", "Agents do not work in rooms.", next="Use a chat; in a room use `post`.")
+
+
+def _check_same_place(row: PublicationRow | None, command: protocol.Publish) -> None:
+    """Once there is a repository, its owner, name and visibility are changed on the forge, not here."""
+    body = state.load(row)
+    if body.repository_id is None:
+        return
+    shown = state.shown_in(row)
+    gone = shown is not None and isinstance(shown.problem, protocol.Problem) and "rename" in shown.problem.actions
+    given = {"owner": command.owner, "name": command.name, "private": command.private}
+    there = {"owner": body.owner, "name": body.name, "private": body.private}
+    differs = [name for name, value in given.items() if value is not None and value != there[name]]
+    if differs and not (gone and differs == ["name"]):
+        raise PostdocError(
+            "bad_message",
+            f"The session is published as {body.full_name} already; its {' and '.join(differs)} cannot be chosen anew.",
+            next="Change that on GitHub: a renamed or published repository is found again.",
+        )

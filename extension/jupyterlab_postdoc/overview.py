@@ -1,6 +1,6 @@
 """A session as lists show it: its row, what it does now or what came of it in a line, its cost, its open requests.
 
-Any number of sessions is looked up with three questions to the store.
+Any number of sessions is looked up with four questions to the store.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jupyterlab_postdoc.protocol import Event, iso
-from jupyterlab_postdoc.store.base import Reads, SessionRow
+from jupyterlab_postdoc.store.base import PublicationRow, Reads, SessionRow
 
 LINE = 160
 """Characters of the line that says how a session is."""
@@ -31,16 +31,26 @@ async def overview(reads: Reads, rows: Sequence[SessionRow]) -> list[dict[str, A
     news = await reads.newest(ids, NEWS)
     costs = await reads.costs(ids)
     needs = await reads.open_requests(ids)
+    published = await reads.publications(ids)
     return [
         chat_object(
-            row, line=_line(row.state, news.get(row.id, {})), cost=costs.get(row.id), needs=needs.get(row.id, 0)
+            row,
+            line=_line(row.state, news.get(row.id, {})),
+            cost=costs.get(row.id),
+            needs=needs.get(row.id, 0),
+            publication=published.get(row.id),
         )
         for row in rows
     ]
 
 
 def chat_object(
-    row: SessionRow, *, line: str | None = None, cost: float | None = None, needs: int = 0
+    row: SessionRow,
+    *,
+    line: str | None = None,
+    cost: float | None = None,
+    needs: int = 0,
+    publication: PublicationRow | None = None,
 ) -> dict[str, Any]:
     """A session as REST shows it."""
     return {
@@ -62,6 +72,24 @@ def chat_object(
         "line": line,
         "cost": cost,
         "needs": needs,
+        "publication": published(publication),
+        "repository": row.meta.get("repository"),
+    }
+
+
+def published(row: PublicationRow | None) -> dict[str, Any] | None:
+    """Where a session is published, in short; None when it is only here."""
+    if row is None:
+        return None
+    repository, pull = row.shown.get("repository") or {}, row.shown.get("pull") or {}
+    return {
+        "state": row.state,
+        "repository": repository.get("name", ""),
+        "url": pull.get("url") or repository.get("url", ""),
+        "pull": pull.get("number"),
+        "pullState": "draft" if pull.get("state") == "open" and pull.get("draft") else pull.get("state", ""),
+        "checks": (pull.get("checks") or {}).get("state", ""),
+        "ahead": row.shown.get("ahead", 0),
     }
 
 

@@ -18,6 +18,14 @@ from jupyterlab_postdoc.agent.crew import Crew
 from jupyterlab_postdoc.agent.loop import Ending
 from jupyterlab_postdoc.agent.means import Means
 from jupyterlab_postdoc.agent.personas import Personas
+from jupyterlab_postdoc.agent.publication import (
+    PUBLISH,
+    PublishRun,
+    count_ahead,
+    follow_up,
+    state_before,
+    tell_ahead,
+)
 from jupyterlab_postdoc.agent.research import BUDGETS, Lab, ResearchRun
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import repository
@@ -25,7 +33,7 @@ from jupyterlab_postdoc.protocol import AgentStatus, Body, Error, Result, Sessio
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.template import TemplateProvider
 from jupyterlab_postdoc.runs import Paused, RunContext, Stopped
-from jupyterlab_postdoc.store.base import RUN_OPEN, RunRow, SessionRow, Tx
+from jupyterlab_postdoc.store.base import RUN_OPEN, RunRow, RunStatus, SessionRow, Tx
 from jupyterlab_postdoc.telemetry import AgentWatch
 
 KEEP_S = 1.2
@@ -44,6 +52,7 @@ class Work:
     means: Means | None = None
     research: ResearchRun | None = None
     chat: ChatRun | None = None
+    publish: PublishRun | None = None
     span: AgentWatch | None = None
 
     @property
@@ -70,7 +79,7 @@ class Work:
 
 
 class Executor:
-    """Executes runs of kind ``research`` and ``chat``.
+    """Executes runs of kind ``research``, ``chat`` and ``publish``.
 
     The template provider never answers free chat: it would only pretend to understand. Nor does it take the place of a
     model that fails.
@@ -92,6 +101,9 @@ class Executor:
         work = self._working[ctx.run.id] = Work()
         try:
             await self._begin(ctx)
+            if ctx.run.kind == PUBLISH:
+                await self._publish(ctx, session, work)
+                return
             persona = self._personas.get(session.persona)
             means = await self._crew.means(ctx, session, persona, self._provider(ctx), self._lab)
             with self._crew.watch.agent(
@@ -104,7 +116,7 @@ class Executor:
             ) as work.span:
                 work.means = means
                 if ctx.run.kind == "research":
-                    await self._research(ctx, work)
+                    await self._research(ctx, session, work)
                 else:
                     await self._chat(ctx, session, work)
         except Paused as paused:
@@ -142,13 +154,14 @@ class Executor:
 
     # --- kinds of runs ---
 
-    async def _research(self, ctx: RunContext, work: Work) -> None:
+    async def _research(self, ctx: RunContext, session: SessionRow, work: Work) -> None:
         assert work.means is not None
         work.research = ResearchRun(ctx, self._lab, work.means, self._crew.base_prompt)
         outcome = await work.research.execute()
         await work.settle()
         cost = await work.cost()
         work.tell(outcome.stop_reason, cost)
+        follows = await self._follow_up(ctx, session, changed=False) if outcome.success else None
         del self._working[ctx.run.id]
         last: list[Body] = []
         if not outcome.success:
@@ -163,12 +176,12 @@ class Executor:
                 verdict=outcome.verdict,
                 artifacts=outcome.artifacts,
                 partial=not outcome.success,
+                followedBy=follows.id if follows else UNSET,
             )
         )
         state, reason = ("finished", "end_turn") if outcome.success else ("error", outcome.stop_reason)
-        then = self._heard_out(
-            ctx, work, state_change(ctx.session, state, reason, ctx.run.id, meta=_project(outcome.artifacts))
-        )
+        then = state_change(ctx.session, state, reason, ctx.run.id, meta=_project(outcome.artifacts))
+        then = self._heard_out(ctx, work, _inserting(follows, then))
         self._crew.watch.count_run(ctx.run.kind, work.provider, state)
         await ctx.finish("done" if outcome.success else "error", *last, output=msgspec.to_builtins(last[-1]), then=then)
 
@@ -179,6 +192,7 @@ class Executor:
         await work.settle()
         cost = await work.cost()
         work.tell(ending.stop_reason, cost)
+        follows = await self._follow_up(ctx, session, changed=True) if chat.artifacts else None
         del self._working[ctx.run.id]
         good = ending.stop_reason in GOOD_ENDINGS
         last: list[Body] = [] if good else [_why(ending)]
@@ -191,14 +205,45 @@ class Executor:
                 summary=UNSET if good else ending.text,
                 partial=UNSET if good else True,
                 artifacts=chat.artifacts or UNSET,
+                followedBy=follows.id if follows else UNSET,
             )
         )
         state, reason = ("finished", "end_turn") if good else ("error", ending.stop_reason)
-        then = self._heard_out(
-            ctx, work, state_change(ctx.session, state, reason, ctx.run.id, meta=_project(chat.artifacts))
-        )
+        then = state_change(ctx.session, state, reason, ctx.run.id, meta=_project(chat.artifacts))
+        then = self._heard_out(ctx, work, _inserting(follows, then))
         self._crew.watch.count_run(ctx.run.kind, work.provider, state)
         await ctx.finish("done" if good else "error", *last, output=msgspec.to_builtins(last[-1]), then=then)
+
+    async def _follow_up(self, ctx: RunContext, session: SessionRow, *, changed: bool) -> RunRow | None:
+        """The publication that begins by itself; without one, a published session says what it has not sent."""
+        store = ctx.log.store
+        follows = await follow_up(self._lab, store, session, changed=changed)
+        if follows is None and (ahead := await count_ahead(self._lab, store, session)) is not None:
+            await ctx.write(lambda tx: tell_ahead(ctx, tx, ahead))
+        return follows
+
+    async def _publish(self, ctx: RunContext, session: SessionRow, work: Work) -> None:
+        """Publish. Whatever comes of it, the session is afterwards what it was before."""
+        publish = work.publish = PublishRun(ctx, self._lab)
+        published = await publish.execute(session)
+        del self._working[ctx.run.id]
+        good = not published.code
+        result = Result(
+            success=good,
+            cost=None,
+            duration_ms=_duration_ms(ctx),
+            stop_reason="published" if good else published.code,
+            summary=published.sentence,
+            artifacts=published.artifacts or UNSET,
+            partial=UNSET if good else True,
+        )
+        await self._end_publication(ctx, "done" if good else "error", result)
+
+    async def _end_publication(self, ctx: RunContext, status: RunStatus, result: Result, error: Any = None) -> None:
+        before = await state_before(ctx.log.store, ctx.session)
+        then = state_change(ctx.session, *before, ctx.run.id)
+        self._crew.watch.count_run(ctx.run.kind, "github", "finished" if result.success else status)
+        await ctx.finish(status, result, output=msgspec.to_builtins(result), error=error, then=then)
 
     def _heard_out(self, ctx: RunContext, work: Work, then: Then) -> Then:
         """Words to the run that no turn of it has seen become the next message, in the transaction that ends it."""
@@ -249,6 +294,10 @@ class Executor:
 
     async def _fail(self, ctx: RunContext, e: PostdocError) -> None:
         work = self._working.pop(ctx.run.id, Work())
+        if ctx.run.kind == PUBLISH:
+            result = _unfinished(ctx, e.code, f"{e.message} {e.next}".strip(), None, None)
+            await self._end_publication(ctx, "error", result, e.as_dict())
+            return
         await work.settle()
         artifacts = await self._keep(ctx, work, repository.Outcome("failed", e.message))
         details: dict[str, Any] = {"ref": e.details["ref"]} if "ref" in e.details else {}
@@ -261,6 +310,12 @@ class Executor:
 
     async def _stopped(self, ctx: RunContext) -> None:
         work = self._working.pop(ctx.run.id, Work())
+        if ctx.run.kind == PUBLISH:
+            if work.publish is not None:
+                await work.publish.stopped()
+            what = "Publishing was stopped. What was sent stays; publish again to go on from there."
+            await self._end_publication(ctx, "stopped", _unfinished(ctx, "stopped", what, None, None))
+            return
         await work.settle()
         artifacts = await self._keep(ctx, work, repository.Outcome("stopped"))
         kept = "Stopped as asked. Everything that was made is kept; resume carries on from the last finished step."
@@ -285,6 +340,19 @@ def _why(ending: Ending) -> Error:
         error="The answer is longer than the model can give in one go and was cut off. What was said is kept.",
         next="Ask it to go on, or for a shorter answer.",
     )
+
+
+def _inserting(row: RunRow | None, then: Then) -> Then:
+    """``then``, after the run that follows by itself was put in the queue."""
+    if row is None:
+        return then
+    following = row
+
+    async def unit(tx: Tx) -> None:
+        await tx.insert_run(following)
+        await then(tx)
+
+    return unit
 
 
 async def back_in_queue(tx: Tx, run: RunRow) -> None:

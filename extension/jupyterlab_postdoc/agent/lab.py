@@ -19,6 +19,7 @@ from jupyterlab_postdoc.workspace.processes import Limits as ProcessLimits
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
+    from jupyterlab_postdoc.publishing.publish import PublishParts
     from jupyterlab_postdoc.publishing.repositories import Repositories
 
 SYNTHETIC = ("synthetic", "synthetic-null")
@@ -41,6 +42,9 @@ class Lab:
     max_turns: int = 40
     max_minutes: float = 60.0
     repositories: Repositories | None = None
+    publishing: PublishParts | None = None
+    pages: bool = False
+    """Whether studies get a workflow that publishes their report."""
 
     @property
     def queue(self) -> str:

@@ -141,6 +141,7 @@ class Workplace:
             author=str(given.get("author") or ""),
             created=run.created_at,
             parameters=dict(parameters),
+            pages=self.lab.pages,
         )
         if self.checkout is not None:
             study = _placed(study, self.checkout)

@@ -22,6 +22,8 @@ MARKER = "postdoc.json"
 """Inside `.git` (or a bare repository): which run made it. Never committed, so a clone is nobody's."""
 
 _LEGAL = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
+_REMOTE = re.compile(r"[A-Za-z0-9._-]{1,100}")
+"""GitHub's rule."""
 _RESERVED = {"con", "nul", "prn", "aux", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
 
@@ -56,6 +58,20 @@ def check_repo_name(name: str) -> None:
         f"{shown!r} cannot be a repository name: use 1 to {MAX_NAME} lower-case letters, digits and hyphens, "
         "starting with a letter or digit.",
         next=f"Use {proposal!r}, or leave the name out to have one made from the topic.",
+        proposal=proposal,
+    )
+
+
+def check_remote_name(name: str) -> None:
+    """Refuse what GitHub would not take, or would alter: PostdocError ``bad_message`` with a ``proposal``."""
+    fits = _REMOTE.fullmatch(name) and name not in (".", "..") and not name.lower().endswith((".git", ".wiki"))
+    if fits:
+        return
+    proposal = slugify_topic(re.sub(r"(?i)\.(git|wiki)$", "", name))
+    raise PostdocError(
+        "bad_message",
+        f"Repository names may use letters, digits, - . _ ; suggestion: {proposal}.",
+        next=f"Publish with the name {proposal}, or another one.",
         proposal=proposal,
     )
 

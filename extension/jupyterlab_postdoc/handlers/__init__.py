@@ -38,7 +38,7 @@ def routes(prefix: str = "") -> list[Route]:
         (chat, ChatHandler),
         (chat + "/messages", MessagesHandler),
         (chat + "/events", EventsHandler),
-        (chat + "/(research|stop|respond|resume|fork)", CommandHandler),
+        (chat + "/(research|publish|stop|respond|resume|fork)", CommandHandler),
         (chat + "/publication", PublicationHandler),
         (chat + "/publication/refresh", RefreshHandler),
         (chat + "/publication/comments", CommentsHandler),

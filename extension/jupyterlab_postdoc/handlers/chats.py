@@ -79,7 +79,7 @@ class ChatHandler(PostdocHandler):
 
 
 class CommandHandler(PostdocHandler):
-    """``research``, ``stop``, ``respond``, ``resume``, ``fork``: the socket's commands as requests. Answers the ack,
+    """``research``, ``publish``, ``stop``, ``respond``, ``resume``, ``fork``: the socket's commands as requests. Answers the ack,
     after COMMIT.
     """
 

@@ -35,7 +35,7 @@ def jp_server_config(faults: Faults, tmp_path, monkeypatch):
 
 @pytest.fixture
 def without_login(jp_server_config):
-    jp_server_config.merge(Config({"ServerApp": {"disable_check_xsrf": True}, "IdentityProvider": {"token": ""}}))
+    jp_server_config.merge(Config({"ServerApp": {"disable_check_xsrf": True}}))
 
 
 class People(IdentityProvider):
@@ -140,7 +140,8 @@ async def test_who_may_only_look_connects_nothing(people, http):
         assert (await http(verb, "api/github", body=body, **reader)).status == 403
 
 
-async def test_without_a_login_no_token_is_kept(without_login, http, tmp_path):
+async def test_without_a_login_no_token_is_kept(without_login, http, server, tmp_path):
+    server.identity_provider.token = ""  # the fixture of pytest-jupyter has set one
     answer = await http("PUT", "api/github", body={"token": TOKEN}, auth=False)
     assert answer.status == 403, answer.body
     assert "Nobody is logged in" in answer.json["error"]

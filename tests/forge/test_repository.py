@@ -230,6 +230,10 @@ async def test_a_published_study_names_its_address_and_nothing_else_changes(tmp_
     assert "ADDRESS" not in readme
     citation = yaml.safe_load((tmp_path / "before" / "CITATION.cff").read_text())
     assert citation["repository-code"] == at["home"]
+    # A file that was written without the address in between gets it again.
+    await write_results(tmp_path / "before", study(), VERDICT)
+    assert await write_home(tmp_path / "before", study(**at), at["home"], at["branch"]) == changed
+    assert tree(tmp_path / "before") == tree(tmp_path / "after")
     # It moved, and is published once more under the new name.
     moved = "https://github.com/owl-lab/owls"
     assert await write_home(tmp_path / "before", study(**at), moved) == changed

@@ -12,6 +12,7 @@ import msgspec
 from jupyterlab_postdoc.agent.means import Means
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge.repository import Revision, StepRecord, Study
+from jupyterlab_postdoc.publishing import state
 from jupyterlab_postdoc.runs import RunContext
 from jupyterlab_postdoc.store.base import Reads, RunRow
 from jupyterlab_postdoc.templates import Template, TemplateRegistry
@@ -36,9 +37,16 @@ async def known_study(store: Reads, templates: TemplateRegistry, run: str, name:
     steps = await store.steps(run)
     kept = steps.get("study")
     if kept is not None and kept.status == "done":
-        return msgspec.convert(kept.result, Study)
+        return await _at_home(store, msgspec.convert(kept.result, Study))
     chosen = steps.get("template")
-    return _as_asked(made, name, str(chosen.result) if chosen is not None else "unknown", templates)
+    asked = _as_asked(made, name, str(chosen.result) if chosen is not None else "unknown", templates)
+    return await _at_home(store, asked)
+
+
+async def _at_home(store: Reads, study: Study) -> Study:
+    """The study with the address that it has got since it was made, if it was published."""
+    body = state.load(await store.get_publication(study.session))
+    return study if study.home or not body.web_url else replace(study, home=body.web_url, branch=body.branch)
 
 
 async def newest_study(store: Reads, session: str) -> Study | None:

@@ -116,13 +116,17 @@ def look(present: Sequence[str], home: str, *, pages: bool) -> str:
 def name_home(root: Path, name: str, home: str, branch: str = "", *, before: tuple[str, str] = ("", "")) -> list[str]:
     """Write the address of a repository that has just got one into the files that name it; returns which changed.
 
-    Blocking. ``name`` is the study's own name, ``before`` the address and branch that the files have now. Nothing but
+    Blocking. ``name`` is the study's own name, ``before`` the address and branch that the files may have. Nothing but
     those words is touched, and a file that does not have them stays as it is.
     """
     if not is_home(home):
         return []
-    readme = _text(root, "README.md").replace(badges(before[0]), badges(home), 1)
-    readme = readme.replace(_how(name, *before), _how(name, home, branch), 1)
+    readme = _text(root, "README.md")
+    for known in dict.fromkeys([before, ("", "")]):
+        readme = readme.replace(badges(known[0]), badges(home), 1)
+        if (old := _how(name, *known)) in readme:
+            readme = readme.replace(old, _how(name, home, branch), 1)
+            break
     citation = re.sub(r"(?m)^repository-code: .*\n", "", _text(root, "CITATION.cff")) + repository_code(home)
     written = {"README.md": readme, "CITATION.cff": citation}
     try:

@@ -255,7 +255,7 @@ def _provenance(study: Study, outcome: Outcome, licence: str) -> str:
         f"- Asked by {markdown(study.author) or 'unknown'}; started {day(study.created)}, {when}.",
         f"- Session `{_code(study.session)}`, run `{_code(study.run)}`; {maker(study)}.",
         f"- {published.licence(licence)}",
-        "- Reviewed by: nobody yet.",
+        "- Reviewed by: nobody yet when this was written; on GitHub the pull request shows who has reviewed it since.",
     ]
     return "## Provenance\n\n" + "\n".join(rows)
 

@@ -19,6 +19,7 @@ import os
 import re
 import shlex
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -114,7 +115,9 @@ class Asked:
 class GitHttp:
     """See the module. Starts when it is entered; ``close()`` (or leaving) ends its threads and programs."""
 
-    def __init__(self, folder: Path, token: str = "", *, auto_create: bool = False) -> None:
+    def __init__(
+        self, folder: Path, token: str = "", *, auto_create: bool = False, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.root = folder / "githttp"
         self.root.mkdir(parents=True, exist_ok=True)
         self.tokens = {token} if token else set()
@@ -130,7 +133,10 @@ class GitHttp:
         """So many of the next pushes are carried out, and the connection is cut instead of an answer."""
         self.on_push: Callable[[str], None] | None = None
         """Called with ``ana/owls`` after each push that was carried out (also one whose answer is lost)."""
+        self.scheme = "http" if tls is None else "https"
         self._server = _Server(self)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._running: set[subprocess.Popen[bytes]] = set()
 
@@ -164,7 +170,7 @@ class GitHttp:
     @property
     def url(self) -> str:
         """Without a slash at the end."""
-        return f"http://{self.host}"
+        return f"{self.scheme}://{self.host}"
 
     def git_url(self, name: str) -> str:
         return f"{self.url}/{name}.git"

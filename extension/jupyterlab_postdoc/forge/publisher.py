@@ -232,7 +232,7 @@ class Publisher:
                 f"The repository {to.key!r} has no branch or commit {base!r}.",
                 next="Look at its branches on the web, then choose one of them.",
             )
-        known_as = "base" if SHA.fullmatch(base) else base
+        known_as = await self._branch_at(bare, base) if SHA.fullmatch(base) else base
         return await make_checkout(self._git, bare, to, root, branch=branch, sha=found.text, base=known_as)
 
     async def repository(self, key: str) -> Path:
@@ -273,6 +273,12 @@ class Publisher:
         if result.returncode:
             raise refusals.of_push(result, host=to.host, branch=branch, taken=there, with_token=credential is not None)
         return PushResult(branch, before, sha)
+
+    async def _branch_at(self, bare: Path, sha: str) -> str:
+        """A fetched branch that is at the commit, by what one is usually called; else a name for the commit."""
+        argv = ("for-each-ref", f"--points-at={sha}", "--format=%(refname:lstrip=3)", "refs/remotes/origin")
+        names = (await self._run(bare, *argv)).split()
+        return min(names, key=lambda name: (name not in ("main", "master"), name), default=f"at-{sha[:12]}")
 
     async def _push_time(self, bare: Path, sha: str, there: dict[str, str]) -> float:
         known = await guard.present(self._git, bare, there.values())

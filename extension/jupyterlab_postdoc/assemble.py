@@ -28,7 +28,7 @@ from jupyterlab_postdoc.notebooks.batch import BatchRuntime
 from jupyterlab_postdoc.providers.anthropic import AnthropicProvider
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.prices import Prices
-from jupyterlab_postdoc.publishing.publish import PublishParts
+from jupyterlab_postdoc.publishing.publish import PublishParts, PublishSettings
 from jupyterlab_postdoc.publishing.repositories import Repositories
 from jupyterlab_postdoc.publishing.watch import PullWatch
 from jupyterlab_postdoc.runs import Runs
@@ -177,6 +177,18 @@ def _github(config: Settings, data_dir: Path) -> tuple[Connection, GitHub]:
         publish=config.github_publish,
     )
     return connection, github
+
+
+def _publishing(config: Settings) -> PublishSettings:
+    return PublishSettings(
+        owner=config.github_owner,
+        private=config.github_private,
+        topics=tuple(config.github_topics),
+        at_end=config.github_publish == "end",
+        squash=config.github_squash,
+        allow_workflows=config.github_allow_workflows,
+        max_file_bytes=config.github_max_file_mb << 20,
+    )
 
 
 def _provider(config: Settings, watch: Telemetry) -> Provider:

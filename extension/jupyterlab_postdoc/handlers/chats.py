@@ -79,8 +79,9 @@ class ChatHandler(PostdocHandler):
 
 
 class CommandHandler(PostdocHandler):
-    """``research``, ``publish``, ``stop``, ``respond``, ``resume``, ``fork``: the socket's commands as requests. Answers the ack,
-    after COMMIT.
+    """``research``, ``publish``, ``stop``, ``respond``, ``resume``, ``fork``: the socket's commands as requests.
+
+    Answers the ack, after COMMIT.
     """
 
     @web.authenticated

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge.github_address import Address
 from jupyterlab_postdoc.forge.text import one_line
 from jupyterlab_postdoc.store.rows import RepositoryRow
 
@@ -96,11 +97,11 @@ def is_full_name(text: str) -> bool:
     return bool(_FULL_NAME.fullmatch(text)) and text.rpartition("/")[2] not in (".", "..", ".git")
 
 
-def read_address(given: str, *, github: str, git_host: str, root_dir: Path) -> Place:
+def read_address(given: str, *, github: Address, root_dir: Path) -> Place:
     """The place that a person means by ``owner/name`` or a git address. Nothing is asked of anybody.
 
-    ``github`` is the host of GitHub's pages, ``git_host`` where its git answers. PostdocError ``bad_message`` for what
-    is no address or holds a password, ``forbidden`` for a folder outside of ``root_dir``.
+    PostdocError ``bad_message`` for what is no address or holds a password, ``forbidden`` for a folder outside of
+    ``root_dir``.
     """
     text = given.strip()
     if _SSH.match(text):
@@ -109,11 +110,11 @@ def read_address(given: str, *, github: str, git_host: str, root_dir: Path) -> P
             "An ssh address cannot be used: the server has no ssh key of its own, and must not use yours.",
             next=f"Give the https address{_https_hint(text)}, or owner/name for one on GitHub.",
         )
-    for host in (github, f"www.{github}"):
-        if text.lower().startswith(f"{host}/"):
-            text = f"https://{text}"
+    pages = urlsplit(github.pages).netloc.lower()
+    if text.lower().startswith((f"{pages}/", f"www.{pages}/")):
+        text = f"https://{text}"
     if is_full_name(text):
-        return _on_github(text.removesuffix(".git"), github, git_host)
+        return _on_github(text.removesuffix(".git"), github)
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -131,11 +132,14 @@ def read_address(given: str, *, github: str, git_host: str, root_dir: Path) -> P
             "The address holds more than a place (a name, a password, a query); it was not kept.",
             next="Leave that out. For a private repository on GitHub connect GitHub, and give owner/name.",
         )
-    host = parts.hostname.lower() + (f":{port}" if port and port != _default_port(parts.scheme) else "")
+    name = parts.hostname.lower()
+    host = f"[{name}]" if ":" in name else name
+    host += f":{port}" if port and port != {"https": 443, "http": 80}[parts.scheme] else ""
     path = unquote(parts.path).strip("/").removesuffix(".git")
-    if host in (github, f"www.{github}", git_host) and is_full_name("/".join(path.split("/")[:2])):
-        return _on_github("/".join(path.split("/")[:2]).removesuffix(".git"), github, git_host)
-    if parts.scheme == "http" and parts.hostname.lower() not in _LOOPBACK:
+    repository = "/".join(path.split("/")[:2])  # a page below it, too
+    if host in (pages, f"www.{pages}", github.git_host) and is_full_name(repository):
+        return _on_github(repository.removesuffix(".git"), github)
+    if parts.scheme == "http" and name not in _LOOPBACK:
         raise PostdocError(
             "bad_message",
             "An http address can be read and changed by everybody on the way.",
@@ -143,20 +147,20 @@ def read_address(given: str, *, github: str, git_host: str, root_dir: Path) -> P
         )
     if not path or any(part in ("", ".", "..") for part in path.split("/")):
         raise _no_address(given)
-    address = f"{parts.scheme}://{_bracketed(host)}/{quote(parts.path.strip('/'), safe='/%~+@:')}"
+    address = f"{parts.scheme}://{host}/{quote(parts.path.strip('/'), safe='/%~+@:')}"
     return Place(
         repository="", forge=GIT, host=host, name=path[-200:], url=address, web_url=address.removesuffix(".git")
     )
 
 
-def _on_github(name: str, github: str, git_host: str) -> Place:
+def _on_github(name: str, github: Address) -> Place:
     return Place(
         repository="",
         forge=GITHUB,
-        host=github,
+        host=github.host,
         name=name,
-        url=f"https://{git_host}/{name}.git",
-        web_url=f"https://{github}/{name}",
+        url=github.git_url(name),
+        web_url=f"{github.pages}/{name}",
     )
 
 
@@ -183,14 +187,6 @@ def _folder(parts: SplitResult, root_dir: Path) -> Place:
         )
     shown = path.relative_to(root).as_posix()
     return Place(repository="", forge=GIT, host="", name=shown if shown != "." else path.name, url=path.as_uri())
-
-
-def _default_port(scheme: str) -> int:
-    return 443 if scheme == "https" else 80
-
-
-def _bracketed(host: str) -> str:
-    return host if host.count(":") < 2 else f"[{host}]"
 
 
 def _https_hint(text: str) -> str:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -156,7 +157,7 @@ class Repositories:
 
     async def way(self, user: str, place: Place) -> tuple[Destination, Credential | None]:
         """Where git goes, and with whose token: none for any address but that of the user's GitHub."""
-        host = place.url.partition("://")[2].partition("/")[0].lower()
+        host = urlsplit(place.url).netloc.lower()
         to = Destination(place.key, place.url, host)
         if place.forge != GITHUB or host != self._github.git_host.lower():
             return to, None
@@ -176,7 +177,7 @@ class Repositories:
         return row
 
     async def _register(self, user: str, given: str) -> RepositoryRow:
-        place = read_address(given, github=self._github.host, git_host=self._github.git_host, root_dir=self._root_dir)
+        place = read_address(given, github=self._github.address, root_dir=self._root_dir)
         row = _row_of(user, place)
         forge = await self._github.of(user) if place.forge == GITHUB else None
         if forge is not None:

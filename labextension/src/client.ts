@@ -1,6 +1,6 @@
 /** The connection to the server: REST, one socket, and everything that keeps both honest. */
 import type { ChatInfo, Problem } from './model';
-import type { Budget } from './protocol';
+import type { Ack, Budget, Publish } from './protocol';
 
 /** How this client reaches the server. `path` is below `{base_url}postdoc/`, without a leading slash. */
 export interface Server {
@@ -32,6 +32,8 @@ export interface NewResearch extends NewChat {
   params?: Record<string, unknown>;
   budget?: Budget | null;
   provider?: string | null;
+  /** The id of a registered repository, or `owner/name`; without it a new one is made. */
+  repository?: string | null;
 }
 
 export type Mode = 'queue' | 'steer' | 'interrupt';
@@ -87,6 +89,97 @@ export interface Room {
   last: string;
 }
 
+/** What may be chosen for a publication; what is left out stays as it was, or comes from the server's settings. */
+export type PublishOptions = Omit<Publish, 'type' | 'id' | 'chatId'>;
+
+/** One thing that a token must be allowed. `ok` null: GitHub does not tell. */
+export interface Right {
+  name: string;
+  ok: boolean | null;
+  needed: string;
+}
+
+export interface Owner {
+  login: string;
+  /** user or organization */
+  kind: string;
+  mayCreate: boolean | null;
+}
+
+/** How the connection to GitHub stands. It never holds a token. */
+export interface GitHubStatus {
+  connected: boolean;
+  host: string;
+  apiUrl: string;
+  /** The page that makes a token. */
+  tokenUrl?: string;
+  account: { login: string; name: string; kind: string; url: string } | null;
+  /** stored, keyring, gh, file, environment or app */
+  source: string | null;
+  /** The user's own connection; otherwise it is the server's. */
+  mine: boolean;
+  choices: { file: boolean; keyring: boolean; gh: { available: boolean; login: string | null } };
+  owners: Owner[];
+  rights: Right[];
+  missing: string[];
+  problem: { code: string; error: string; next: string | null } | null;
+  rate: { limit: number; remaining: number; resetAt: string } | null;
+  defaults: { owner: string; private: boolean; publish: string };
+}
+
+/** How to connect. A token is used for this one request and kept nowhere on this side. */
+export type GitHubConnect = { token: string; store: 'file' | 'keyring' } | { source: 'gh' };
+
+/** Whether a session that was never published can be. */
+export interface Publishable {
+  state: string;
+  canPublish: boolean;
+  connected: boolean;
+}
+
+/** A comment of a pull request or on one of its lines. All of it comes from other people. */
+export interface Comment {
+  id: string | number;
+  author: string;
+  body: string;
+  url: string;
+  at: string;
+  path: string | null;
+  line: number | null;
+  /** The word of a review, when it came with one: approved, changes_requested, commented. */
+  review: string | null;
+  bot: boolean;
+  /** The agent has it already. */
+  handed: boolean;
+}
+
+/** A registered repository; `sessions`: how many work in it. */
+export interface Repository {
+  id: string;
+  name: string;
+  host: string;
+  url: string;
+  webUrl: string | null;
+  defaultBranch: string;
+  private: boolean;
+  createdAt: string;
+  sessions: number;
+  mayPush?: boolean | null;
+  archived?: boolean;
+}
+
+/** A repository of the user's account; `registered`: its id here, when it is registered. */
+export interface AvailableRepository {
+  name: string;
+  url: string;
+  webUrl: string | null;
+  defaultBranch: string;
+  private: boolean;
+  description: string | null;
+  pushedAt: string | null;
+  registered: string | null;
+}
+
 /**
  * What the views may do. Commands resolve once the server has committed them (after a reconnection too: they are sent
  * again with the same id) and reject with {@link RequestFailed}.
@@ -124,6 +217,15 @@ export interface Client {
   /** Resolves to the new session's id. `at` is a seq; without it everything is taken along. */
   fork(id: string, at?: number): Promise<string>;
   delete(id: string): Promise<void>;
+  /** Begin a publication, or go on with one. `queued`: it waits until the session's work is done. */
+  publish(id: string, options?: PublishOptions): Promise<Ack>;
+  /** What may be done with a session that was never published; null when it was. */
+  publishable(id: string): Promise<Publishable | null>;
+  /** Ask the forge now; what is new comes as an event. */
+  refreshPublication(id: string): Promise<void>;
+  comments(id: string): Promise<Comment[]>;
+  /** Give comments to the agent, as one message. */
+  handComments(id: string, ids: readonly (string | number)[], note?: string): Promise<void>;
   /** Say something in a room (`room:<name>` or the name). */
   post(room: string, content: string, kind?: string, agent?: string): Promise<void>;
 
@@ -132,6 +234,15 @@ export interface Client {
   models(): Promise<Model[]>;
   health(): Promise<Health>;
   rooms(): Promise<Room[]>;
+  github(): Promise<GitHubStatus>;
+  connectGitHub(how: GitHubConnect): Promise<GitHubStatus>;
+  disconnectGitHub(): Promise<GitHubStatus>;
+  repositories(): Promise<Repository[]>;
+  /** Those of the user's account that fit the words. */
+  availableRepositories(query: string): Promise<AvailableRepository[]>;
+  /** `owner/name`, or an https address. */
+  addRepository(given: string): Promise<Repository>;
+  removeRepository(id: string): Promise<void>;
   /** A stored output or picture. */
   blob(id: string, ref: string): Promise<Blob>;
   /** The address of something below `postdoc/`, for a link or a frame. */

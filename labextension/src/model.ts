@@ -10,11 +10,21 @@ import type {
   EventFrame,
   ImageRef,
   PlanItem,
+  Publication as PublicationEvent,
   Result as ResultEvent,
   UserMessage
 } from './protocol';
 
 export type { ArtifactEvent, ChatInfo, EventFrame, ImageRef, PlanItem, ResultEvent };
+
+/**
+ * Where the work is published, as the newest event says. `runId`: the run that published last. `once`: it has been
+ * published at least once. `told`: the number of the pull request that was spoken of.
+ */
+export type Publication = Omit<PublicationEvent, 'type' | 'provider'> & {
+  readonly once: boolean;
+  readonly told: number | null;
+};
 
 /** The states of a session; the server decides. `unknown`: a state of a newer server. */
 export type Status =
@@ -166,9 +176,32 @@ export interface NoticeItem extends ItemBase {
   readonly text: string;
 }
 
-/** The end of a run. */
+/** What became of the publication, in one line: the difference between two of its events. */
+export interface PublicationItem extends ItemBase {
+  readonly kind: 'publication';
+  readonly what:
+    | 'published'
+    | 'opened'
+    | 'reopened'
+    | 'merged'
+    | 'closed'
+    | 'checks_failed'
+    | 'checks_passed'
+    | 'approved'
+    | 'changes_requested';
+  /** `owner/name` as the forge has it. */
+  readonly repository: string;
+  /** Of the pull request; null when there is none. */
+  readonly number: number | null;
+  /** From the server, unchecked. */
+  readonly url: string;
+}
+
+/** The end of a run. `publishing`: it was one that only published; `followedBy`: what begins by itself now. */
 export interface ResultItem extends ItemBase {
   readonly kind: 'result';
+  readonly publishing: boolean;
+  readonly followedBy: string | null;
   readonly success: boolean;
   readonly cost: number | null;
   readonly durationMs: number;
@@ -182,9 +215,10 @@ export interface ResultItem extends ItemBase {
   readonly tokens: number | null;
 }
 
-/** A failure of a run, as a sentence. */
+/** A failure of a run, as a sentence. `publishing`: the run only published; what it was about is kept. */
 export interface ErrorItem extends ItemBase {
   readonly kind: 'error';
+  readonly publishing: boolean;
   readonly code: string;
   readonly error: string;
   readonly next: string;
@@ -201,6 +235,7 @@ export type Item =
   | ApprovalItem
   | CheckpointItem
   | NoticeItem
+  | PublicationItem
   | ResultItem
   | ErrorItem;
 
@@ -281,6 +316,9 @@ export interface SessionView {
   readonly limits: Limits;
   readonly queue: readonly Pending[];
   readonly artifacts: Readonly<Record<string, Artifact>>;
+  readonly publication: Publication | null;
+  /** What the run before this one used, and its limits: a run that only publishes does not stand in its place. */
+  readonly before: { readonly spent: Spent; readonly limits: Limits } | null;
   /** Open questions and approvals: their request ids, oldest first. */
   readonly waitingFor: readonly string[];
   /** Set for a while after a reconnection: how many events had been missed. */

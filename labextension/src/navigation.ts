@@ -17,9 +17,14 @@ export type Route =
     }
   | { readonly view: 'rooms'; readonly room?: string };
 
+/** What lies over the view, whichever it is: how GitHub is connected. */
+export type Overlay = 'github';
+
 /** The current route, and who wants to know. */
 export class Navigation {
   private listeners = new Set<() => void>();
+  private over: Overlay | null = null;
+  private overListeners = new Set<() => void>();
 
   constructor(private current: Route = { view: 'sessions' }) {}
 
@@ -28,6 +33,21 @@ export class Navigation {
   go = (route: Route): void => {
     this.current = route;
     this.listeners.forEach(listener => listener());
+  };
+
+  overlay = (): Overlay | null => this.over;
+
+  /** Lay something over the view; null takes it away. */
+  show = (overlay: Overlay | null): void => {
+    this.over = overlay;
+    this.overListeners.forEach(listener => listener());
+  };
+
+  subscribeOverlay = (listener: () => void): (() => void) => {
+    this.overListeners.add(listener);
+    return () => {
+      this.overListeners.delete(listener);
+    };
   };
 
   subscribe = (listener: () => void): (() => void) => {
@@ -49,6 +69,12 @@ export function useNavigation(): Navigation {
     throw new Error('No navigation: wrap the component in <NavigationProvider>.');
   }
   return navigation;
+}
+
+/** What lies over the view. */
+export function useOverlay(): Overlay | null {
+  const navigation = useNavigation();
+  return useSyncExternalStore(navigation.subscribeOverlay, navigation.overlay);
 }
 
 /** The current route. */

@@ -1,13 +1,20 @@
 /** The client: REST for what is asked once, the socket for everything that lives. */
 import type {
   Answer,
+  AvailableRepository,
   Client,
+  Comment,
+  GitHubConnect,
+  GitHubStatus,
   Health,
   Mode,
   Model,
   NewChat,
   NewResearch,
   Persona,
+  Publishable,
+  PublishOptions,
+  Repository,
   Room,
   Server,
   Template
@@ -15,7 +22,7 @@ import type {
 import { RequestFailed } from '../client';
 import type { ChatInfo, State, UserItem } from '../model';
 import { plainLine } from '../plain';
-import type { AnyControl, EventFrame, Frame, Welcome } from '../protocol';
+import type { Ack, AnyControl, EventFrame, Frame, Welcome } from '../protocol';
 import type { LiveStore } from '../store';
 import { withOutgoing, withoutOutgoing } from '../store/reduce';
 import { statusOf } from '../store/status';
@@ -316,6 +323,54 @@ export class LiveClient implements Client {
     await this.command({ type: 'post', chatId, agent: who, kind, content });
   }
 
+  // --- publishing ---
+
+  publish(chatId: string, options: PublishOptions = {}): Promise<Ack> {
+    return this.command({ type: 'publish', chatId, ...options });
+  }
+
+  async publishable(id: string): Promise<Publishable | null> {
+    const answer = (await this.json(`${chatAt(id)}/publication`)) as Partial<Publishable>;
+    return answer.state === 'local' ? (answer as Publishable) : null;
+  }
+
+  async refreshPublication(id: string): Promise<void> {
+    await this.json(`${chatAt(id)}/publication/refresh`, {});
+  }
+
+  async comments(id: string): Promise<Comment[]> {
+    return (await this.json(`${chatAt(id)}/publication/comments`)) as Comment[];
+  }
+
+  async handComments(id: string, ids: readonly (string | number)[], note?: string): Promise<void> {
+    await this.json(`${chatAt(id)}/publication/comments`, { ids, ...(note ? { note } : {}) }, newId());
+  }
+
+  github = (): Promise<GitHubStatus> => this.json('api/github') as Promise<GitHubStatus>;
+
+  connectGitHub(how: GitHubConnect): Promise<GitHubStatus> {
+    return this.json('api/github', how, undefined, 'PUT') as Promise<GitHubStatus>;
+  }
+
+  disconnectGitHub(): Promise<GitHubStatus> {
+    return this.json('api/github', undefined, undefined, 'DELETE') as Promise<GitHubStatus>;
+  }
+
+  repositories = (): Promise<Repository[]> => this.json('api/repos') as Promise<Repository[]>;
+
+  availableRepositories(query: string): Promise<AvailableRepository[]> {
+    const path = `api/repos/available?query=${encodeURIComponent(query)}`;
+    return this.json(path) as Promise<AvailableRepository[]>;
+  }
+
+  addRepository(given: string): Promise<Repository> {
+    return this.json('api/repos', { repository: given }) as Promise<Repository>;
+  }
+
+  async removeRepository(id: string): Promise<void> {
+    await this.json(`api/repos/${encodeURIComponent(id)}`, undefined, undefined, 'DELETE');
+  }
+
   private command(frame: { type: string; chatId: string; id?: string; [field: string]: unknown }) {
     return this.outbox.send({ ...frame, id: frame.id ?? newId() });
   }
@@ -361,6 +416,10 @@ export class LiveClient implements Client {
     }
     return response;
   }
+}
+
+function chatAt(id: string): string {
+  return `api/chats/${encodeURIComponent(id)}`;
 }
 
 /** Answers to a research command that say that there was something wrong with it, and that nothing was done. */

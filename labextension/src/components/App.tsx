@@ -11,6 +11,7 @@ import { ConnectionBanner } from './frame/ConnectionBanner';
 import { ErrorBoundary } from './frame/ErrorBoundary';
 import { Header } from './frame/Header';
 import { routeKey, useFocusOnChange, useVisible, useWide } from './frame/hooks';
+import { GitHubOverlay } from './publish/GitHubSheet';
 import { RoomsView } from './rooms/RoomsView';
 import { SessionPage } from './session/SessionPage';
 import { newRoute } from './sessions/actions';
@@ -84,6 +85,7 @@ function Frame({ wide: guess }: { wide?: boolean }): JSX.Element {
           </ErrorBoundary>
         </section>
       </div>
+      <GitHubOverlay />
     </div>
   );
 }

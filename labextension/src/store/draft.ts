@@ -4,6 +4,7 @@ import { plainLine } from '../plain';
 import type * as p from '../protocol';
 import { Calls } from './calls';
 import { numberIn, recordOf, textIn } from './parts';
+import { newsOf, publicationOf } from './publication';
 import { statusOf } from './status';
 import { AT_WORK, NO_LIMITS, NOTHING_SPENT, isOutgoing } from './view';
 
@@ -83,6 +84,8 @@ export class Draft extends Calls {
         return this.cell(frame);
       case 'artifact':
         return this.artifact(frame);
+      case 'publication':
+        return this.publication(frame);
       case 'question':
       case 'answered':
       case 'approval_request':
@@ -98,7 +101,7 @@ export class Draft extends Calls {
         this.view.queue = pendingOf(frame.pending);
         return;
       case 'result':
-        if (frame.success && !frame.partial) {
+        if (frame.success && !frame.partial && !this.publishes(frame)) {
           // Who ends the work in the last step of a plan has done that step; nothing says so in the log.
           this.view.plan =
             this.view.plan?.map(item => (item.state === 'active' ? { ...item, state: 'done' } : item)) ??
@@ -107,6 +110,8 @@ export class Draft extends Calls {
         this.add({
           ...this.base(frame, `r:${frame.seq}`),
           kind: 'result',
+          publishing: this.publishes(frame),
+          followedBy: frame.followedBy ?? null,
           success: frame.success,
           cost: frame.cost ?? null,
           durationMs: frame.duration_ms,
@@ -123,6 +128,7 @@ export class Draft extends Calls {
         this.add({
           ...this.base(frame, `e:${frame.seq}`),
           kind: 'error',
+          publishing: this.publishes(frame),
           code: frame.code,
           error: frame.error,
           next: frame.next ?? '',
@@ -189,7 +195,12 @@ export class Draft extends Calls {
 
   private artifact(frame: p.EventFrame & p.Artifact): void {
     const { artifact, path, url, title, data } = frame;
-    const made: Artifact = { artifact, path, url, title, data };
+    const known = this.view.artifacts[artifact];
+    // The page of a repository or a branch is one more place where it is: the folder is still there.
+    const made: Artifact =
+      url !== undefined && known !== undefined
+        ? { artifact, path: path ?? known.path, url, title: title ?? known.title, data: data ?? known.data }
+        : { artifact, path, url: url ?? known?.url, title, data };
     this.view.artifacts = { ...this.view.artifacts, [artifact]: made };
     if (artifact === 'commit') {
       this.add({
@@ -199,6 +210,45 @@ export class Draft extends Calls {
         title: plainLine(title ?? '')
       });
     }
+  }
+
+  private publication(frame: p.EventFrame & p.Publication): void {
+    const { view } = this;
+    const known = view.publication;
+    const made = publicationOf(frame, known);
+    view.publication = made;
+    if (frame.runId !== undefined && frame.runId === view.runId && view.before !== null) {
+      // The run that publishes uses nothing: what the research has used and may use is still what matters.
+      view.spent = view.before.spent;
+      view.limits = view.before.limits;
+      view.before = null;
+    }
+    if (known === null && view.hasMore) {
+      return; // what was before is not loaded yet: whether this is news cannot be told
+    }
+    newsOf(known, made).forEach(what => {
+      const key = `p:${frame.seq}:${what}`;
+      this.add({
+        ...this.base(frame, key),
+        kind: 'publication',
+        what,
+        repository: made.repository?.name ?? '',
+        number: made.pull?.number ?? null,
+        url:
+          (what.startsWith('checks_') && made.pull?.checks.url) ||
+          made.pull?.url ||
+          made.repository?.url ||
+          ''
+      });
+    });
+  }
+
+  /** Whether the event is of a run that only publishes. */
+  private publishes(frame: { runId?: string; stop_reason?: string }): boolean {
+    return (
+      frame.stop_reason === 'published' ||
+      (frame.runId !== undefined && frame.runId === this.view.publication?.runId)
+    );
   }
 
   private request(
@@ -276,6 +326,7 @@ export class Draft extends Calls {
     const working = AT_WORK.has(frame.status);
     if (working && frame.runId && frame.runId !== view.runId) {
       view.runId = frame.runId;
+      view.before = { spent: view.spent, limits: view.limits };
       view.spent = NOTHING_SPENT;
       view.limits = this.limitsFor(frame.runId);
       view.runStartedAt = null;

@@ -24,7 +24,12 @@ export function reduce(view: SessionView, frames: readonly p.EventFrame[], now: 
 
 /** The view that a `history` frame shows; what was typed but not yet acknowledged stays. */
 export function fromHistory(view: SessionView, history: p.History, now: number): SessionView {
-  const blank = { ...emptyView(view.id), items: view.items.filter(isOutgoing), caughtUp: view.caughtUp };
+  const blank = {
+    ...emptyView(view.id),
+    items: view.items.filter(isOutgoing),
+    caughtUp: view.caughtUp,
+    hasMore: history.hasMore
+  };
   const draft = new Draft(blank, now);
   history.messages.forEach(frame => draft.take(frame));
   draft.settle(statusOf(history.state));
@@ -50,7 +55,7 @@ function unseen(item: Item): Item {
 /**
  * The view once it is made of more than before: of older events, or of whole ones where a cut one had come. `frames`
  * are all that are to be shown, in order. `background` are events from before them that have no rows, but from which
- * comes what holds for all of the session: artifacts, plan, limits, what the run has used and when it began.
+ * comes what holds for all of the session: artifacts, publication, plan, limits, what the run has used, when it began.
  */
 export function rebuilt(
   view: SessionView,
@@ -61,10 +66,12 @@ export function rebuilt(
   const blank = { ...emptyView(view.id), items: view.items.filter(isOutgoing) };
   const first = frames[0]?.seq ?? Infinity;
   const before = background.filter(frame => frame.seq < first);
-  const rows = finish(blank, frames, view.status, now);
+  const rows = finish({ ...blank, hasMore: view.hasMore && first > 1 }, frames, view.status, now);
   const whole = before.length === 0 ? rows : finish(blank, [...before, ...frames], view.status, now);
   const shown = new Set(rows.items.map(item => item.key));
-  const items = whole.items.filter(item => shown.has(item.key)).map(unseen);
+  // What is new about a publication is known only from what was before.
+  const isShown = (item: Item) => (item.kind === 'publication' ? item.seq >= first : shown.has(item.key));
+  const items = whole.items.filter(isShown).map(unseen);
   return {
     ...view,
     items: keep(view.items, items),
@@ -72,6 +79,8 @@ export function rebuilt(
     title: whole.title ?? view.title,
     plan: whole.plan ?? view.plan,
     artifacts: whole.artifacts,
+    publication: whole.publication ?? view.publication,
+    before: whole.before,
     spent: whole.spent,
     limits: whole.limits,
     runStartedAt: whole.runStartedAt,

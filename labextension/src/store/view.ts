@@ -27,6 +27,8 @@ export function emptyView(id: string): SessionView {
     limits: NO_LIMITS,
     queue: [],
     artifacts: {},
+    publication: null,
+    before: null,
     waitingFor: [],
     caughtUp: null
   };

@@ -24,6 +24,7 @@ export function Header({ wide }: { wide: boolean }): JSX.Element {
         icon: 'external',
         onSelect: () => platform.openSession?.(route.id)
       },
+    { label: trans.__('GitHub…'), icon: 'branch', onSelect: () => navigation.show('github') },
     platform.openSettings !== undefined && {
       label: trans.__('Settings'),
       icon: 'settings',

@@ -23,11 +23,13 @@ export function liveText(trans: Trans, view: SessionView): string {
     return firstLine(live.message, 80);
   }
   if (status === 'error') {
-    const error = view.items.findLast((item): item is ErrorItem => item.kind === 'error');
+    const error = view.items.findLast((item): item is ErrorItem => item.kind === 'error' && !item.publishing);
     return error ? firstLine(error.error, 120) : stateText(trans, status, reason);
   }
   if (status === 'finished') {
-    const result = view.items.findLast((item): item is ResultItem => item.kind === 'result');
+    const result = view.items.findLast(
+      (item): item is ResultItem => item.kind === 'result' && !item.publishing
+    );
     if (result) {
       return [stateText(trans, status, null), duration(result.durationMs, trans), money(result.cost)]
         .filter(Boolean)

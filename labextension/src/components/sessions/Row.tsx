@@ -5,6 +5,7 @@ import { firstLine, money, relative } from '../../format';
 import type { ChatInfo } from '../../model';
 import { usePlatform } from '../../platform';
 import type { Trans } from '../../platform';
+import { PublishBadge } from '../publish/PublishBadge';
 import { StateIcon, classes, stateText, statusOf } from '../ui';
 import { needsUser } from './order';
 
@@ -76,6 +77,7 @@ export const Row = React.memo(function Row(props: RowProps): JSX.Element {
           </time>
         )}
         {cost && <span className="jp-Postdoc-Row-cost">{cost}</span>}
+        {info.publication && <PublishBadge published={info.publication} />}
       </span>
     </div>
   );

@@ -4,6 +4,7 @@ import React, { useDeferredValue, useMemo, useState } from 'react';
 import type { ChatInfo, State } from '../../model';
 import { useNavigation, useRoute } from '../../navigation';
 import { usePlatform, useSelected, useTrans } from '../../platform';
+import { GitHubNotice } from '../publish/GitHubNotice';
 import { Banner, Button, Disclosure, IconButton } from '../ui';
 import { newRoute, useActions } from './actions';
 import { useCatalogue } from './catalogue';
@@ -117,6 +118,7 @@ function FullList({ all, catalogue }: ListProps & { all: readonly ChatInfo[] }):
             {actions.problem.error} {actions.problem.next}
           </Banner>
         )}
+        <GitHubNotice />
         <NoKeyCard models={catalogue.models} />
         {found === 0 ? (
           <div className="jp-Postdoc-Sessions-none">

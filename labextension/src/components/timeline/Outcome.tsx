@@ -120,6 +120,18 @@ export const ResultCard = memo(function ResultCard(props: ResultProps) {
     refusal: trans.__('The model declined.'),
     retries: trans.__('It gave up after several attempts.')
   };
+  if (item.publishing) {
+    return (
+      <p className="jp-Postdoc-Done">
+        {[
+          item.summary || (item.success ? trans.__('Published') : trans.__('The publication stopped')),
+          duration(item.durationMs, trans)
+        ]
+          .filter(Boolean)
+          .join(' · ')}
+      </p>
+    );
+  }
   const short = told ? trans.__('Ended') : shortEnd(trans, item, artifacts.notebook !== undefined);
   if (short !== null) {
     return (
@@ -175,6 +187,9 @@ export const ResultCard = memo(function ResultCard(props: ResultProps) {
       {item.verdict !== null && <Verdict verdict={item.verdict} />}
       {item.summary !== '' && <MarkdownText source={item.summary} />}
       {stops[item.stopReason] && <p>{stops[item.stopReason]}</p>}
+      {item.followedBy !== null && newest && (
+        <p className="jp-Postdoc-Small">{trans.__('It is published on GitHub next, by itself.')}</p>
+      )}
       <p className="jp-Postdoc-Small">
         {[
           duration(item.durationMs, trans),
@@ -211,6 +226,13 @@ export const ErrorCard = memo(function ErrorCard({ item, session, newest, kept }
       .catch((error: unknown) => setTrouble(error instanceof Error ? error.message : String(error)))
       .finally(() => setBusy(false));
   };
+  if (item.publishing) {
+    return (
+      <p className="jp-Postdoc-Done">
+        <Icon name="warn" /> {[item.error, item.next].filter(Boolean).join(' ')}
+      </p>
+    );
+  }
   return (
     <Card
       tone="error"

@@ -4,6 +4,8 @@ import React, { memo, useMemo, useRef } from 'react';
 import { duration } from '../../format';
 import type { ErrorItem, Item, ResultItem, SessionView, ToolItem } from '../../model';
 import { useSettings, useTrans } from '../../platform';
+import { PublicationCard } from '../publish/PublicationCard';
+import { PublicationRow } from '../publish/PublicationRow';
 import { Disclosure, Icon } from '../ui';
 import { CheckpointRow, NoticeRow } from './Marks';
 import { ProjectContext } from './MarkdownText';
@@ -51,6 +53,16 @@ export function Timeline({ session, limit = MOUNTED }: Props): JSX.Element {
   // While something is at work there is nothing to try again and nothing to follow up.
   const idle = !AT_WORK.has(session.status);
   const newestEnd = useMemo(() => (idle ? newestOutcome(items) : null), [items, idle]);
+  const publishAt = useMemo(() => publicationPlace(items), [items]);
+  const placed = rows.some(row => row.key === publishAt?.key);
+  const published =
+    (publishAt !== null && session.artifacts.repo !== undefined) || session.publication !== null ? (
+      <PublicationCard
+        key="publication"
+        session={session.id}
+        follows={!idle && publishAt?.followedBy != null}
+      />
+    ) : null;
   const notebook = session.artifacts.notebook?.path ?? null;
   const project = useRef<string | null>(null);
   project.current = session.artifacts.repo?.path ?? null;
@@ -58,21 +70,40 @@ export function Timeline({ session, limit = MOUNTED }: Props): JSX.Element {
     <ProjectContext.Provider value={project}>
       <div className="jp-Postdoc-Timeline" role="log" aria-live="off" aria-label={trans.__('What happened')}>
         {rows.map(row => (
-          <TimelineRow
-            key={row.key}
-            row={row}
-            session={session.id}
-            latest={latest}
-            notebook={notebook}
-            tool={row.kind === 'item' && row.item.kind === 'approval' ? toolOf(items, row.item.toolId) : null}
-            // These change seldom and matter to one row only; all others get the same nothing.
-            view={row.key === newestEnd || isResult(row) ? session.artifacts : null}
-            newest={row.key === newestEnd}
-            title={isResult(row) ? (session.title ?? '') : ''}
-          />
+          <React.Fragment key={row.key}>
+            <TimelineRow
+              row={row}
+              session={session.id}
+              latest={latest}
+              notebook={notebook}
+              tool={
+                row.kind === 'item' && row.item.kind === 'approval' ? toolOf(items, row.item.toolId) : null
+              }
+              // These change seldom and matter to one row only; all others get the same nothing.
+              view={row.key === newestEnd || isResult(row) ? session.artifacts : null}
+              newest={row.key === newestEnd}
+              title={isResult(row) ? (session.title ?? '') : ''}
+            />
+            {row.key === publishAt?.key && published}
+          </React.Fragment>
         ))}
+        {!placed && published}
       </div>
     </ProjectContext.Provider>
+  );
+}
+
+/** The result below which the publication is shown: the newest of a research that came to one. */
+function publicationPlace(items: readonly Item[]): ResultItem | null {
+  return (
+    items.findLast(
+      (item): item is ResultItem =>
+        item.kind === 'result' && item.success && !item.publishing && item.verdict !== null
+    ) ??
+    items.findLast(
+      (item): item is ResultItem => item.kind === 'result' && item.success && !item.publishing
+    ) ??
+    null
   );
 }
 
@@ -84,6 +115,12 @@ function isResult(row: Row): boolean {
 function newestOutcome(items: readonly Item[]): string | null {
   for (let i = items.length - 1; i >= 0; i--) {
     const item = items[i] as Item;
+    if (
+      item.kind === 'publication' ||
+      ((item.kind === 'result' || item.kind === 'error') && item.publishing)
+    ) {
+      continue; // what came of the work is still the newest outcome when it was published
+    }
     if (item.kind === 'result') {
       return errorOf(items, i)?.key ?? item.key;
     }
@@ -211,6 +248,8 @@ function One({ row, props }: { row: ItemRow; props: RowProps }): JSX.Element | n
       return <CheckpointRow item={item} session={session} />;
     case 'notice':
       return <NoticeRow item={item} />;
+    case 'publication':
+      return <PublicationRow item={item} />;
     case 'result':
       return (
         <ResultCard

@@ -1,0 +1,17 @@
+/** Names of repositories on GitHub. */
+
+/** What GitHub takes as it is; anything else it would change silently. */
+export function legalOnGitHub(name: string): boolean {
+  return /^[A-Za-z0-9._-]{1,100}$/.test(name) && !/^\.{1,2}$/.test(name) && !/\.(git|wiki)$/i.test(name);
+}
+
+/** The nearest name that GitHub takes; "" when nothing of it is left. */
+export function nearestName(name: string): string {
+  return name
+    .normalize('NFKD')
+    .replace(/[\u0300-\u036f]/g, '')
+    .replace(/[^A-Za-z0-9._-]+/g, '-')
+    .replace(/\.(git|wiki)$/i, '')
+    .replace(/^[-.]+|[-.]+$/g, '')
+    .slice(0, 100);
+}

@@ -16,6 +16,7 @@ import pytest
 from tests.forge.pushing import Study, plain, publisher
 
 from jupyterlab_postdoc import secrets
+from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge.guard import GITHUB_MAX, MIB, Policy
 from jupyterlab_postdoc.forge.paths import leaves_tree, name_problem, nested_git, touches_workflows
 from jupyterlab_postdoc.forge.patterns import PATTERNS, find
@@ -328,6 +329,18 @@ def test_paths() -> None:
         assert leaves_tree(path, target), (path, target)
     for path, target in (("a/l", "../x"), ("l", "a/b"), ("l", "."), ("a/b/l", "../../c")):
         assert not leaves_tree(path, target), (path, target)
+
+
+async def test_a_link_can_be_a_secret_and_huge(tmp_path: Path) -> None:
+    root = tmp_path / "raw"
+    root.mkdir()
+    tip = built(root, ("120000", "link", SAMPLES["a GitHub token"].encode()))
+    (found,) = await scan_at(root, tip, tmp_path)
+    assert (found.kind, found.path) == ("secret", "link")
+    tip = built(root, ("120000", "link", bytes(33 * MIB)))
+    with pytest.raises(PostdocError) as caught:
+        await scan_at(root, tip, tmp_path)
+    assert caught.value.code == "too_large"
 
 
 async def test_a_flood_of_findings_is_cut(study: Study, tmp_path: Path) -> None:

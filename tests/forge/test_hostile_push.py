@@ -336,6 +336,19 @@ async def test_a_cancelled_push_leaves_no_process(server: GitHttp, tmp_path: Pat
     assert (await sender.push(to, Source(), BRANCH, study.tip)).after == study.tip
 
 
+async def test_a_server_that_never_answers(server: GitHttp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, sender, to = await study_of(tmp_path / "study"), publisher(tmp_path), there(server)
+    await sender.collect(to.key, study.root, study.tip)
+    server.delay_s = 5.0
+    monkeypatch.setattr("jupyterlab_postdoc.forge.publisher.PUSH_S", (0.5, 0.5))
+    start = time.monotonic()
+    with pytest.raises(PostdocError) as caught:
+        await sender.push(to, Source(), BRANCH, study.tip)
+    assert (caught.value.code, caught.value.retryable) == ("github_unreachable", True)
+    assert time.monotonic() - start < 4
+    await until(lambda: not gits_of(tmp_path / "data" / "publish"), 2.0)
+
+
 KILLED = """
 import asyncio, sys
 from pathlib import Path

@@ -173,6 +173,10 @@ class _Scan:
     def _link(self, change: _Change, target: bytes) -> None:
         if touches_workflows(change.path) and not self._policy.allow_workflows:
             self._add("workflow", change, "a workflow that agents may not change")
+        for pattern, _, secret in patterns.find(target):
+            self._secret(change, f"looks like {pattern.kind}", None, secret)
+        if any(needle in target for needle in self._needles):
+            self._secret(change, "holds a secret of this server", None, b"")
         if leaves_tree(change.path, target.decode("utf-8", "surrogateescape")):
             self._add("link", change, "a symbolic link that leaves the repository")
 

@@ -15,6 +15,7 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.workspace.git import Git
 
 CHUNK = 1 << 20
+MOST = 32 << 20
 
 Answer = TypeVar("Answer")
 
@@ -50,8 +51,10 @@ class Objects:
         return head[1].decode(), size, self._content(sha, size)
 
     def read(self, sha: str, kind: str) -> bytes:
-        """The whole content of an object of that kind."""
-        found, _, pieces = self.pieces(sha)
+        """The whole content of an object of that kind. PostdocError ``too_large`` above 32 MiB: none of ours is."""
+        found, size, pieces = self.pieces(sha)
+        if size > MOST:
+            raise PostdocError("too_large", f"The {found} {sha[:12]} has {size >> 20} MB, so nothing was sent.")
         content = b"".join(pieces)
         if found != kind:
             raise _unreadable(sha)

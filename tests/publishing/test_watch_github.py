@@ -8,20 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from jupyterlab_postdoc.forge.credentials import Credentials
 from jupyterlab_postdoc.forge.github import GitHub
-from jupyterlab_postdoc.protocol import Publication, PublishedBranch, PublishedRepository
 from jupyterlab_postdoc.publishing.pace import Pace
 from jupyterlab_postdoc.publishing.watch import PullWatch
-from jupyterlab_postdoc.store.base import PublicationRow, SessionRow
 from tests.forge.emulated import BOB, TOKEN, Emulated
 from tests.forge.faults import Faults, hang, limit_primary, status
 from tests.publishing.board import Clock
-
-BRANCH = "agent/owls/0a1b2c3d"
+from tests.publishing.on_github import BRANCH, on_github, write
 
 
 @pytest.fixture
@@ -41,32 +37,7 @@ class Bench:
         self.watch = PullWatch(log, self.github, clock=self.clock, pace=pace)
 
     async def publish(self) -> None:
-        """What a publish run leaves on GitHub and in the table; no pull request."""
-        made = self.emulated.post("/user/repos", {"name": "owls", "private": False, "auto_init": True})
-        main = self.emulated.get("/repos/ana/owls/git/ref/heads/main")["object"]["sha"]
-        self.emulated.post("/repos/ana/owls/git/refs", {"ref": f"refs/heads/{BRANCH}", "sha": main})
-        self.commit = self.write("notebook.py")
-        web = str(made["html_url"])
-        event = Publication(
-            state="published",
-            repository=PublishedRepository(name="ana/owls", url=web),
-            branch=PublishedBranch(name=BRANCH, url=f"{web}/tree/b", commit=self.commit, compareUrl=f"{web}/compare"),
-        )
-        row = PublicationRow(
-            session="s1", owner="ana", host="127.0.0.1", state="published", body={"repository_id": made["id"]},
-            shown=msgspec.to_builtins(event), look_at=self.clock(),
-        )  # fmt: skip
-
-        async def unit(tx: Any) -> None:
-            await tx.insert_session(SessionRow(id="s1", owner="ana"))
-            await tx.put_publication(row)
-
-        await self.log.write(unit)
-
-    def write(self, path: str) -> str:
-        """A commit on the branch; its sha."""
-        body = {"message": path, "content": "eA==", "branch": BRANCH}
-        return str(self.emulated.request("PUT", f"/repos/ana/owls/contents/{path}", body)["commit"]["sha"])
+        self.commit = await on_github(self.emulated, self.log, "s1", owner="ana", look_at=self.clock())
 
     async def turn(self, seconds: float = 601.0) -> None:
         self.clock.go(seconds)
@@ -124,7 +95,7 @@ async def test_from_a_pull_request_by_hand_to_its_merge(bench: Bench) -> None:
     comments = await bench.watch.comments.list("s1")
     assert {"Sound.", "Nice figure."} <= {comment["body"] for comment in comments}
 
-    bench.write("theirs.py")
+    write(bench.emulated, "theirs.py")
     await bench.turn()
     assert any("Somebody else has pushed" in note for note in (await bench.shown())["notes"])
     bench.emulated.request("PUT", f"/repos/ana/owls/pulls/{number}/merge", {"merge_method": "squash"})

@@ -10,6 +10,7 @@ from jupyterlab_postdoc.forge.github_address import Address
 from jupyterlab_postdoc.forge.github_errors import Elsewhere, host_in
 from jupyterlab_postdoc.forge.remote import Account, Comment, Remote
 from jupyterlab_postdoc.protocol import Checks, PullRequest, Review
+from jupyterlab_postdoc.secrets import redact
 
 Json = Mapping[str, Any]
 _GOOD = frozenset({"success", "neutral", "skipped"})
@@ -64,7 +65,7 @@ def remote(data: Json, address: Address) -> Remote:
         git_url=address.git_url(name),
         default_branch=str(data.get("default_branch") or "main"),
         private=bool(data["private"]),
-        description=str(data.get("description") or ""),
+        description=_text(data, "description"),
         size=int(data.get("size") or 0),
         created_at=seconds(data.get("created_at")),
         pushed_at=seconds(data["pushed_at"]) if data.get("pushed_at") else None,
@@ -83,7 +84,7 @@ def pull(data: Json, *, checks: Checks | None = None, review: Review | None = No
     return PullRequest(
         number=int(data["number"]),
         url=str(data["html_url"]),
-        title=str(data.get("title") or ""),
+        title=_text(data, "title"),
         state=state,
         draft=bool(data.get("draft")),
         base=str(data["base"]["ref"]),
@@ -162,7 +163,7 @@ def _comment(data: Json, id: str, *, path: str = "", line: int | None = None, re
     return Comment(
         id=id,
         author=author(data),
-        body=str(data.get("body") or ""),
+        body=_text(data, "body"),
         url=str(data.get("html_url") or ""),
         at=seconds(data.get("created_at") or data.get("submitted_at")),
         path=path,
@@ -170,6 +171,11 @@ def _comment(data: Json, id: str, *, path: str = "", line: int | None = None, re
         review=review,
         bot=is_bot(data),
     )
+
+
+def _text(data: Json, name: str) -> str:
+    """What people wrote on GitHub; a secret of this server that somebody pasted there is taken out."""
+    return redact(str(data.get(name) or ""))
 
 
 def author(data: Json) -> str:

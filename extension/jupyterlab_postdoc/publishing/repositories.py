@@ -27,7 +27,7 @@ from jupyterlab_postdoc.store.rows import RepositoryRow
 if TYPE_CHECKING:
     from jupyterlab_postdoc.forge.credentials import Credential
     from jupyterlab_postdoc.forge.github import GitHub, GitHubForge
-    from jupyterlab_postdoc.forge.publisher import Publisher
+    from jupyterlab_postdoc.forge.publisher import Heads, Publisher
 
 MAX_REGISTERED = 1000
 AVAILABLE = 50
@@ -193,13 +193,26 @@ class Repositories:
             raise self._not_connected(f"{one_line(given, 100)} cannot be looked up")
         else:
             to, _ = await self.way(user, place)
-            there = await self.publisher.look(to, None)
+            there = await self._look(to)
             row = msgspec.structs.replace(row, default_branch=there.default or "main", private=place.host == "")
         rows = await self._log.store.list_repositories(user)
         known = next((old for old in rows if _same(old, row)), None)
         if known is None and len(rows) >= MAX_REGISTERED:
             raise PostdocError("capacity", f"{MAX_REGISTERED} repositories are registered already.", next="Remove one.")
         return await self._put(msgspec.structs.replace(row, id=known.id if known else new_id("repo")))
+
+    async def _look(self, to: Destination) -> Heads:
+        """The branches at an address to which no token goes."""
+        try:
+            return await self.publisher.look(to, None)
+        except PostdocError as e:
+            if e.code not in ("github_auth", "github_forbidden", "not_found"):
+                raise
+            raise PostdocError(
+                "not_found",
+                "There is no repository at this address that can be read without a login.",
+                next="Look at the spelling. For a private repository on GitHub connect GitHub, and give owner/name.",
+            ) from e
 
     async def _put(self, row: RepositoryRow) -> RepositoryRow:
         """Store it. Another registration that has this name by now, or the same number, is this one's older self."""

@@ -12,6 +12,8 @@ import contextlib
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -232,3 +234,18 @@ def test_the_scan_sees_the_token_in_every_form(tmp_path: Path, canaries: None) -
     assert canary.leaks(b"ghp_ and github_pat_ alone", "here") == []
     (tmp_path / "file").write_bytes(b"x" * 70_000 + header)
     assert canary.scan(tmp_path)
+
+
+def test_the_spy_sees_a_child_that_has_the_token(tmp_path: Path, canaries: None) -> None:
+    """In its environment, and as an argument, also of a child's child that lives a tenth of a second."""
+    code = (
+        "import os, subprocess, time; t = os.read(0, 99).decode();"
+        "subprocess.run(['sleep', '0.1'], env={'PATH': os.environ['PATH'], 'PASSED': t});"
+        "subprocess.run(['sh', '-c', 'sh -c \"sleep 0.1\" ' + t]); time.sleep(0.2)"
+    )
+    spied = Spied(tmp_path, tmp_path)
+    spied.process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    with spied.watched():
+        spied.process.communicate(TOKEN.encode(), timeout=20)
+    assert any("environment of" in leak and "sleep" in leak for leak in spied.seen), spied.seen
+    assert any("command line of" in leak for leak in spied.seen), spied.seen

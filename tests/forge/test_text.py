@@ -13,7 +13,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jupyterlab_postdoc.forge.text import clean, figure, json_text, markdown, one_line, paragraphs, quoted
+from jupyterlab_postdoc.forge.text import clean, disarmed, figure, json_text, markdown, one_line, paragraphs, quoted
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=120)
 MARKUP = st.text("\\`*_{}[]()#+-.!|~<>&$@:/=^'\" \n\tab1", max_size=60)
@@ -81,3 +81,24 @@ def test_paragraphs_keep_the_lines() -> None:
 )
 def test_figures_are_for_people(value: object, text: str | None) -> None:
     assert figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Fixes #1 and closes: ana/owls#2", "Fixes issue #1 and closes: issue ana/owls#2"),
+        ("resolved GH-3, fix https://github.com/ana/owls/issues/4", None),
+        ("fixes\n#5", "fixes\nissue #5"),
+        ("thanks @ana, @owl-lab/team", "thanks ana, owl-lab/team"),
+        ("see #1; mail a@b.org; fix the mean; @ 3 Hz", "see #1; mail a@b.org; fix the mean; @ 3 Hz"),
+    ],
+)
+def test_a_commit_message_notifies_nobody_and_closes_nothing(text: str, kept: str | None) -> None:
+    shown = disarmed(text)
+    assert shown == (kept or "resolved issue GH-3, fix issue https://github.com/ana/owls/issues/4")
+    assert disarmed(shown) == shown
+
+
+@pytest.mark.parametrize("hidden", ["\u202e", "\u2066", "\u061c", "\u200b", "\U000e0041", "\x1b", "\ufff9"])
+def test_what_is_hidden_is_taken_out(hidden: str) -> None:
+    assert clean(f"a{hidden}b") == "ab"

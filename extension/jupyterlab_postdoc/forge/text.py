@@ -13,6 +13,12 @@ _UNPRINTABLE = re.compile(
     "\U000e0000-\U000e007f]"
 )
 _MARKDOWN = re.compile(r"([\\`*{}\[\]#|~$!@^]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+_MENTION = re.compile(r"(?<![A-Za-z0-9_])@+(?=[A-Za-z0-9])")
+_CLOSES = re.compile(
+    r"\b(close[sd]?|fix(?:e[sd])?|resolve[sd]?)(:?\s+)"
+    r"(?=(?:[\w.-]+/[\w.-]+)?#\d|gh-\d|https?://\S+/(?:issues|pull)/\d)",
+    re.IGNORECASE,
+)
 _BLOCK_START = re.compile(r"^(\d{1,9})([.)])(?=\s|$)|^([-+>:=])")
 
 
@@ -41,6 +47,11 @@ def paragraphs(text: str, limit: int = 20_000) -> str:
     kept = clean(text)[:limit]
     blocks = [[markdown(line) for line in block.splitlines() if line.strip()] for block in re.split(r"\n\s*\n", kept)]
     return "\n\n".join("  \n".join(block) for block in blocks if block)
+
+
+def disarmed(text: str) -> str:
+    """The message of a commit without what a forge would do for it: notify people, close issues on a merge."""
+    return _CLOSES.sub(r"\1\2issue ", _MENTION.sub("", text))
 
 
 def quoted(text: str) -> str:

@@ -11,6 +11,7 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import repository
 from jupyterlab_postdoc.forge.base import Forge
 from jupyterlab_postdoc.forge.repository import StepRecord, Study
+from jupyterlab_postdoc.forge.text import disarmed
 from jupyterlab_postdoc.notebooks.base import NotebookRuntime
 from jupyterlab_postdoc.protocol import ImageRef
 from jupyterlab_postdoc.workspace.git import Commit, Git
@@ -77,8 +78,11 @@ class Project:
         return {"Research-Session": self.study.session, "Research-Run": run, "Research-Step": step}
 
     async def commit(self, message: str, *, step: str) -> str | None:
-        """Commit everything that changed, marked with the step; None when nothing did. The same step commits once."""
-        subject, _, body = message.strip().partition("\n")
+        """Commit everything that changed, marked with the step; None when nothing did. The same step commits once.
+
+        A name in the message notifies nobody and an issue's number closes none when it is published.
+        """
+        subject, _, body = disarmed(message.strip()).partition("\n")
         commit = await self.git.commit_all(
             self.root, subject=subject[:200], body=body.strip(), trailers={**self._trailers(step), **self.marks}
         )

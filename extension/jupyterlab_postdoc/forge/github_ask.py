@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jupyterlab_postdoc.forge import github_read as read
-from jupyterlab_postdoc.forge.github_errors import is_limit, messages
+from jupyterlab_postdoc.forge.github_said import is_limit, messages
 from jupyterlab_postdoc.forge.remote import Account, Comment, Owner
 from jupyterlab_postdoc.protocol import Checks
 

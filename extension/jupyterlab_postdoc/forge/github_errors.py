@@ -1,8 +1,7 @@
-"""What goes wrong with GitHub, as errors that a person can act on: the only place that reads GitHub's messages."""
+"""What goes wrong with GitHub, as errors that a person can act on: the only place that makes them."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
@@ -10,16 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge.github_said import is_limit, messages, number, permissions
 
 SAFE = "Your commits are safe locally."
 SECONDARY_S = 60.0
 """How long GitHub asks to wait when it does not say so."""
-_LIMIT = re.compile(
-    r"rate limit|abuse detection|wait a few minutes before you try again|retry your request again", re.I
-)
 _EXISTS = re.compile(r"already exists", re.I)
 _SSO = re.compile(r"required;\s*url=(https?://[^\s;,]+)", re.I)
 
@@ -47,14 +43,6 @@ class Elsewhere(Exception):
 
 class Unreadable(Exception):
     """An answer that GitHub would not give: a page of a proxy, or fields that are missing."""
-
-
-def is_limit(status: int, data: object, headers: Mapping[str, Any]) -> bool:
-    """Whether a refusal is for asking too often."""
-    if status == 429:
-        return True
-    spent = str(headers.get("x-ratelimit-remaining", headers.get("X-RateLimit-Remaining"))) == "0"
-    return (status == 403 and spent) or (status in (403, 422) and _LIMIT.search(messages(data)) is not None)
 
 
 def of_status(call: Call, host: str, status: int, data: object, headers: Mapping[str, Any]) -> PostdocError:
@@ -120,9 +108,9 @@ def _auth() -> PostdocError:
 def _limited(told: Mapping[str, str], wait: float | None = None) -> PostdocError:
     now = time.time()
     spent = told.get("x-ratelimit-remaining") == "0"
-    if (after := _number(told.get("retry-after"))) is not None:
+    if (after := number(told.get("retry-after"))) is not None:
         until = now + after
-    elif spent and (reset := _number(told.get("x-ratelimit-reset"))) is not None:
+    elif spent and (reset := number(told.get("x-ratelimit-reset"))) is not None:
         until = max(reset, now) + 1
     else:
         until = now + (SECONDARY_S if wait is None else wait)
@@ -154,7 +142,7 @@ def _forbidden(call: Call, told: Mapping[str, str], said: str) -> PostdocError:
             next="Unarchive it on GitHub, or publish to another repository.",
             reason="archived",
         )
-    needed = _permissions(told.get("x-accepted-github-permissions", "")) or list(call.needs)
+    needed = permissions(told.get("x-accepted-github-permissions", "")) or list(call.needs)
     return PostdocError(
         "github_forbidden",
         f"The token may not {call.doing}. Needed: {', '.join(needed)}." + (f" GitHub says: {said}" if said else ""),
@@ -162,12 +150,6 @@ def _forbidden(call: Call, told: Mapping[str, str], said: str) -> PostdocError:
         reason="permission",
         needed=needed,
     )
-
-
-def _permissions(header: str) -> list[str]:
-    """``administration=write,contents=read; …`` → Administration: write, Contents: read; the first alternative."""
-    found = re.findall(r"([a-z_]+)=([a-z]+)", header.split(";")[0])
-    return [f"{name.replace('_', ' ').capitalize()}: {level}" for name, level in found]
 
 
 def _refused(call: Call, host: str, status: int, said: str) -> PostdocError:
@@ -272,42 +254,5 @@ def unreachable(call: Call, host: str, reason: str, why: str) -> PostdocError:
     )
 
 
-def messages(data: object) -> str:
-    """What GitHub says in a refusal, as one line of at most 300 characters."""
-    if isinstance(data, bytes | str):
-        try:
-            data = json.loads(data)
-        except ValueError:
-            return ""
-    if not isinstance(data, dict):
-        return ""
-    errors = data.get("errors") or []
-    parts = [data.get("message")]
-    for one in errors if isinstance(errors, list) else [errors]:
-        parts.append(one.get("message") or _field(one) if isinstance(one, dict) else one)
-    said = " ".join(part.strip().rstrip(".") + "." for part in parts if isinstance(part, str) and part.strip())
-    return re.sub(r"[\x00-\x1f\x7f\s]+", " ", said)[:300]
-
-
-def _field(one: Mapping[str, Any]) -> str:
-    return f"{one.get('field', '')} {str(one.get('code', '')).replace('_', ' ')}".strip()
-
-
 def _owner(call: Call) -> str:
     return call.repo.partition("/")[0]
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
-
-
-def host_in(url: str) -> str:
-    """The host (and port) of an address, to be shown."""
-    try:
-        return urlsplit(url).netloc.rpartition("@")[2]
-    except ValueError:
-        return ""

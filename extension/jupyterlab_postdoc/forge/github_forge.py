@@ -9,7 +9,8 @@ from urllib.parse import quote
 from jupyterlab_postdoc.forge import github_ask as ask
 from jupyterlab_postdoc.forge import github_read as read
 from jupyterlab_postdoc.forge.credentials import Credential
-from jupyterlab_postdoc.forge.github_errors import Call, messages, not_there
+from jupyterlab_postdoc.forge.github_errors import Call, not_there
+from jupyterlab_postdoc.forge.github_said import messages
 from jupyterlab_postdoc.forge.remote import Account, Comment, Owner, Rate, Remote
 from jupyterlab_postdoc.protocol import Checks, PullRequest
 

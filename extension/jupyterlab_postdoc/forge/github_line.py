@@ -22,7 +22,8 @@ from urllib3.connectionpool import ConnectionPool
 from urllib3.response import HTTPResponse
 
 from jupyterlab_postdoc.forge.github_address import Address
-from jupyterlab_postdoc.forge.github_errors import Elsewhere, Moved, Unreadable, host_in
+from jupyterlab_postdoc.forge.github_errors import Elsewhere, Moved, Unreadable
+from jupyterlab_postdoc.forge.github_said import host_in
 
 TIMEOUT_S = 10
 """For one answer to begin, and between two pieces of it."""

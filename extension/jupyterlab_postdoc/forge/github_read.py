@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from jupyterlab_postdoc.forge.github_address import Address
-from jupyterlab_postdoc.forge.github_errors import Elsewhere, host_in
+from jupyterlab_postdoc.forge.github_errors import Elsewhere
+from jupyterlab_postdoc.forge.github_said import host_in
 from jupyterlab_postdoc.forge.remote import Account, Comment, Remote
 from jupyterlab_postdoc.protocol import Checks, PullRequest, Review
 from jupyterlab_postdoc.secrets import redact

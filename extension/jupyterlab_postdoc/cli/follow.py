@@ -187,6 +187,11 @@ class Follower:
         self.screen.close()
         return self.ending
 
+    async def run(self, link: Link, run: str) -> Ending:
+        """Follow this run, whose beginning is no message, to its end."""
+        self.ending, self._run = Ending(), run
+        return await self.until_done(link)
+
     @property
     def interactive(self) -> bool:
         return not self.as_json and self.screen.terminal and sys.stdin.isatty()

@@ -82,6 +82,7 @@ def build() -> argparse.ArgumentParser:
     _repos(add("repos", "List, find on GitHub, register, show or remove repositories to work in."))
     add("models", "List the models that may be used, what they can read and what they cost.")
     _github(add("github", "Say who is connected to GitHub, connect, or disconnect."))
+    _publish(add("publish", "Publish a chat's project on GitHub, or send what is new, and go on where it stopped."))
     _pull(add("pr", "Show where a chat is published, its pull request, and what people wrote there."))
     add("status", "Say which server is used and how each of its parts is.")
     return parser
@@ -203,6 +204,21 @@ def _github(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--gh", action="store_true", help="use the login of GitHub's own program `gh`")
     group.add_argument("--keyring", action="store_true", help="keep the token in the system's keyring, not in a file")
+
+
+def _publish(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("chat", metavar="CHAT")
+    parser.add_argument("--owner", help="user or organisation that the new repository belongs to")
+    parser.add_argument("--name", help="name of the new repository")
+    seen = parser.add_mutually_exclusive_group()
+    seen.add_argument("--private", action="store_true", help="only those you invite see the new repository")
+    seen.add_argument("--public", action="store_true", help="everybody sees the new repository")
+    parser.add_argument("--use-existing", action="store_true", help="a repository of that name may be used as it is")
+    parser.add_argument("--squash", action="store_true", help="send one commit in place of the history of steps")
+    parser.add_argument("--branch", help="another name for the session's branch")
+    parser.add_argument("--force", action="store_true", help="overwrite that branch, if it is as it was seen last")
+    parser.add_argument("--accept-moved", action="store_true", help="the repository was renamed, and that is right")
+    parser.add_argument("--no-pr", action="store_true", help="open no pull request")
 
 
 def _pull(parser: argparse.ArgumentParser) -> None:

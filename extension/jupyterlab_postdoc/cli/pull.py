@@ -34,7 +34,7 @@ async def pull(args: argparse.Namespace, source: Source, screen: Screen) -> int:
     if args.json:
         dump(screen, found if comments is None else {**found, "commentList": comments})
         return DONE
-    _show(args, screen, found)
+    show(screen, args.chat, found)
     if comments is not None:
         _comments(screen, comments)
     elif (found.get("pull") or {}).get("comments"):
@@ -42,9 +42,10 @@ async def pull(args: argparse.Namespace, source: Source, screen: Screen) -> int:
     return DONE
 
 
-def _show(args: argparse.Namespace, screen: Screen, found: Frame) -> None:
+def show(screen: Screen, chat: str, found: Frame) -> None:
+    """The whole picture of a publication."""
     if found.get("state") == "local":
-        _local(args, screen, found)
+        _local(chat, screen, found)
         return
     repository, branch, pull = (found.get(name) or {} for name in ("repository", "branch", "pull"))
     state = one_line(found.get("state"))
@@ -65,7 +66,7 @@ def _show(args: argparse.Namespace, screen: Screen, found: Frame) -> None:
         screen.line("There is no pull request for the branch yet.", "dim")
     if found.get("ahead"):
         commits = "1 commit is" if found["ahead"] == 1 else f"{one_line(found['ahead'])} commits are"
-        screen.line(f"{commits} not published yet: {me()} publish {one_line(args.chat)}", "yellow")
+        screen.line(f"{commits} not published yet: {me()} publish {one_line(chat)}", "yellow")
     for note in found.get("notes") or []:
         screen.line(f"- {one_line(note)}")
     if problem := found.get("problem") or {}:
@@ -77,12 +78,12 @@ def _show(args: argparse.Namespace, screen: Screen, found: Frame) -> None:
         screen.line(f"GitHub was asked at {when(found['checkedAt'])}; --refresh asks now.", "dim")
 
 
-def _local(args: argparse.Namespace, screen: Screen, found: Frame) -> None:
+def _local(chat: str, screen: Screen, found: Frame) -> None:
     screen.line("Not published: the work is here only.")
     if not found.get("connected"):
         screen.line(f"Connect GitHub first: {me()} github connect", indent="  ")
     elif found.get("canPublish"):
-        screen.line(f"Publish it: {me()} publish {one_line(args.chat)}", indent="  ")
+        screen.line(f"Publish it: {me()} publish {one_line(chat)}", indent="  ")
     else:
         screen.line("There is nothing to publish yet.", indent="  ")
 

@@ -13,6 +13,15 @@ from .text import bar, clean, duration, number, one_line
 Frame = dict[str, Any]
 
 _QUIET = {"usage", "queue_changed", "cell", "tool_output", "tool_input", "session_state"}
+_MARKS = {"done": "+", "skipped": "-", "failed": "!"}
+_STEPS = {
+    "check": "Looked through what is sent",
+    "create": "Repository",
+    "push": "Default branch",
+    "topics": "Topic labels",
+    "branch": "Branch",
+    "pull_request": "Pull request",
+}
 _PIECES = {"token", "usage", "tool_input"}  # what comes while a text forms, and does not end it
 MAX_INPUT_LINES = 20
 WHY = {
@@ -56,6 +65,7 @@ class Story:
         self._plan: list[str] | None = None
         self._titles: dict[str, str] = {}
         self._inputs: dict[str, Frame] = {}
+        self._published: set[tuple[str, str]] = set()
         self.hidden: set[str] = set()  # ids of messages that were shown already
 
     def recall(self, frames: Iterable[Frame]) -> None:
@@ -214,6 +224,21 @@ class Story:
         made = {"report": "Report written", "pr": "Pull request opened"}
         if what := made.get(str(frame.get("artifact"))):
             self._screen.line(f"+ {what}", "green")
+
+    def _on_publication(self, frame: Frame) -> None:
+        """Each step once, when it is done."""
+        steps = frame.get("steps") or []
+        if all(step.get("state") == "pending" for step in steps):
+            self._published.clear()
+        for step in steps:
+            done = (str(step.get("name")), str(step.get("state")))
+            if done[1] in _MARKS and done not in self._published:
+                self._published.add(done)
+                if frame.get("state") == "publishing" or step["state"] == "failed":
+                    mark, style = _MARKS[step["state"]], {"failed": ["red"], "skipped": ["dim"]}.get(step["state"], [])
+                    name = _STEPS.get(str(step.get("name")), one_line(step.get("name")))
+                    why = f": {one_line(step['text'], 200)}" if step.get("text") and step["state"] != "done" else ""
+                    self._screen.line(f"{mark} {name}{why}", *style)
 
     def _on_question(self, frame: Frame) -> None:
         self._screen.line()

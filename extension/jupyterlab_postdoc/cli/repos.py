@@ -50,7 +50,11 @@ async def repos(args: argparse.Namespace, source: Source, screen: Screen) -> int
 async def _known(rest: Rest, word: str) -> Frame:
     found: list[Frame] = await rest("GET", "api/repos")
     for repo in found:
-        if repo["id"] == word or str(repo["name"]).casefold() == word.casefold() or word in (repo["url"], repo["webUrl"]):
+        if (
+            repo["id"] == word
+            or str(repo["name"]).casefold() == word.casefold()
+            or word in (repo["url"], repo["webUrl"])
+        ):
             return repo
     raise usage(f"There is no registered repository {one_line(word, 80)!r}.", f"{me()} repos lists them.")
 

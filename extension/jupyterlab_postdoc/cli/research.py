@@ -15,6 +15,7 @@ from .endings import exit_code, tell, waits
 from .follow import Follower
 from .names import me
 from .problems import NO_CONNECTION, USAGE, Problem, usage
+from .publish import followed, told
 from .screen import Screen
 from .server import Server, Source
 from .text import one_line, table
@@ -76,7 +77,9 @@ async def research(args: argparse.Namespace, source: Source, screen: Screen) -> 
     rest = Rest(source)
     fields = _fields(args, server, data)
     title = args.title or one_line(args.topic, 100)
-    chat = await rest("POST", "api/chats", _given(title=title, persona=args.persona, repository=args.repo), key=new_id())
+    chat = await rest(
+        "POST", "api/chats", _given(title=title, persona=args.persona, repository=args.repo), key=new_id()
+    )
     follower = Follower(source, screen, as_json=args.json)
     templates: list[Frame] = []
     if source.own is not None:
@@ -91,6 +94,7 @@ async def research(args: argparse.Namespace, source: Source, screen: Screen) -> 
         ending = await follower.until_done(
             link, command=ack.get("id"), leave=lambda q: bool(q.get("options")) and set(q["options"]) <= names
         )
+        publication = await followed(follower, link, ending)
     if source.own is not None:
         source.own.keep_log = ending.error is not None and ending.error.get("code") == "internal"
     if ending.waiting is not None:
@@ -102,7 +106,10 @@ async def research(args: argparse.Namespace, source: Source, screen: Screen) -> 
         return exit_code(ending)
     chat = await rest("GET", f"api/chats/{segment(chat['id'])}")
     log = source.own.log if source.own is not None and source.own.keep_log else None
-    return tell(screen, ending, chat, server, _with_data(args), log)
+    code = tell(screen, ending, chat, server, _with_data(args), log)
+    if publication is not None:  # whatever came of it, the research is done
+        await told(screen, rest, chat["id"], publication)
+    return code
 
 
 async def resume(args: argparse.Namespace, source: Source, screen: Screen) -> int:

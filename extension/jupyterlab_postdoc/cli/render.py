@@ -172,7 +172,7 @@ class Story:
             share = min(max(float(progress), 0.0), 1.0) if known else 0.0  # type: ignore[arg-type]
             head = f"{bar(share, 12 if self._screen.width < 60 else 20)} {share:4.0%}  " if known else "… "
             self._screen.live(head + message)
-        elif message and message not in self._titles.values():
+        elif message and message not in self._titles.values() and frame.get("phase") != "publishing":
             # A log wants to know how far it is, not each of sixty cells.
             kind, now = re.sub(r"\d+|\(.*?\)", "", message), float(progress) if known else 0.0  # type: ignore[arg-type]
             if kind != self._status[0] or now >= self._status[1] + 0.2:
@@ -222,7 +222,8 @@ class Story:
     def _on_artifact(self, frame: Frame) -> None:
         self._reported = self._reported or frame.get("artifact") == "report"
         made = {"report": "Report written", "pr": "Pull request opened"}
-        if what := made.get(str(frame.get("artifact"))):
+        told = frame.get("artifact") == "pr" and self._published  # as a step of the publication
+        if not told and (what := made.get(str(frame.get("artifact")))):
             self._screen.line(f"+ {what}", "green")
 
     def _on_publication(self, frame: Frame) -> None:

@@ -174,7 +174,7 @@ class Publishing:
         self.ctx.cancel.check()
         self.ctx.check_lease()
         self._steps[name] = PublishStep(name=name, state="active", text=_SAYS[name])
-        await self._save("publishing", AgentStatus(message=_SAYS[name], phase="publish"))
+        await self._save("publishing", AgentStatus(message=_SAYS[name], phase="publishing"))
 
         async def once() -> str | None:
             return await self._unless_stopped(work())
@@ -418,7 +418,7 @@ class Publishing:
         """What a call may have made although its answer was lost; None: it has not, as far as can be seen."""
         if lost:
             message = "GitHub did not answer; checking whether it was done all the same"
-            await self.ctx.emit(AgentStatus(message=message, phase="publish"))
+            await self.ctx.emit(AgentStatus(message=message, phase="publishing"))
         for wait in LOOKS if lost else (0.0,):
             await asyncio.sleep(wait)
             try:

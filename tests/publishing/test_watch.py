@@ -82,6 +82,7 @@ async def test_a_pull_request_opened_by_hand_is_found_and_named_once(log, board,
         await turn(watch, clock, 700)
     assert len(await news(log)) == 2
     assert (await row_of(log)).shown["pull"]["number"] == 4
+    assert (await row_of(log)).body["announced"] == [board.pulls[0].url], "publishing again will not name it again"
 
 
 async def test_checks_review_and_merge_are_told_and_nothing_else(log, board, clock, watch):
@@ -293,7 +294,8 @@ async def test_a_server_that_hangs_holds_up_nobody_and_is_asked_less_and_less(lo
                 await turn(watch, clock, 60)
                 asked.append(len(board.asked))
     assert board.most <= 2, "two at a time"
-    assert asked[0] <= 2 and asked[-1] <= 14, asked
+    assert asked[0] <= 2, asked
+    assert asked[-1] <= 14, asked
     assert [record.message for record in caplog.records if "0123" in record.message] == []
     assert len(caplog.records) == 1
     board.hang_s = 0.0

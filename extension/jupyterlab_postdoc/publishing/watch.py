@@ -12,22 +12,19 @@ import logging
 import time
 from collections.abc import Callable
 
-import msgspec
-
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.log import EventLog
-from jupyterlab_postdoc.protocol import Artifact, Publication
-from jupyterlab_postdoc.store.base import RUN_OPEN, PublicationRow, Reads, Tx
+from jupyterlab_postdoc.protocol import Publication
+from jupyterlab_postdoc.store.base import PublicationRow
 
 from . import seen
 from .comments import PullComments
 from .pace import SLOWEST_S, Forges, Pace, not_connected
-from .seen import Watched, remembered, repository_of, watched
+from .rows import CLAIM_S, Rows, publishing
+from .seen import Watched, repository_of, watched
 
 FAST_S = 15.0
 LOOK_TIMEOUT_S = 90.0
-CLAIM_S = 180.0
-"""A look that was claimed and never written (its server died) is due again after this."""
 LONGEST_WAIT_S = 300.0
 SETTLE_S = 0.3
 """After a wake-up: a busy server changes many runs, and one look at the table serves them all."""
@@ -53,9 +50,10 @@ class PullWatch:
     ) -> None:
         self._log = log
         self._forges = forges
-        self.comments = PullComments(log, forges)
         self._poll_s = poll_s
         self._fast_s = min(fast_s, poll_s)
+        self._rows = Rows(log, clock=clock, again_s=self._fast_s)
+        self.comments = PullComments(log, forges)
         self._timeout_s = look_timeout_s
         self._clock = clock
         self._pace = pace or Pace(poll_s, clock=clock)
@@ -187,7 +185,7 @@ class PullWatch:
             await asyncio.wait([task])
             return await self._log.store.get_publication(session)
         row, now = await self._log.store.get_publication(session), self._clock()
-        if row is None or repository_of(seen.shown(row)) is None or await self._publishing(self._log.store, row):
+        if row is None or repository_of(seen.shown(row)) is None or await publishing(self._log.store, row):
             return row
         if 0 <= now - watched(row).at < FRESH_S:
             return row
@@ -198,19 +196,14 @@ class PullWatch:
             looked = await self._look(row)
         return looked if looked is not None else await self._log.store.get_publication(session)
 
-    async def _publishing(self, reads: Reads, row: PublicationRow) -> bool:
-        """Whether a run is just about to change the publication: it has the word."""
-        runs = await reads.list_runs(row.session, status=RUN_OPEN)
-        return row.state == "publishing" or any(run.kind == "publish" for run in runs)
-
     async def _look(self, row: PublicationRow) -> PublicationRow | None:
         """Claim, ask, write. None when somebody else has the word; raises what the forge says, after writing it."""
-        claim = await self._claim(row)
+        claim = await self._rows.claim(row)
         if claim is None:
             return None
         event, memory = seen.shown(claim), watched(claim)
         if event is None or repository_of(event) is None:
-            return await self._write(claim, event, memory, None)
+            return await self._rows.write(claim, event, memory, None)
         try:
             async with asyncio.timeout(self._timeout_s):
                 forge = await self._forges.of(claim.owner)
@@ -229,11 +222,11 @@ class PullWatch:
             await self._after_failure(claim, event, memory, error)
             raise
         if found is None:
-            await self._write(claim, event, memory, self._pace.not_connected(claim.owner))
+            await self._rows.write(claim, event, memory, self._pace.not_connected(claim.owner))
             raise not_connected()
         self._pace.good(claim.owner, rate)
         after, kept, _ = seen.merged(event, memory, found, self._clock())
-        return await self._write(claim, after, kept, self._next(claim, after, kept))
+        return await self._rows.write(claim, after, kept, self._next(claim, after, kept))
 
     def _next(self, row: PublicationRow, event: Publication, memory: Watched) -> float | None:
         now = self._clock()
@@ -256,27 +249,7 @@ class PullWatch:
         elif hold is None and not memory.failures:
             logger.warning("the publication of %s cannot be looked at: %s", claim.session, error.message)
         wait = min(self._poll_s * 2.0 ** min(kept.failures, 10), SLOWEST_S if kept.failures < 100 else seen.HOUR)
-        await self._write(claim, after, kept, max(now + wait * self._pace.jitter(), hold.until if hold else 0.0))
-
-    # --- the row ---
-
-    async def _claim(self, row: PublicationRow) -> PublicationRow | None:
-        """The row as it is now, with ``look_at`` ours. None: somebody else has it, or is publishing, or it is gone."""
-        now = self._clock()
-
-        async def unit(tx: Tx) -> PublicationRow | None:
-            stored = await tx.get_publication(row.session)
-            if stored is None or stored.look_at != row.look_at:
-                return None
-            if await self._publishing(tx, stored):
-                if stored.look_at is not None:
-                    later = msgspec.structs.replace(stored, look_at=now + self._fast_s)
-                    await tx.put_publication(later, quiet=True)
-                return None
-            memory = msgspec.structs.replace(watched(stored), claimed_at=now)
-            return await tx.put_publication(remembered(stored, memory, look_at=now + CLAIM_S), quiet=True)
-
-        return await self._log.write(unit)
+        await self._rows.write(claim, after, kept, max(now + wait * self._pace.jitter(), hold.until if hold else 0.0))
 
     async def _put_off(self, row: PublicationRow) -> None:
         """Not now: the forge is not asked for this user. When it refuses the token, every publication says so."""
@@ -285,49 +258,12 @@ class PullWatch:
             return  # just over: the row is still due
         event, memory = seen.shown(row), watched(row)
         until = hold.until + self._fast_s * abs(self._pace.jitter() - 1)
-        claim = await self._claim(row)
+        claim = await self._rows.claim(row)
         if claim is None:
             return
         if event is not None and hold.error is not None and hold.error.code == "github_auth":
             event, memory, _ = seen.failed(event, memory, hold.error, self._clock())
-        await self._write(claim, event, memory, until)
-
-    async def _write(
-        self, claim: PublicationRow, event: Publication | None, memory: Watched, look_at: float | None
-    ) -> PublicationRow | None:
-        """Put the row, and the events when there is news. None when the session is gone or somebody else has written
-        meanwhile: what was seen is old then, and the next look will see more.
-        """
-        before = seen.shown(claim)
-
-        async def unit(tx: Tx) -> PublicationRow | None:
-            stored = await tx.get_publication(claim.session)
-            if stored is None:
-                return None
-            if stored.shown != claim.shown or await self._publishing(tx, stored):
-                if stored.look_at == claim.look_at:
-                    later = msgspec.structs.replace(stored, look_at=self._clock() + self._fast_s)
-                    await tx.put_publication(later, quiet=True)
-                return None
-            now_kept = watched(stored)
-            kept = msgspec.structs.replace(memory, handed=now_kept.handed)
-            if event is None or before is None:
-                return await tx.put_publication(remembered(stored, kept, look_at=look_at), quiet=True)
-            news = seen.told(event) != seen.told(before)
-            row = remembered(stored, kept, look_at=look_at, shown=msgspec.to_builtins(event))
-            if news:
-                await tx.append(claim.session, event, *_found(event, before, now_kept))
-            return await tx.put_publication(row, quiet=not news)
-
-        return await self._log.write(unit)
-
-
-def _found(event: Publication, before: Publication, memory: Watched) -> list[Artifact]:
-    """A pull request that nobody has announced yet: somebody opened it by hand."""
-    pull, known = seen.pull_of(event), seen.pull_of(before)
-    if pull is None or pull.number in memory.announced or (known is not None and known.number == pull.number):
-        return []
-    return [Artifact(artifact="pr", url=pull.url, title=pull.title)]
+        await self._rows.write(claim, event, memory, until)
 
 
 def _copy(error: PostdocError) -> PostdocError:

@@ -231,7 +231,7 @@ def _references(study: Study) -> str:
 _ABOUT = {
     "notebook.py": "the study: a marimo notebook",
     "reports/report.html": "the executed notebook; opens in any browser",
-    "reports/interactive.html": "the same with charts that can be explored (needs JavaScript)",
+    "reports/interactive.html": "the same with charts that can be explored (needs JavaScript and the network)",
     "results.json": "the verdict, for programs",
     "figures/": "the figures as PNG",
     "data/MANIFEST.json": "every data file with its sha256",

@@ -76,6 +76,7 @@ class Emulated:
     """emulate on a port of its own; ``api_url`` at the root, ``enterprise_url`` the same below `/api/v3`."""
 
     def __init__(self, folder: Path) -> None:
+        emulate_or_skip()
         self.folder = folder
         self.token = TOKEN
         self.port = _free_port()
@@ -85,7 +86,6 @@ class Emulated:
         self._enterprise: Faults | None = None
 
     def __enter__(self) -> Self:
-        emulate_or_skip()
         found = tools()
         assert found is not None
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -208,6 +209,8 @@ async def test_whose_account_it_is(tmp_path: Path) -> None:
 
 async def test_nothing_that_is_sent_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
+    import_module("github")  # which sets its level itself
+    caplog.set_level(logging.DEBUG, "github")
     with Faults(NOWHERE) as faults:
         shown = {"id": 1, "body": "b", "user": {"login": "ana"}, "created_at": "2026-11-20T10:00:00Z"}
         faults.rule("POST", "/comments", status(201, {}, shown))

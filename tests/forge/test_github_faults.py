@@ -97,6 +97,7 @@ async def test_the_answer_of_a_write_is_lost(hub: Hub, tmp_path: Path, lost: Act
             "secondary",
             "(60 min)",
         ),
+        (status(429, {"Retry-After": "7"}, {}), "github_rate_limited", "secondary", "(1 min)"),
         (html(), "github_unreachable", "not_github", "answers, but not as GitHub does"),
         (status(200, {}, []), "github_unreachable", "not_github", "answers, but not as GitHub does"),
         (status(200, {}, {"id": 7}), "github_unreachable", "not_github", "answers, but not as GitHub does"),
@@ -197,6 +198,17 @@ async def test_no_answer_at_all(tmp_path: Path, work: Work, times: int) -> None:
         assert (error.code, error.details["reason"]) == ("github_unreachable", "timeout")
         assert error.details["maybe_done"] is (work is create)
         assert 1 <= len(faults.requests) <= times
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_answers_that_come_late_and_are_errors(tmp_path: Path) -> None:
+    """The time is the call's, however many requests it takes."""
+    with Faults(NOWHERE) as faults:
+        faults.rule("GET", "", Action(code=502, wait_s=0.8), TIMES)
+        async with account(faults.url, tmp_path) as forge:
+            error = await failure(forge, look, 4)
+        assert (error.code, error.details["reason"]) == ("github_unreachable", "server")
+        assert len(faults.requests) == 3
 
 
 async def test_a_write_is_not_overtaken_by_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

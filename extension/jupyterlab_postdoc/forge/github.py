@@ -126,7 +126,7 @@ class GitHub:
         try:
             if self._closed:
                 raise unreachable(call, self.host, "timeout", "Postdoc is stopping")
-            future = self._pool.submit(self._work, token, call, work)
+            future = self._pool.submit(self._work, token, self._state(token), call, work)
         except (PostdocError, RuntimeError):
             if lock is not None:
                 lock.release()
@@ -136,17 +136,14 @@ class GitHub:
             future.add_done_callback(lambda _: _soon(loop, lock))
         try:
             async with asyncio.timeout_at(ends):
-                result, rate = await asyncio.wrap_future(future)
+                return await asyncio.wrap_future(future)
         except TimeoutError as exc:
             raise unreachable(call, self.host, "timeout", "no answer in time") from exc
-        if rate is not None:
-            self._state(token).rate = Rate(*rate)
-        return result
 
     def _lock(self, repo: str) -> asyncio.Lock:
         return self._writing.setdefault(repo.lower(), asyncio.Lock())
 
-    def _work(self, token: str, call: Call, work: Callable[[Line], T]) -> tuple[T, tuple[int, int, float] | None]:
+    def _work(self, token: str, state: State, call: Call, work: Callable[[Line], T]) -> T:
         """In a worker thread."""
         from github import GithubException
         from requests import RequestException
@@ -157,12 +154,15 @@ class GitHub:
         line = self._line(token)
         line.start()
         try:
-            return work(line), line.rate
+            return work(line)
         except (
             *(GithubException, RequestException, HTTPError, errors.Moved, errors.Elsewhere, errors.Unreadable),
             *(AssertionError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, OSError),
         ) as exc:
             raise errors.of_exception(call, self.host, exc) from None
+        finally:
+            if line.rate is not None:
+                state.rate = Rate(*line.rate)
 
     def _line(self, token: str) -> Line:
         """This thread's connection with this token."""

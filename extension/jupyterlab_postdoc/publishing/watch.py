@@ -87,7 +87,10 @@ class PullWatch:
 
     async def is_connected(self, user: str) -> bool:
         """Whether anybody can be asked for this user."""
-        return await self._forges.of(user) is not None
+        try:
+            return await self._forges.of(user) is not None
+        except PostdocError:
+            return False  # a connection that does not work; api/github says why
 
     def connected(self, user: str) -> None:
         """``user`` has another credential now: what was held back for want of one need not wait."""

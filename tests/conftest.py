@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import pytest
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.store.sqlite import SqliteStore
 from tests.model_server import ModelServer
+
+# A developer's own account is not what tests publish to. Those that want a GitHub start one.
+for _name in ("GITHUB_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GITHUB_API_URL"):
+    os.environ.pop(_name, None)
 
 pytest_plugins = ["pytest_jupyter", "pytest_jupyter.jupyter_server"]
 

@@ -33,16 +33,21 @@ IN_FILE = "sk-ant-file-canary/0f7d61+Qm9vZz=2d81c4"
 CANARIES = {
     "ANTHROPIC_API_KEY": "sk-ant-env-canary/5b21c9+Zm9vYmFy=77aa03",
     "GITHUB_TOKEN": "ghp_canary/9e4d51c0de+b4d5=6f3a2b",
+    "GH_TOKEN": "gho_canary/of-the-program-gh+9e4d=b4d5",
+    "GITHUB_ENTERPRISE_TOKEN": "ghp_canary/of-an-enterprise+6f3a=2b0d",
     "JUPYTER_TOKEN": "jupyter-canary-77aa03-c0ffee",
     "DATABASE_URL": "postgresql://canary:pw-canary-9e4d7b@db.invalid/x",
     "OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer otlp-canary-31f0aa",
 }
 VALUES = [
     IN_FILE,
-    *(CANARIES[name] for name in ("ANTHROPIC_API_KEY", "GITHUB_TOKEN", "JUPYTER_TOKEN")),
+    *(CANARIES[name] for name in ("ANTHROPIC_API_KEY", "JUPYTER_TOKEN")),
+    *(CANARIES[name] for name in ("GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ENTERPRISE_TOKEN")),
     "pw-canary-9e4d7b",
     "otlp-canary-31f0aa",
 ]
+NOWHERE = "http://127.0.0.1:9/api/v3"
+"""A GitHub that nobody is: with a token in its environment a server publishes."""
 READABLE_BY_DESIGN = ("secret", "runtime")
 """Below the home: the key file itself, and Jupyter's own runtime folder with its token (both mode 0700)."""
 
@@ -245,6 +250,7 @@ class Guarded(Server):
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "ANTHROPIC_"))},
             **CANARIES,
+            "GITHUB_API_URL": NOWHERE,
             "HOME": str(self.home / "home"),
             "TMPDIR": str(self.home / "tmp"),
             "JUPYTER_DATA_DIR": str(self.home / "jupyter"),

@@ -118,6 +118,7 @@ def _run(home: Path, config: dict[str, Any]) -> dict[str, Any]:
     env = {
         **{name: value for name, value in os.environ.items() if name not in CANARIES},
         **CANARIES,
+        "GITHUB_API_URL": "http://127.0.0.1:9/api/v3",
         "HOME": str(home / "home"),
         "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
     }

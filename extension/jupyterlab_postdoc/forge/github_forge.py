@@ -11,7 +11,7 @@ from jupyterlab_postdoc.forge import github_read as read
 from jupyterlab_postdoc.forge.credentials import Credential
 from jupyterlab_postdoc.forge.github_errors import Call, not_there
 from jupyterlab_postdoc.forge.github_said import messages
-from jupyterlab_postdoc.forge.remote import Account, Comment, Owner, Rate, Remote
+from jupyterlab_postdoc.forge.remote import Account, Comment, Owner, Rate, Remote, RemoteForge
 from jupyterlab_postdoc.protocol import Checks, PullRequest
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MAX_TITLE = 256
 MAX_BODY = 65536
 
 
-class GitHubForge:
+class GitHubForge(RemoteForge):
     """See :class:`~jupyterlab_postdoc.forge.remote.RemoteForge`. Cheap: made for each use."""
 
     def __init__(self, hub: GitHub, credential: Credential) -> None:

@@ -101,7 +101,7 @@ async def test_scopes_tell_what_is_missing(tmp_path: Path, faults: Faults) -> No
     assert "without CI files" in sentence
     assert part["ok"] is True
     assert part["next"] == sentence
-    assert "with repo" in part["message"]
+    assert "(rights: repo)" in part["message"]
 
 
 async def test_a_token_that_github_refuses_is_not_kept(tmp_path: Path, faults: Faults) -> None:

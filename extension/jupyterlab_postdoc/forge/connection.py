@@ -110,7 +110,7 @@ class Connection:
         assert look.account is not None
         assert credential is not None
         known = [one["name"] for one in look.rights if one["ok"]]
-        may = f" with {', '.join(known)}" if known else ""
+        may = f" (rights: {', '.join(known)})" if known else ""
         who = f"as {look.account.login}" if look.account.kind == "user" else f"for {look.account.login}"
         message = f"Connected to {self.github.host} {who}{may}, by {SOURCES[credential.source]}."
         next = {"next": " ".join(look.missing)} if look.missing else {}

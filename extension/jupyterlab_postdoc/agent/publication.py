@@ -22,8 +22,9 @@ from jupyterlab_postdoc.forge.repository import Outcome, Study
 from jupyterlab_postdoc.forge.tree import read
 from jupyterlab_postdoc.protocol import new_id
 from jupyterlab_postdoc.publishing import state
+from jupyterlab_postdoc.publishing.attempt import Published, Subject
 from jupyterlab_postdoc.publishing.places import kept_place
-from jupyterlab_postdoc.publishing.publish import Published, Publishing, Subject
+from jupyterlab_postdoc.publishing.publish import Publishing
 from jupyterlab_postdoc.runs import RunContext
 from jupyterlab_postdoc.store.base import RUN_OPEN, Reads, RunRow, SessionRow, Tx
 

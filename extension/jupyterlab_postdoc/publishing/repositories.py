@@ -43,8 +43,6 @@ class Repositories:
         self._root_dir = root_dir
         self.publisher = publisher
 
-    # --- what is registered ---
-
     async def list(self, user: str) -> Objects:
         """By name, as ``api/repos`` shows them."""
         rows = await self._log.store.list_repositories(user)
@@ -118,8 +116,6 @@ class Repositories:
             next="Register it with its owner/name or its address first (`jupyter postdoc repos add`).",
         )
 
-    # --- what a session needs ---
-
     async def located(self, user: str, place: Place) -> Place:
         """The place as it is now: a repository that was renamed on GitHub is found by its number.
 
@@ -163,8 +159,6 @@ class Repositories:
             return to, None
         forge = await self._github.of(user)
         return to, None if forge is None else forge.credential
-
-    # --- parts ---
 
     async def _row(self, user: str, id: str) -> RepositoryRow:
         row = await self._log.store.get_repository(id)

@@ -63,8 +63,6 @@ class PullWatch:
         self._task: asyncio.Task[None] | None = None
         self._deaf: Callable[[], object] = lambda: None
 
-    # --- life ---
-
     async def start(self) -> None:
         """Begin to watch; the log must have been started."""
         self._deaf = self._log.on_change(self.wake)
@@ -175,8 +173,6 @@ class PullWatch:
         except Exception:  # the boundary of this task
             logger.exception("the look at the publication of %s stumbled", row.session)
         return None
-
-    # --- one look ---
 
     async def look(self, session: str) -> PublicationRow | None:
         """Look now and return the row; None when the session has no publication.

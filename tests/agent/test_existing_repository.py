@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from tests.agent.support import (
     research,
     serving,
     settled,
+    until,
 )
+from tests.forge.faults import Faults, hang
+from tests.forge.githttp import GitHttp
 from tests.model_server import call, reply
 
 from jupyterlab_postdoc import protocol
@@ -370,24 +374,29 @@ async def test_a_notebook_that_is_none_is_refused_for_a_model_too(tmp_path):
 
 
 async def test_stopping_in_the_middle_of_a_fetch(tmp_path):
-    lean(tmp_path / "templates" / "lean")
-    owls = foreign(tmp_path / "root" / "owls", {"a.txt": "a\n"})
-    async with serving(tmp_path) as services:
-        chat = await chat_in(services, owls)
-        publisher, begun = services.repositories.publisher, asyncio.Event()
-        whole = publisher.fetch
+    home = tmp_path / "home"
+    lean(home / "templates" / "lean")
+    with GitHttp(tmp_path) as server, Faults(server.url) as slow:
+        run(foreign(tmp_path / "owls", {"a.txt": "a\n"}), "push", "--quiet", str(server.create("olga/owls")), "main")
+        async with serving(home) as services:
+            made, _ = await services.repositories.add(ANA.name, f"{slow.url}/olga/owls.git")
+            chat = str((await services.sessions.create(ANA, repository=made["id"]))["id"])
+            slow.requests.clear()
+            slow.rule("POST", r"/git-upload-pack$", hang(60))
+            await research(services, chat, provider="template")
+            await until(services, chat, "agent_status", message=f"Fetching olga/owls from {made['host']}")
+            await wait_for(lambda: any(asked.path.endswith("/git-upload-pack") for asked in slow.requests))
+            assert processes_below(home / "data")
+            await services.sessions.submit(ANA, protocol.Stop(chatId=chat))
+            await settled(services, chat, "stopped", limit_s=5)
+            assert not processes_below(home / "data")
+            assert not (home / "root" / "research").exists()
+            await services.sessions.submit(ANA, protocol.Resume(chatId=chat))
+            await settled(services, chat, "finished", limit_s=60)
+            assert (await work_tree(services, home, chat) / "a.txt").read_text() == "a\n"
 
-        async def slow(*given: Any) -> dict[str, str]:
-            begun.set()
-            await asyncio.sleep(60)
-            return await whole(*given)
 
-        publisher.fetch = slow
-        await research(services, chat, provider="template")
-        await asyncio.wait_for(begun.wait(), 20)
-        await services.sessions.submit(ANA, protocol.Stop(chatId=chat))
-        await settled(services, chat, "stopped", limit_s=5)
-        assert not processes_below(tmp_path / "data")
-        publisher.fetch = whole
-        await services.sessions.submit(ANA, protocol.Resume(chatId=chat))
-        await settled(services, chat, "finished", limit_s=60)
+async def wait_for(what: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not what():
+            await asyncio.sleep(0.02)

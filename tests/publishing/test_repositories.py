@@ -38,7 +38,8 @@ async def connected(home: Path, hub: Hub, token: str = TOKEN, **config: Any) -> 
     file.touch(mode=0o600)
     file.write_text(token)
     urls = {"github_api_url": hub.api_url, "github_git_url": hub.git_url}
-    async with serving(home, github_token_file=str(file), github_publish="ask", **urls, **config) as services:
+    config = {"github_publish": "ask"} | config
+    async with serving(home, github_token_file=str(file), **urls, **config) as services:
         yield services
 
 
@@ -227,6 +228,28 @@ async def test_a_private_repository_is_fetched_and_the_token_stays_here(tmp_path
     for file in home.rglob("*"):
         if file.is_file() and file != home / "github.token":
             assert TOKEN.encode() not in file.read_bytes(), file
+
+
+async def test_the_work_becomes_a_draft_pull_request(tmp_path: Path, hub: Hub) -> None:
+    home = tmp_path / "home"
+    lean(home / "templates" / "lean")
+    on_hub(hub, tmp_path, "reviewed", THEIRS, private=True)
+    main = hub.git.branches("ana/reviewed")["main"]
+    async with connected(home, hub, github_publish="end") as services:
+        chat = str((await services.sessions.create(ANA, repository="ana/reviewed"))["id"])
+        await settled(services, await research(services, chat, provider="template"), "finished", limit_s=90)
+        row = await services.log.store.get_session(chat)
+        assert row is not None
+        root, branch = home / "root" / row.meta["project"]["path"], row.meta["checkout"]["branch"]
+        published = await services.log.store.get_publication(chat)
+    assert published is not None
+    assert published.state == "published", published.shown
+    (pull,) = hub.pulls("ana/reviewed")
+    assert (pull["head"]["ref"], pull["base"]["ref"], pull["draft"]) == (branch, "main", True)
+    branches = hub.git.branches("ana/reviewed")
+    assert branches["main"] == main
+    assert branches.keys() == {"main", branch}
+    assert branches[branch] == run(root, "rev-parse", "HEAD")
 
 
 async def test_no_token_goes_to_another_host(tmp_path: Path, hub: Hub) -> None:

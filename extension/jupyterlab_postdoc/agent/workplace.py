@@ -12,7 +12,8 @@ import msgspec
 
 from jupyterlab_postdoc.agent import provenance
 from jupyterlab_postdoc.agent.agent import commit_events
-from jupyterlab_postdoc.agent.checkout import Checkout, Checkouts, check_fit
+from jupyterlab_postdoc.agent.checkout import Checkout, Checkouts
+from jupyterlab_postdoc.agent.fit import check_fit
 from jupyterlab_postdoc.agent.lab import SYNTHETIC, Lab, data_file
 from jupyterlab_postdoc.agent.means import Means
 from jupyterlab_postdoc.errors import PostdocError

@@ -61,6 +61,7 @@ export const Commands = {
   next: 'postdoc:next-session',
   previous: 'postdoc:previous-session',
   openTab: 'postdoc:open-tab',
+  connectGitHub: 'postdoc:connect-github',
   focusInput: 'postdoc:focus-input',
   researchFile: 'postdoc:research-file',
   useSelection: 'postdoc:use-selection'

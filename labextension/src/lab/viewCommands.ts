@@ -112,6 +112,20 @@ export function registerViewCommands(
     }
   });
 
+  commands.addCommand(Commands.connectGitHub, {
+    label: trans.__('Connect GitHub…'),
+    caption: trans.__('How GitHub is connected: as whom, with which rights'),
+    icon: postdocIcon,
+    describedBy: { args: schema({}) },
+    execute: () => {
+      const view = places.active();
+      if (!view) {
+        show();
+      }
+      (view ?? { navigation }).navigation.show('github');
+    }
+  });
+
   const step = (by: 1 | -1) => () => {
     const id = neighbour(store.getState(), places.current(), by);
     if (id !== null) {

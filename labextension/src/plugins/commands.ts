@@ -32,6 +32,7 @@ export const commands: JupyterFrontEndPlugin<void> = {
       openReport,
       openFolder,
       copyReport,
+      connectGitHub,
       next,
       previous
     } = Commands;
@@ -45,6 +46,7 @@ export const commands: JupyterFrontEndPlugin<void> = {
       openReport,
       openFolder,
       copyReport,
+      connectGitHub,
       next,
       previous
     ].forEach((command, rank) => palette?.addItem({ command, category, rank }));

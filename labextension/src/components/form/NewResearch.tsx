@@ -16,6 +16,7 @@ import { place, problemFrom } from './problems';
 import { fieldsOf } from './schema';
 import { SchemaForm } from './SchemaForm';
 import { FitLine, TemplateField } from './TemplateField';
+import { WhereField } from './WhereField';
 import type { NewRoute } from './useDraft';
 import { useDraft } from './useDraft';
 import { useOffers } from './useOffers';
@@ -259,13 +260,20 @@ export function NewResearch({ route }: { route: NewRoute }): JSX.Element {
               onChange={persona => edit({ persona }, 'persona')}
             />
           )}
-          <RepoField
-            value={draft.repo ?? ''}
-            plan={plan}
-            error={errors.repo}
-            proposal={refused?.field === 'repo' ? refused.proposal : null}
-            onChange={repo => edit({ repo }, 'repo')}
+          <WhereField
+            value={draft.repository ?? ''}
+            error={errors.where}
+            onChange={repository => edit({ repository }, 'where', 'repo')}
           />
+          {!draft.repository && (
+            <RepoField
+              value={draft.repo ?? ''}
+              plan={plan}
+              error={errors.repo}
+              proposal={refused?.field === 'repo' ? refused.proposal : null}
+              onChange={repo => edit({ repo }, 'repo')}
+            />
+          )}
           <Limits
             values={limitsOf(draft, settings)}
             errors={errors}

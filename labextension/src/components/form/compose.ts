@@ -19,7 +19,7 @@ export interface Offers {
   readonly personas: readonly Persona[] | null;
 }
 
-/** A sentence by field: `topic`, `template`, `params.<name>`, `model`, `persona`, `repo`, `usd`, `minutes`, `turns`. */
+/** A sentence by field: `topic`, `template`, `params.<name>`, `model`, `persona`, `where`, `repo`, `usd`, `minutes`, `turns`. */
 export type Errors = Readonly<Record<string, string>>;
 
 /** What a draft means with these settings and offers. */
@@ -138,7 +138,9 @@ export function compose(
   for (const [name, sentence] of Object.entries(filled?.errors ?? {})) {
     errors[`params.${name}`] = sentence;
   }
-  const repo = draft.repo?.trim() ?? '';
+  const repository = draft.repository ?? '';
+  // In a repository that there is, the name of a new one means nothing.
+  const repo = repository === '' ? (draft.repo?.trim() ?? '') : '';
   if (repo !== '' && !legalName(repo)) {
     errors.repo = trans.__('Use lower-case letters, digits and hyphens, at most 80.');
   }
@@ -162,6 +164,7 @@ export function compose(
     ...(plan.model && !scripted ? { model: plan.model.id } : {}),
     ...(plan.persona ? { persona: plan.persona.name } : {}),
     ...(repo !== '' ? { repo_name: repo } : {}),
+    ...(repository !== '' ? { repository } : {}),
     ...(Object.values(budget).some(value => value !== undefined) ? { budget: defined(budget) } : {})
   };
   return { research, errors };

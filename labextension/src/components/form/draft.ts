@@ -17,6 +17,8 @@ export interface Draft {
   readonly model?: string;
   readonly persona?: string;
   readonly repo?: string;
+  /** The id of a registered repository to work in; '': a new one. */
+  readonly repository?: string;
   readonly usd?: string;
   readonly minutes?: string;
   readonly turns?: string;
@@ -49,9 +51,9 @@ export function draftFrom(stored: unknown): Draft | null {
   const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
   const context = Array.isArray(given.context) ? (given.context as unknown[]) : [];
   const params = given.params !== null && typeof given.params === 'object' ? given.params : {};
-  const optional = (['template', 'model', 'persona', 'repo', 'usd', 'minutes', 'turns'] as const).flatMap(
-    name => (text(given[name]) === undefined ? [] : [[name, given[name]]])
-  );
+  const optional = (
+    ['template', 'model', 'persona', 'repo', 'repository', 'usd', 'minutes', 'turns'] as const
+  ).flatMap(name => (text(given[name]) === undefined ? [] : [[name, given[name]]]));
   return {
     topic: text(given.topic) ?? '',
     params: params as Draft['params'],

@@ -43,11 +43,12 @@ function detailsOf(problem: Problem): Record<string, unknown> {
   return { ...(problem as unknown as Record<string, unknown>), ...inner };
 }
 
-const FIXED = ['topic', 'template', 'model', 'persona', 'repo', 'usd', 'minutes', 'turns'];
+const FIXED = ['topic', 'template', 'model', 'persona', 'where', 'repo', 'usd', 'minutes', 'turns'];
 const COMMAND_FIELDS: Readonly<Record<string, string>> = {
   topic: 'topic',
   template: 'template',
   repo_name: 'repo',
+  repository: 'where',
   model: 'model',
   provider: 'model',
   persona: 'persona',
@@ -69,6 +70,9 @@ function guess(problem: Problem, fields: readonly FieldSpec[], proposal: string 
   const command = /The field `([^`]+)`/.exec(error)?.[1];
   if (command !== undefined) {
     return COMMAND_FIELDS[command] ?? null;
+  }
+  if (/\bregistered repository\b/.test(error)) {
+    return 'where';
   }
   if (proposal !== null || code === 'github_conflict') {
     return 'repo';

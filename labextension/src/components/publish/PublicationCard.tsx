@@ -12,6 +12,9 @@ import { TroubleText, Ways } from './Trouble';
 import type { PublicationState } from './usePublication';
 import { usePublication } from './usePublication';
 
+/** Nothing went wrong: somebody has to decide, or to connect. */
+const MILD = new Set(['github_conflict', 'github_auth', 'stopped']);
+
 interface CardProps {
   session: string;
   /** A publication begins by itself. */
@@ -244,7 +247,7 @@ function Failed({ known, choose }: PartProps): JSX.Element | null {
   const { problem, repository, notes, steps } = publication;
   return (
     <Card
-      tone={problem?.code === 'github_conflict' || problem?.retryable ? 'warn' : 'error'}
+      tone={MILD.has(problem?.code ?? '') || problem?.retryable ? 'warn' : 'error'}
       title={problem?.error || trans.__('The publication did not come to its end.')}
       actions={
         <>

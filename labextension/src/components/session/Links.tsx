@@ -6,6 +6,7 @@ import type { ChatInfo, SessionView } from '../../model';
 import { usePlatform, useTrans } from '../../platform';
 import { recordOf, textIn } from '../../store/parts';
 import type { IconName } from '../ui';
+import { hasPlace } from '../publish/place';
 import { Button, Icon } from '../ui';
 
 export function Links({ view, info }: { view: SessionView; info: ChatInfo | null }): JSX.Element | null {
@@ -79,11 +80,44 @@ export function Links({ view, info }: { view: SessionView; info: ChatInfo | null
           </span>
         )
       );
-    })
+    }),
+    hasPlace(view) && <ToPublication key="publication" view={view} />
   ].filter(Boolean);
   return links.length === 0 ? null : (
     <nav className="jp-Postdoc-Links" aria-label={trans.__('What this session has made')}>
       {links}
     </nav>
+  );
+}
+
+/** Leads to the card in the timeline. */
+function ToPublication({ view }: { view: SessionView }): JSX.Element {
+  const trans = useTrans();
+  const { publication } = view;
+  const [text, icon]: [string, IconName] =
+    publication === null
+      ? [trans.__('Publish…'), 'publish']
+      : publication.state === 'publishing'
+        ? [trans.__('Publishing…'), 'spinner']
+        : publication.state === 'failed'
+          ? [trans.__('Not published'), 'warn']
+          : publication.ahead > 0
+            ? [trans.__('Publish again…'), 'publish']
+            : [trans.__('Published'), 'check'];
+  return (
+    <Button
+      kind="link"
+      icon={icon}
+      title={trans.__('Show the publication')}
+      onClick={event => {
+        const card = event.currentTarget
+          .closest('.jp-Postdoc-Session')
+          ?.querySelector<HTMLElement>('[data-publication]');
+        card?.scrollIntoView({ block: 'nearest' });
+        card?.focus({ preventScroll: true });
+      }}
+    >
+      {text}
+    </Button>
   );
 }

@@ -4,6 +4,7 @@ import React, { memo, useMemo, useRef } from 'react';
 import { duration } from '../../format';
 import type { ErrorItem, Item, ResultItem, SessionView, ToolItem } from '../../model';
 import { useSettings, useTrans } from '../../platform';
+import { hasPlace, publicationPlace } from '../publish/place';
 import { PublicationCard } from '../publish/PublicationCard';
 import { PublicationRow } from '../publish/PublicationRow';
 import { Disclosure, Icon } from '../ui';
@@ -55,14 +56,13 @@ export function Timeline({ session, limit = MOUNTED }: Props): JSX.Element {
   const newestEnd = useMemo(() => (idle ? newestOutcome(items) : null), [items, idle]);
   const publishAt = useMemo(() => publicationPlace(items), [items]);
   const placed = rows.some(row => row.key === publishAt?.key);
-  const published =
-    (publishAt !== null && session.artifacts.repo !== undefined) || session.publication !== null ? (
-      <PublicationCard
-        key="publication"
-        session={session.id}
-        follows={!idle && publishAt?.followedBy != null}
-      />
-    ) : null;
+  const published = hasPlace(session) ? (
+    <PublicationCard
+      key="publication"
+      session={session.id}
+      follows={!idle && publishAt?.followedBy != null}
+    />
+  ) : null;
   const notebook = session.artifacts.notebook?.path ?? null;
   const project = useRef<string | null>(null);
   project.current = session.artifacts.repo?.path ?? null;
@@ -90,20 +90,6 @@ export function Timeline({ session, limit = MOUNTED }: Props): JSX.Element {
         {!placed && published}
       </div>
     </ProjectContext.Provider>
-  );
-}
-
-/** The result below which the publication is shown: the newest of a research that came to one. */
-function publicationPlace(items: readonly Item[]): ResultItem | null {
-  return (
-    items.findLast(
-      (item): item is ResultItem =>
-        item.kind === 'result' && item.success && !item.publishing && item.verdict !== null
-    ) ??
-    items.findLast(
-      (item): item is ResultItem => item.kind === 'result' && item.success && !item.publishing
-    ) ??
-    null
   );
 }
 

@@ -85,7 +85,7 @@ describe('the frame', () => {
       await user.click(screen.getByRole('button', { name: 'More' }));
       return screen.getAllByRole('menuitem').map(one => one.textContent);
     };
-    expect(await items()).toEqual(['Settings', 'Help']);
+    expect(await items()).toEqual(['GitHub…', 'Settings', 'Help']);
     await user.click(screen.getByRole('menuitem', { name: 'Settings' }));
     act(() => made.navigation.go({ view: 'session', id: 'a' }));
     expect(await items()).toEqual(['Open in tab', 'Settings', 'Help']);

@@ -203,6 +203,7 @@ async def test_hostile_repositories_are_harmless(tmp_path):
 
 
 async def test_only_repositories_below_the_root_can_be_used_by_their_path(tmp_path):
+    lean(tmp_path / "templates" / "lean")
     outside = foreign(tmp_path / "outside", {"a.txt": "a\n"})
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "link").symlink_to(outside)
@@ -215,6 +216,14 @@ async def test_only_repositories_below_the_root_can_be_used_by_their_path(tmp_pa
                 await services.repositories.add(ANA.name, f"file://{place}")
             assert refused.value.code == "forbidden", place
         assert await services.repositories.list(ANA.name) == []
+        # Nor when it became a link after it was registered.
+        owls = foreign(tmp_path / "root" / "owls", {"a.txt": "a\n"})
+        chat = await chat_in(services, owls)
+        owls.rename(tmp_path / "root" / "away")
+        owls.symlink_to(outside)
+        await research(services, chat, provider="template")
+        (error,) = of(await settled(services, chat, "error"), "error")
+        assert error["code"] == "forbidden"
 
 
 async def test_a_crash_in_the_middle_is_finished(tmp_path):

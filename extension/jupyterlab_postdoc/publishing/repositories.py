@@ -121,6 +121,9 @@ class Repositories:
 
         When GitHub cannot be asked the place stays as it was. Raises not_found when it is gone.
         """
+        if place.url.startswith("file:"):
+            # What lies there may be a link by now that leads elsewhere.
+            read_address(place.url, github=self._github.address, root_dir=self._root_dir)
         if place.forge != GITHUB or place.remote_id is None:
             return place
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -76,6 +77,11 @@ async def test_claude_writes_a_notebook_repairs_a_cell_commits_and_finishes(
     assert steps_committed(root)[0] == "start"
     assert git(root, "status", "--porcelain") == ""
     model = read_json(root / "provenance.json")["model"]
+    first = server.requests()[0].body
+    system = first["system"] if isinstance(first["system"], str) else first["system"][0]["text"]
+    told = read_json(root / "provenance.json")["prompts_sha256"]
+    assert set(told) == {"system", "task"}
+    assert told["system"] == hashlib.sha256(system.encode()).hexdigest()
     assert model.startswith("claude-")
     assert f"written by the language model {model} (anthropic)" in (root / "README.md").read_text()
     assert processes_below(tmp_path) == []

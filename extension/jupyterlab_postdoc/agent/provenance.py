@@ -37,7 +37,11 @@ async def known_study(store: Reads, templates: TemplateRegistry, run: str, name:
     steps = await store.steps(run)
     kept = steps.get("study")
     if kept is not None and kept.status == "done":
-        return await _at_home(store, msgspec.convert(kept.result, Study))
+        study = msgspec.convert(kept.result, Study)
+        told = steps.get("prompts")
+        if told is not None and told.status == "done":
+            study = replace(study, prompts=dict(told.result))
+        return await _at_home(store, study)
     chosen = steps.get("template")
     asked = _as_asked(made, name, str(chosen.result) if chosen is not None else "unknown", templates)
     return await _at_home(store, asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -163,9 +164,15 @@ class ResearchRun:
             self.means.persona, base=self.base_prompt, project=project, templates=templates, tools=self.means.tools
         )
         asked = {**given, "params": dict(project.study.parameters)}
+        prompt = research_prompt(asked, template, templates, continues=self._continues)
+
+        async def digests() -> dict[str, str]:
+            return {"system": _sha256(system), "task": _sha256(prompt)}
+
+        project.study = replace(project.study, prompts=await self.ctx.step("prompts", digests))
         return replace(
             mission,
-            prompt=research_prompt(asked, template, templates, continues=self._continues),
+            prompt=prompt,
             system=system,
             earlier=earlier,
             through=through,
@@ -213,6 +220,10 @@ def _failed_call(turns: Sequence[Turn]) -> ToolOutcome | None:
             if call.id in turn.results and not turn.results[call.id].ok:
                 return turn.results[call.id]
     return None
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _date(ts: float) -> str:

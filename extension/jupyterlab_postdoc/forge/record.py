@@ -64,8 +64,10 @@ _COMMITS_ARE = (
 
 
 def _model_details(study: Study) -> dict[str, Any]:
-    """Who the model was told to be, and which runs of a model changed the study later."""
+    """Who the model was told to be, checksums of what it was told, and which of its runs changed the study later."""
     found: dict[str, Any] = {"persona": study.persona} if study.persona else {}
+    if study.prompts:
+        found["prompts_sha256"] = dict(study.prompts)
     if study.revisions:
         found["revisions"] = [
             {"run": made.run, "model": made.model, "persona": made.persona, "at": moment(made.at)}

@@ -39,6 +39,7 @@ class Study:
     ``references`` have ``text`` and ``doi`` or ``url``. A study that a language model wrote has no ``title``, and a
     ``template`` only when it began with one. ``home`` is the web address of the repository once it is published, and
     ``branch`` the study's branch there; ``pages``: a workflow publishes the report as a site.
+    ``prompts`` are the sha256 of what a model was told first (``system``, ``task``).
 
     In somebody's repository ``readme`` is the file that describes the study, and ``theirs`` are paths that are not the
     study's to write, whether they exist or not.
@@ -66,6 +67,7 @@ class Study:
     home: str = ""
     branch: str = ""
     pages: bool = False
+    prompts: Mapping[str, str] = field(default_factory=dict)
     readme: str = "README.md"
     theirs: Sequence[str] = ()
 

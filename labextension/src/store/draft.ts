@@ -101,6 +101,9 @@ export class Draft extends Calls {
         this.view.queue = pendingOf(frame.pending);
         return;
       case 'result':
+        if (frame.success && this.isTold(frame.runId)) {
+          return; // the line above says all of it
+        }
         if (frame.success && !frame.partial && !this.publishes(frame)) {
           // Who ends the work in the last step of a plan has done that step; nothing says so in the log.
           this.view.plan =
@@ -241,6 +244,18 @@ export class Draft extends Calls {
           ''
       });
     });
+  }
+
+  /** Whether a line of the timeline says already that this run has published. */
+  private isTold(run: string | undefined): boolean {
+    const items = this.list();
+    for (let i = items.length - 1; run !== undefined && i >= 0 && i > items.length - 40; i--) {
+      const item = items[i] as Item;
+      if (item.kind === 'publication' && item.what === 'published' && item.runId === run) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /** Whether the event is of a run that only publishes. */

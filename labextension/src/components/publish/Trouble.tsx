@@ -20,7 +20,10 @@ interface WayProps {
   choose: () => void;
 }
 
-/** The buttons: what the server says may be done now; the first one is what most people want. */
+/** What touches the work of others is offered, never suggested. */
+const BOLD = new Set(['use_existing', 'force']);
+
+/** The buttons: what the server says may be done now. */
 export function Ways(props: WayProps): JSX.Element {
   const { publication, problem, busy, publish, connect, choose } = props;
   const platform = usePlatform();
@@ -56,12 +59,13 @@ export function Ways(props: WayProps): JSX.Element {
     ]
   };
   const ways = problem.actions.filter(action => label[action] !== undefined);
+  const main = ways.find(action => !BOLD.has(action));
   return (
     <>
-      {ways.map((action, index) => (
+      {ways.map(action => (
         <Button
           key={action}
-          kind={index === 0 ? 'accept' : action === 'force' ? 'warn' : 'plain'}
+          kind={action === main ? 'accept' : action === 'force' ? 'warn' : 'plain'}
           busy={busy}
           disabled={action === 'retry' && waits}
           onClick={label[action]?.[1]}

@@ -187,9 +187,6 @@ export const ResultCard = memo(function ResultCard(props: ResultProps) {
       {item.verdict !== null && <Verdict verdict={item.verdict} />}
       {item.summary !== '' && <MarkdownText source={item.summary} />}
       {stops[item.stopReason] && <p>{stops[item.stopReason]}</p>}
-      {item.followedBy !== null && newest && (
-        <p className="jp-Postdoc-Small">{trans.__('It is published on GitHub next, by itself.')}</p>
-      )}
       <p className="jp-Postdoc-Small">
         {[
           duration(item.durationMs, trans),

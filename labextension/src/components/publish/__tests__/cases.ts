@@ -117,7 +117,9 @@ export const CONNECTED: GitHubStatus = {
     { name: 'repo', ok: true, needed: 'to make private repositories and push to them' },
     { name: 'workflow', ok: false, needed: 'to push the workflow that executes the notebook again' }
   ],
-  missing: ["The token lacks 'workflow': studies are pushed without CI files. Add the scope to include them."],
+  missing: [
+    "The token lacks 'workflow': studies are pushed without CI files. Add the scope to include them."
+  ],
   defaults: { owner: 'ana', private: true, publish: 'end' }
 };
 

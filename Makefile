@@ -104,8 +104,9 @@ lab: $(VENV)/.lab $(VENV)/.panel
 	@echo "JupyterLab opens in your browser, its files are in $(WHERE). Postdoc is in its left sidebar. Ctrl-C ends it."
 	@$(BIN)/jupyter lab $(ROOT_TOO) --ServerApp.root_dir='$(abspath $(WHERE))' --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
 
+# It publishes nothing, even where the environment holds a token.
 demo: $(VENV)/.installed
-	@$(BIN)/jupyter-postdoc research "$(TOPIC)" --root demo
+	@env -u GITHUB_TOKEN -u GH_TOKEN $(BIN)/jupyter-postdoc research "$(TOPIC)" --root demo
 
 test: $(VENV)/.tested $(VENV)/.aimock $(VENV)/.emulate
 	$(BIN)/ruff check .

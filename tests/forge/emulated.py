@@ -142,10 +142,10 @@ class Emulated:
         """``request("GET", path)``."""
         return self.request("GET", path, token=token)
 
-    def status(self, path: str) -> int:
+    def status(self, path: str, *, token: str | None = None) -> int:
         """What a GET of this path is answered with."""
         try:
-            self.get(path)
+            self.get(path, token=token)
         except urllib.error.HTTPError as error:
             return error.code
         return 200
@@ -185,34 +185,35 @@ class Hub(Emulated):
 
     def mirror(self, name: str) -> None:
         """Tell emulate the branches of the bare repository, with everything that they need."""
-        if self.status(f"/repos/{name}") == 404:
+        token = BOB if name.startswith("bob/") else self.token  # a private repository has its own people
+        if self.status(f"/repos/{name}", token=token) == 404:
             return  # made by a push alone: GitHub has no such repository
         bare = self.git.bare(name)
-        theirs = {ref["ref"]: ref["object"]["sha"] for ref in self._refs(name)}
+        theirs = {ref["ref"]: ref["object"]["sha"] for ref in self._refs(name, token)}
         for line in _git(bare, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads").splitlines():
             ref, sha = line.split()
             if theirs.get(ref) == sha:
                 continue
-            self._hand_over(name, bare, sha, known=set(theirs.values()))
+            self._hand_over(name, bare, sha, known=set(theirs.values()), token=token)
             if ref in theirs:
-                self.request("PATCH", f"/repos/{name}/git/{ref}", {"sha": sha, "force": True})
+                self.request("PATCH", f"/repos/{name}/git/{ref}", {"sha": sha, "force": True}, token=token)
             else:
-                self.post(f"/repos/{name}/git/refs", {"ref": ref, "sha": sha})
+                self.post(f"/repos/{name}/git/refs", {"ref": ref, "sha": sha}, token=token)
 
-    def _refs(self, name: str) -> list[dict[str, Any]]:
+    def _refs(self, name: str, token: str) -> list[dict[str, Any]]:
         try:
-            found: list[dict[str, Any]] = self.get(f"/repos/{name}/git/matching-refs/heads")
+            found: list[dict[str, Any]] = self.get(f"/repos/{name}/git/matching-refs/heads", token=token)
         except urllib.error.HTTPError as error:
             if error.code in (404, 409):
                 return []
             raise
         return found
 
-    def _hand_over(self, name: str, bare: Path, sha: str, *, known: set[str]) -> None:
+    def _hand_over(self, name: str, bare: Path, sha: str, *, known: set[str], token: str) -> None:
         have = {one for one in known if _git(bare, "cat-file", "-t", one, ok=(0, 128)).strip() == "commit"}
         new = _git(bare, "rev-list", "--reverse", "--topo-order", sha, *(f"^{one}" for one in have)).split()
         sent: set[str] = set()
-        with _Line(self.api_url, self.token) as line:
+        with _Line(self.api_url, token) as line:
             for commit in new:
                 tree: list[dict[str, Any]] = []
                 for entry in _git(bare, "ls-tree", "-r", "-z", commit).split("\0"):
@@ -256,10 +257,10 @@ class _Line:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def status(self, path: str) -> int:
+    def status(self, path: str, *, token: str | None = None) -> int:
         """What a GET of this path is answered with."""
         try:
-            self.get(path)
+            self.get(path, token=token)
         except urllib.error.HTTPError as error:
             return error.code
         return 200

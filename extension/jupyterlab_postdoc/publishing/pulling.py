@@ -38,11 +38,12 @@ class Pulling:
 
     async def _open_one(self, forge: GitHubForge) -> tuple[PullRequest | None, str | None]:
         body, subject = self._at.body, self._at.subject
+        history = pull_text.history_note(history=body.history, workflows=body.workflows)
         text = pull_text.pull_body(
             subject.study,
             subject.verdict,
             subject.outcome,
-            notes=[*body.notes, *self._at.notes],
+            notes=[*body.notes, *self._at.notes, *([history] if history else [])],
             home=body.web_url,
             branch=body.branch,
         )

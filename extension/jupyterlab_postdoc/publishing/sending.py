@@ -159,7 +159,8 @@ class Sending:
         there = await publisher.heads(self._at.destination(), self._at.credential)
         if not body.branch:
             body.branch = names.branch_name(self._at.subject.study.topic, self._at.ctx.session, there)
-        if self._at.subject.write_home is not None and not body.adopted:
+            await self._at.save("publishing")  # before it is there: after a crash its name must not look taken
+        if self._at.subject.write_home is not None:
             await self._at.subject.write_home(body.web_url, body.branch)
         await self._at.collect()
         outgoing = await self._with_or_without_workflows(self._send_branch)
@@ -199,8 +200,7 @@ class Sending:
         return await self._at.parts.publisher.heads(self._at.destination(), self._at.credential)
 
     def _history_note(self) -> None:
-        note = pull_text.history_note(history=self._at.body.history, workflows=self._at.body.workflows)
-        if note is not None:
-            self._at.note(note)
+        if self._at.body.history == "squashed":
+            self._at.note("All steps were sent as one commit.")
         if not self._at.body.workflows:
             self._at.note("Token lacks 'workflow': pushed without CI files. Add the scope to include them.")

@@ -10,12 +10,10 @@ from msgspec import UNSET, Struct, UnsetType
 from .basics import VERSION
 from .commands import COMMANDS
 from .control import CONTROL_TYPES, ChatInfo, History, Published
-from .events import (
-    EVENT_TYPES,
+from .events import EVENT_TYPES, ImageRef, PlanItem
+from .publication import (
     Checks,
     Finding,
-    ImageRef,
-    PlanItem,
     Problem,
     PublishedBranch,
     PublishedRepository,

@@ -88,7 +88,7 @@ describe('the frame', () => {
     expect(await items()).toEqual(['GitHub…', 'Settings', 'Help']);
     await user.click(screen.getByRole('menuitem', { name: 'Settings' }));
     act(() => made.navigation.go({ view: 'session', id: 'a' }));
-    expect(await items()).toEqual(['Open in tab', 'Settings', 'Help']);
+    expect(await items()).toEqual(['Open in tab', 'GitHub…', 'Settings', 'Help']);
     await user.click(screen.getByRole('menuitem', { name: 'Open in tab' }));
     expect(made.asked).toEqual([['openSettings'], ['openSession', 'a']]);
   });

@@ -743,7 +743,8 @@ export interface Ack {
  * A request was refused, or following a chat ended. Told from the event ``error`` by having no ``seq``.
  *
  *     ``id`` and ``chatId`` are the request's, as far as they could be read. ``proposal`` is a name that would do instead,
- *     ``version`` the session's true one, ``git`` what git said, ``reason`` a word for programs, ``details`` all else.
+ *     ``version`` the session's true one, ``git`` what git said, ``reason`` a word for programs, ``retry_at`` when it is
+ *     worth while to try again (UNIX seconds), ``details`` all else.
  */
 export interface RequestError {
   type: 'error';
@@ -762,6 +763,7 @@ export interface RequestError {
   status?: string;
   reason?: string;
   git?: string;
+  retry_at?: number | null;
   details?: Record<string, unknown>;
 }
 /**

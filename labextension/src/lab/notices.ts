@@ -25,13 +25,21 @@ export function isWaiting(session: ChatInfo): boolean {
   return WAITING.has(session.state);
 }
 
+interface Known {
+  readonly state: string;
+  readonly needs: number;
+  readonly version: number;
+  /** What was at work only published. */
+  readonly publishing: boolean;
+}
+
 /**
  * Remembers the last list and says what is new in the next. The first list is history. After a reconnection the server
  * sends the list again: what changed meanwhile is told, what did not is not told twice. Versions only grow, so that an
  * older list that comes late says nothing.
  */
 export class NoticeLog {
-  private last: Map<string, { state: string; needs: number; version: number }> | null = null;
+  private last: Map<string, Known> | null = null;
 
   /** The news of `sessions`, in the order of their last change. Null (no list yet, or none for now): none. */
   read(sessions: Sessions | null): Notice[] {
@@ -39,7 +47,7 @@ export class NoticeLog {
       return [];
     }
     const before = this.last;
-    const after = new Map<string, { state: string; needs: number; version: number }>();
+    const after = new Map<string, Known>();
     const news: Notice[] = [];
     for (const session of listed(sessions)) {
       const known = before?.get(session.id);
@@ -47,7 +55,15 @@ export class NoticeLog {
         after.set(session.id, known);
         continue;
       }
-      after.set(session.id, { state: session.state, needs: session.needs, version: session.version });
+      const { state, needs, version } = session;
+      const publishing =
+        session.publication?.state === 'publishing' || (known?.publishing === true && isBusy(session));
+      after.set(session.id, {
+        state,
+        needs,
+        version,
+        publishing
+      });
       const kind = known === undefined ? null : change(known, session);
       if (kind !== null) {
         news.push({ kind, session });
@@ -60,13 +76,16 @@ export class NoticeLog {
   }
 }
 
-function change(known: { state: string; needs: number }, session: ChatInfo): NoticeKind | null {
+function change(known: Known, session: ChatInfo): NoticeKind | null {
   if (isWaiting(session)) {
     const asked = !WAITING.has(known.state) || session.needs > known.needs;
     return asked ? 'waiting' : null;
   }
   if (known.state === session.state || !(BUSY.has(known.state) || WAITING.has(known.state))) {
     return null;
+  }
+  if (known.publishing) {
+    return null; // the session is again what it was before: that was told then
   }
   switch (session.state) {
     case 'finished':

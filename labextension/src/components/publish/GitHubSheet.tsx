@@ -40,7 +40,10 @@ export function GitHubSheet({ onClose }: { onClose: () => void }): JSX.Element {
         </Button>
       }
     >
-      <p role="status" className={done === '' ? 'jp-Postdoc-hidden' : 'jp-Postdoc-Said jp-mod-good'}>
+      <p
+        role="status"
+        className={done === '' || connected ? 'jp-Postdoc-hidden' : 'jp-Postdoc-Said jp-mod-good'}
+      >
         {done !== '' && <Icon name="check" />}
         <span>{done}</span>
       </p>

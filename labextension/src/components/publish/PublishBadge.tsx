@@ -80,6 +80,6 @@ export function badgeOf(trans: Trans, published: Published): Badge {
     case 'pending':
       return said(trans.__('open, checks are running'), 'clock', 'busy');
     default:
-      return said(trans.__('open'), 'pull', 'plain');
+      return said(pullState === 'draft' ? trans.__('open as a draft') : trans.__('open'), 'pull', 'plain');
   }
 }

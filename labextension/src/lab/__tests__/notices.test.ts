@@ -145,3 +145,22 @@ describe('statusLine', () => {
     expect(line(chat('a', 'finished'), chat('b', 'waiting', { needs: 1 }))).toBe('');
   });
 });
+
+describe('a run that only publishes', () => {
+  it('is no second end of the research', () => {
+    const log = new NoticeLog();
+    const published = (state: string) =>
+      ({
+        publication: { state, repository: 'ana/x', url: '', pull: null, pullState: '', checks: '', ahead: 0 }
+      }) as never;
+    log.read(list(chat('p', 'running')));
+    expect(log.read(list(chat('p', 'finished'))).map(each => each.kind)).toEqual(['finished']);
+    log.read(list(chat('p', 'running', published('publishing'))));
+    log.read(list(chat('p', 'running', published('published'))));
+    expect(log.read(list(chat('p', 'finished', published('published'))))).toEqual([]);
+    log.read(list(chat('p', 'running', published('published'))));
+    expect(log.read(list(chat('p', 'finished', published('published')))).map(each => each.kind)).toEqual([
+      'finished'
+    ]);
+  });
+});

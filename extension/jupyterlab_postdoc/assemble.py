@@ -28,7 +28,7 @@ from jupyterlab_postdoc.notebooks.batch import BatchRuntime
 from jupyterlab_postdoc.providers.anthropic import AnthropicProvider
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.prices import Prices
-from jupyterlab_postdoc.publishing.publish import PublishParts, PublishSettings
+from jupyterlab_postdoc.publishing.attempt import PublishParts, PublishSettings
 from jupyterlab_postdoc.publishing.repositories import Repositories
 from jupyterlab_postdoc.publishing.watch import PullWatch
 from jupyterlab_postdoc.runs import Runs

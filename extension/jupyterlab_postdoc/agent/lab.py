@@ -19,7 +19,7 @@ from jupyterlab_postdoc.workspace.processes import Limits as ProcessLimits
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from jupyterlab_postdoc.publishing.publish import PublishParts
+    from jupyterlab_postdoc.publishing.attempt import PublishParts
     from jupyterlab_postdoc.publishing.repositories import Repositories
 
 SYNTHETIC = ("synthetic", "synthetic-null")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
@@ -24,9 +24,11 @@ from jupyterlab_postdoc.protocol import new_id
 from jupyterlab_postdoc.publishing import state
 from jupyterlab_postdoc.publishing.attempt import Published, Subject
 from jupyterlab_postdoc.publishing.places import kept_place
-from jupyterlab_postdoc.publishing.publish import Publishing
 from jupyterlab_postdoc.runs import RunContext
 from jupyterlab_postdoc.store.base import RUN_OPEN, Reads, RunRow, SessionRow, Tx
+
+if TYPE_CHECKING:
+    from jupyterlab_postdoc.publishing.publish import Publishing
 
 PUBLISH = "publish"
 HOME = "Name the repository's address"
@@ -50,6 +52,8 @@ class PublishRun:
         """Publish; an end that a person should read is an answer. Raises PostdocError when there is nothing at all."""
         if self.lab.publishing is None:
             raise PostdocError("github_auth", "This server does not publish.", next="See docs/github.md.")
+        from jupyterlab_postdoc.publishing.publish import Publishing  # most servers start long before they publish
+
         subject = await self._subject(session)
         wanted = {name: self.ctx.run.input[name] for name in WANTED if self.ctx.run.input.get(name) is not None}
         self._publishing = Publishing(self.ctx, self.lab.publishing, subject, wanted)

@@ -7,7 +7,6 @@ import functools
 import os
 import re
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -68,6 +67,8 @@ def with_pins(text: str, direct: Mapping[str, str]) -> str:
     header = _HEADER.search(text)
     if header is None:
         return text
+    import tomllib  # not at every start of a server
+
     try:
         given = tomllib.loads("".join(line[2:] for line in header[1].splitlines(keepends=True)))
         listed = [str(item) for item in given.get("dependencies", [])]

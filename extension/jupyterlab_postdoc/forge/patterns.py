@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 OVERLAP = 8192
 """Bytes that two pieces of a long file share: the longest match that is not cut by looking piece by piece."""
@@ -19,11 +20,21 @@ class Pattern:
 
     kind: str
     hints: tuple[bytes, ...]
-    form: re.Pattern[bytes]
+    form: bytes
+
+    @property
+    def regex(self) -> re.Pattern[bytes]:
+        """The form, compiled when it is first looked for: a server that publishes nothing starts without."""
+        return _compiled(self.form)
+
+
+@cache
+def _compiled(form: bytes) -> re.Pattern[bytes]:
+    return re.compile(form)
 
 
 def _pattern(kind: str, form: str, *hints: str) -> Pattern:
-    return Pattern(kind, tuple(hint.encode() for hint in hints), re.compile(form.encode()))
+    return Pattern(kind, tuple(hint.encode() for hint in hints), form.encode())
 
 
 PATTERNS = (
@@ -94,7 +105,7 @@ def find(data: bytes) -> Iterator[tuple[Pattern, int, bytes]]:
     for pattern in PATTERNS:
         if not any(hint in data for hint in pattern.hints):
             continue
-        for match in pattern.form.finditer(data):
+        for match in pattern.regex.finditer(data):
             if pattern.kind == _ADDRESS:
                 if _is_placeholder(match[0]):
                     continue

@@ -101,7 +101,8 @@ class RequestError(Control, frozen=True, kw_only=True, tag="error"):
     """A request was refused, or following a chat ended. Told from the event ``error`` by having no ``seq``.
 
     ``id`` and ``chatId`` are the request's, as far as they could be read. ``proposal`` is a name that would do instead,
-    ``version`` the session's true one, ``git`` what git said, ``reason`` a word for programs, ``details`` all else.
+    ``version`` the session's true one, ``git`` what git said, ``reason`` a word for programs, ``retry_at`` when it is
+    worth while to try again (UNIX seconds), ``details`` all else.
     """
 
     code: str
@@ -115,6 +116,7 @@ class RequestError(Control, frozen=True, kw_only=True, tag="error"):
     status: str | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     git: str | UnsetType = UNSET
+    retry_at: float | UnsetType | None = UNSET
     details: dict[str, Any] | UnsetType = UNSET
 
 

@@ -15,9 +15,7 @@ from typing import Any
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.protocol import AgentStatus, PublishStep
 from jupyterlab_postdoc.publishing import problems, state
-from jupyterlab_postdoc.publishing.attempt import Attempt, Published, Subject
-from jupyterlab_postdoc.publishing.attempt import PublishParts as PublishParts
-from jupyterlab_postdoc.publishing.attempt import PublishSettings as PublishSettings
+from jupyterlab_postdoc.publishing.attempt import Attempt, Published, PublishParts, Subject
 from jupyterlab_postdoc.publishing.creating import Creating
 from jupyterlab_postdoc.publishing.pulling import Pulling
 from jupyterlab_postdoc.publishing.sending import Sending

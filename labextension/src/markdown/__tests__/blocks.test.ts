@@ -82,8 +82,10 @@ describe('the blocks of a text', () => {
       return performance.now() - from;
     };
     growing(10);
-    const short = growing(10);
-    const long = growing(2000);
+    // The fastest of three: another program may have the processor for a while.
+    const best = (paragraphs: number) => Math.min(...[1, 2, 3].map(() => growing(paragraphs)));
+    const short = best(10);
+    const long = best(2000);
     expect(long).toBeLessThan(short * 20 + 150); // lexing all of it each time takes several hundred times as long
   });
 });

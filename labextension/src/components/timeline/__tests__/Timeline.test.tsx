@@ -120,14 +120,14 @@ describe('what is said', () => {
     await show();
     await happen({ type: 'token', itemId: 'i', delta: 'One **bo' }, true);
     await happen({ type: 'token', itemId: 'i', delta: 'ld** word\n\n- a' }, true);
-    expect(screen.getByText('bold').tagName).toBe('STRONG');
+    expect((await screen.findByText('bold', {}, { timeout: 5000 })).tagName).toBe('STRONG');
     const first = screen.getByText('bold').closest('.jp-Postdoc-Block');
     expect(screen.queryByRole('button', { name: 'Copy this reply' })).toBeNull();
     await happen({ type: 'token', itemId: 'i', delta: '\n- b\n\n1. x\n\npara\n\nend' }, true);
     expect(screen.getByText('bold').closest('.jp-Postdoc-Block')).toBe(first);
     const content = 'One **bold** word\n\n- a\n- b\n\n1. x\n\npara\n\nend';
     await happen({ type: 'assistant_message', itemId: 'i', content });
-    fireEvent.click(screen.getByRole('button', { name: 'Copy this reply' }));
+    fireEvent.click(await screen.findByRole('button', { name: 'Copy this reply' }, { timeout: 5000 }));
     expect(asked).toEqual([['copy', content]]);
   });
 

@@ -64,10 +64,12 @@ Make = Callable[..., Any]
 
 
 @asynccontextmanager
-async def desk_at(home: Path, hub: Hub, *, token: str | None = TOKEN, **config: Any) -> AsyncIterator[Desk]:
-    """A service over ``home`` that is connected with ``token`` (None: not connected)."""
+async def desk_at(
+    home: Path, hub: Hub, *, token: str | None = TOKEN, prefix: str = "", **config: Any
+) -> AsyncIterator[Desk]:
+    """A service over ``home`` that is connected with ``token`` (None: not connected). ``prefix`` `/api/v3`: Enterprise."""
     lean(home / "templates" / "lean")
-    with Faults(hub.api_url) as faults:
+    with Faults(hub.api_url, prefix=prefix) as faults:
         config = {"github_api_url": faults.url, "github_git_url": hub.git_url, "github_publish": "ask"} | config
         services = build(home, **config)
         services.github._throttle = False

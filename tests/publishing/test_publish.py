@@ -366,3 +366,12 @@ async def test_an_organisation_owns_it_when_that_is_chosen(tmp_path: Path, hub: 
         with pytest.raises(PostdocError) as refused:
             await desk.publish(chat, owner="ana")
         assert "published as owl-lab/a-lean-study already" in refused.value.message
+
+
+async def test_an_enterprise_server_has_its_api_below_a_path(tmp_path: Path, hub: Hub) -> None:
+    async with desk_at(tmp_path, hub, prefix="/api/v3") as desk:
+        chat = await desk.study()
+        result = await desk.publish(chat)
+        assert result["success"], result["summary"]
+        (pull,) = hub.pulls(NAME)
+        assert pull["draft"]

@@ -175,6 +175,7 @@ def _github(config: Settings, data_dir: Path) -> tuple[Connection, GitHub]:
         owner=config.github_owner,
         private=config.github_private,
         publish=config.github_publish,
+        history="squashed" if config.github_squash else "full",
     )
     return connection, github
 
@@ -184,7 +185,7 @@ def _publishing(config: Settings) -> PublishSettings:
         owner=config.github_owner,
         private=config.github_private,
         topics=tuple(config.github_topics),
-        at_end=config.github_publish == "end",
+        when=config.github_publish,
         squash=config.github_squash,
         allow_workflows=config.github_allow_workflows,
         max_file_bytes=config.github_max_file_mb << 20,

@@ -119,9 +119,10 @@ class Settings(HasTraits):
         Unicode(), ["marimo", "research"], help="Topic labels of new repositories, beside one of the study's topic."
     ).tag(config=True)
     github_publish = Enum(
-        ["end", "ask"],
-        default_value="end",
-        help="Publish when a study has come to its end (end), or only when somebody asks for it (ask).",
+        ["auto", "end", "ask"],
+        default_value="auto",
+        help="Publish when a study has come to its end (end), only when somebody asks for it (ask), or (auto) at the "
+        "end where GitHub was connected for Postdoc; a token that lies in the environment then waits to be asked.",
     ).tag(config=True)
     github_squash = Bool(False, help="Send one commit in place of the history of steps.").tag(config=True)
     github_pages = Bool(False, help="Add a workflow that publishes the report as GitHub Pages.").tag(config=True)

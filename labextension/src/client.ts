@@ -124,7 +124,7 @@ export interface GitHubStatus {
   missing: string[];
   problem: { code: string; error: string; next: string | null } | null;
   rate: { limit: number; remaining: number; resetAt: string } | null;
-  defaults: { owner: string; private: boolean; publish: string };
+  defaults: { owner: string; private: boolean; publish: string; history: string };
 }
 
 /** How to connect. A token is used for this one request and kept nowhere on this side. */

@@ -80,7 +80,7 @@ async def test_a_token_is_tried_out_kept_and_described(tmp_path: Path, faults: F
             ("ana", "user"),
             ("owl-lab", "organization"),
         ]
-        assert found["defaults"] == {"owner": "ana", "private": True, "publish": "end"}
+        assert found["defaults"] == {"owner": "ana", "private": True, "publish": "end", "history": "full"}
         part = await connection.part("ana")
         other = await connection.describe("bob")
     assert part["ok"] is True

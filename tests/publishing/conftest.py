@@ -67,7 +67,7 @@ Make = Callable[..., Any]
 async def desk_at(
     home: Path, hub: Hub, *, token: str | None = TOKEN, prefix: str = "", **config: Any
 ) -> AsyncIterator[Desk]:
-    """A service over ``home`` that is connected with ``token`` (None: not connected). ``prefix`` `/api/v3`: Enterprise."""
+    """A service over ``home``, connected with ``token`` (None: not connected). ``prefix`` `/api/v3`: Enterprise."""
     lean(home / "templates" / "lean")
     with Faults(hub.api_url, prefix=prefix) as faults:
         config = {"github_api_url": faults.url, "github_git_url": hub.git_url, "github_publish": "ask"} | config

@@ -10,7 +10,7 @@ import pytest
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.errors import PostdocError
 from tests.agent.support import ANA, bodies, git, of, settled
-from tests.forge.emulated import BOB, NO_WORKFLOW, Hub
+from tests.forge.emulated import BOB, NO_WORKFLOW, TOKEN, Hub
 from tests.forge.faults import after, hang, limit_primary, limit_secondary, status
 
 from .conftest import NAME, desk_at
@@ -375,3 +375,16 @@ async def test_an_enterprise_server_has_its_api_below_a_path(tmp_path: Path, hub
         assert result["success"], result["summary"]
         (pull,) = hub.pulls(NAME)
         assert pull["draft"]
+
+
+async def test_a_token_of_the_environment_waits_to_be_asked(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
+    async with desk_at(tmp_path, hub, token=None, github_publish="auto") as desk:
+        chat = await desk.study()
+        (result,) = of(await settled(desk.services, chat, "finished"), "result")
+        assert "followedBy" not in result
+        assert desk.faults.requests == []
+        assert (await desk.publish(chat))["success"]
+        assert (await desk.services.connection.describe(ANA.name))["defaults"]["publish"] == "ask"

@@ -6,6 +6,7 @@ No model and no tools take part. What publishing itself is stands in :mod:`jupyt
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import names, repository
 from jupyterlab_postdoc.forge.repository import Outcome, Study
 from jupyterlab_postdoc.forge.tree import read
-from jupyterlab_postdoc.protocol import new_id
+from jupyterlab_postdoc.protocol import Problem, new_id
 from jupyterlab_postdoc.publishing import state
 from jupyterlab_postdoc.publishing.attempt import Published, Subject
 from jupyterlab_postdoc.publishing.places import kept_place
@@ -164,12 +165,13 @@ async def follow_up(lab: Lab, reads: Reads, session: SessionRow, *, changed: boo
     ``changed``: it was a chat turn that changed the project; then only what is published already is brought up to date.
     """
     parts = lab.publishing
-    if parts is None or not parts.settings.at_end:
+    if parts is None or parts.settings.when == "ask":
         return None
     if changed and await reads.get_publication(session.id) is None:
         return None
     try:
-        if await parts.github.of(session.owner) is None:
+        forge = await parts.github.of(session.owner)
+        if forge is None or not parts.settings.at_end(forge.credential.source):
             return None
     except PostdocError:  # publishing by hand says what is wrong
         return None
@@ -202,6 +204,24 @@ async def tell_ahead(ctx: RunContext, tx: Tx, ahead: int) -> None:
     shown = {**row.shown, "ahead": ahead}
     await tx.put_publication(msgspec.structs.replace(row, shown=shown))
     await ctx.append(tx, msgspec.structs.replace(known, ahead=ahead, runId=UNSET, provider=UNSET))
+
+
+async def settle(ctx: RunContext, tx: Tx, problem: Problem) -> None:
+    """A publication whose attempt ended before it could say so itself (its folder is gone, the server was killed too
+    often, a stop came before it went on) is no longer under way: it failed, and may be tried again.
+    """
+    row = await tx.get_publication(ctx.session)
+    known = state.shown_in(row)
+    if row is None or known is None or row.state != "publishing":
+        return
+    steps = [msgspec.structs.replace(one, state="failed") if one.state == "active" else one for one in known.steps]
+    event = msgspec.structs.replace(
+        known, state="failed", steps=steps, problem=problem, runId=UNSET, provider=UNSET
+    )
+    look_at = time.time() if state.load(row).sent else None
+    shown = msgspec.to_builtins(event)
+    await tx.put_publication(msgspec.structs.replace(row, state="failed", shown=shown, look_at=look_at))
+    await ctx.append(tx, event)
 
 
 async def state_before(reads: Reads, session: str) -> tuple[str, str]:

@@ -74,13 +74,16 @@ class _Kept:
 
 @dataclass
 class Connection:
-    """The connection of every user of this server. ``owner``, ``private``, ``publish`` are the settings' defaults."""
+    """The connection of every user of this server. ``owner``, ``private``, ``publish`` and ``history`` are
+    the settings' defaults.
+    """
 
     github: GitHubLike
     credentials: Credentials
     owner: str = ""
     private: bool = True
-    publish: str = "end"
+    publish: str = "auto"
+    history: str = "full"
     _kept: dict[Any, _Kept] = field(default_factory=dict, repr=False)
 
     @property
@@ -148,9 +151,16 @@ class Connection:
             "defaults": {
                 "owner": self.owner or (account.login if account else ""),
                 "private": self.private,
-                "publish": self.publish,
+                "publish": self._when(credential),
+                "history": self.history,
             },
         }
+
+    def _when(self, credential: Credential | None) -> str:
+        """Whether studies are published at their ``end``, or when somebody does ``ask`` for it."""
+        if self.publish != "auto":
+            return self.publish
+        return "ask" if credential is not None and credential.source == "environment" else "end"
 
     # --- connecting ---
 

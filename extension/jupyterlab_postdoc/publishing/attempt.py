@@ -33,10 +33,15 @@ class PublishSettings:
     owner: str = ""
     private: bool = True
     topics: tuple[str, ...] = ("marimo", "research")
-    at_end: bool = True
+    when: str = "auto"
+    """auto, end or ask."""
     squash: bool = False
     allow_workflows: bool = False
     max_file_bytes: int = 50 << 20
+
+    def at_end(self, source: str) -> bool:
+        """Whether a study is published at its end, with a token from ``source`` (see credentials.py)."""
+        return self.when == "end" or (self.when == "auto" and source != "environment")
 
 
 @dataclass(frozen=True)
@@ -101,10 +106,11 @@ class Attempt:
         self.steps = {name: PublishStep(name=name) for name in state.STEPS}
         place = self.subject.place
         if place is not None and self.body.repository_id is None and place.remote_id is not None:
-            self._take_place(place)
+            self.take_place(place)
         await self.save("publishing")
 
-    def _take_place(self, place: Place) -> None:
+    def take_place(self, place: Place) -> None:
+        """The repository and branch that the session works in."""
         body = self.body
         body.repository_id, body.full_name, body.private = place.remote_id, place.name, place.private
         body.owner, _, body.name = place.name.partition("/")

@@ -34,7 +34,7 @@ export function PublishSheet({ name, publication, onClose, onPublish }: PublishS
   const [owner, setOwner] = useState<string | null>(null);
   const [entered, setName] = useState<string | null>(null);
   const [hidden, setHidden] = useState<boolean | null>(null);
-  const [history, setHistory] = useState<History>(publication === null ? 'full' : '');
+  const [chosen, setHistory] = useState<History | null>(null);
   const [pull, setPull] = useState<boolean | null>(null);
   const [complained, setComplained] = useState(false);
 
@@ -44,6 +44,8 @@ export function PublishSheet({ name, publication, onClose, onPublish }: PublishS
   const theName = (entered ?? (publication?.problem?.proposal || wanted[1] || name)).trim();
   const isHidden = hidden ?? repository?.private ?? status?.defaults.private ?? true;
   const withPull = pull ?? (publication?.once ? publication.pull !== undefined : true);
+  const usual: History = status?.defaults.history === 'squashed' ? 'squashed' : 'full';
+  const history = chosen ?? (publication === null ? usual : '');
   const legal = legalOnGitHub(theName);
   const offer = nearestName(theName);
   const submit = () => {

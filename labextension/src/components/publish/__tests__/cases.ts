@@ -100,7 +100,7 @@ export const NOT_CONNECTED: GitHubStatus = {
   missing: [],
   problem: null,
   rate: null,
-  defaults: { owner: '', private: true, publish: 'end' }
+  defaults: { owner: '', private: true, publish: 'end', history: 'full' }
 };
 
 export const CONNECTED: GitHubStatus = {
@@ -120,7 +120,7 @@ export const CONNECTED: GitHubStatus = {
   missing: [
     "The token lacks 'workflow': studies are pushed without CI files. Add the scope to include them."
   ],
-  defaults: { owner: 'ana', private: true, publish: 'end' }
+  defaults: { owner: 'ana', private: true, publish: 'end', history: 'full' }
 };
 
 export const COMMENTS: Comment[] = [

@@ -123,7 +123,9 @@ export function PullState({ publication }: { publication: Publication }): JSX.El
         )}
       </ul>
       {!Number.isNaN(at) && (
-        <p className="jp-Postdoc-Small">{trans.__('As of %1', relative(at, Date.now(), language))}</p>
+        <p className="jp-Postdoc-Small">
+          {trans.__('Last look at GitHub: %1', relative(at, Date.now(), language))}
+        </p>
       )}
     </>
   );

@@ -49,6 +49,8 @@ export function Sheet({ title, onClose, footer, children }: SheetProps): JSX.Ele
         onClose();
       }}
       onClick={event => event.stopPropagation()}
+      // React hands events on to what rendered the dialog, wherever it is in the page: a form there must not be sent.
+      onSubmit={event => event.stopPropagation()}
       onKeyDown={event => {
         event.stopPropagation();
         if (event.key === 'Escape') {

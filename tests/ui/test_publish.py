@@ -160,7 +160,13 @@ def test_a_taken_name(connected: Desk, open_desk: Open, shoot: Shoot) -> None:
     name = connected.name(chat)
     connected.taken(chat)
     at = open_desk(chat)
-    at.button("Publish").click()
+    at.button("Options…").click()
+    field = at.dialog.get_by_role("textbox", name=re.compile("^Name"))
+    expect(field).to_have_value(name)
+    field.fill("a lean study!")
+    expect(at.dialog).to_contain_text("Repository names may use letters, digits, - . _ ; suggestion: a-lean-study")
+    field.fill(name)
+    at.dialog.get_by_role("button", name="Publish").click()
     expect(at.card).to_contain_text(f"ana/{name} exists.", timeout=DONE_MS)
     expect(at.button("Use the existing repository")).to_be_visible()
     proposal = connected.publication(chat)["problem"]["proposal"]
@@ -293,9 +299,7 @@ def test_research_in_a_repository_that_there_is(connected: Desk, open_desk: Open
     root.get_by_role("button", name=re.compile("^Options")).click()
     root.get_by_label("Agent", exact=True).select_option("template")
     root.get_by_role("button", name="Add or remove repositories…").click()
-    at.dialog.get_by_role("searchbox", name=re.compile("owner/name")).or_(
-        at.dialog.get_by_label("Name, owner/name or https address")
-    ).first.fill(before.partition("/")[2])
+    at.dialog.get_by_label("Name, owner/name or https address").fill(before.partition("/")[2])
     page.keyboard.press("Enter")
     add = at.dialog.get_by_role("button", name=f"Add {before}", exact=True)
     expect(add).to_be_visible(timeout=DONE_MS)
@@ -334,7 +338,8 @@ def test_without_a_mouse(desk: Desk, open_desk: Open, watched: Secretive) -> Non
     expect(at.dialog).to_have_count(0)
     expect(at.button("Publish")).to_be_visible()
     assert at.card.evaluate("card => card.contains(document.activeElement)"), "the focus is lost"
-    until_focused(at.panel, "Tab", "Publish")
+    expect(at.button("Publish")).to_be_focused()  # in place of the button that opened the dialog
+    assert page.evaluate(SEEN) == ""
     keyboard.press("Enter")
     expect(at.card).to_contain_text("Published on GitHub", timeout=DONE_MS)
     assert at.card.evaluate("card => card.contains(document.activeElement)"), "the focus is lost"
@@ -350,8 +355,8 @@ def test_without_a_mouse(desk: Desk, open_desk: Open, watched: Secretive) -> Non
 def shelf(desk: Desk) -> dict[str, str]:
     """A study in every state."""
     desk.connect()
-    desk.begin(4)
-    made = {name: desk.study() for name in ("reviewed", "taken", "secret", "local")}
+    desk.begin(5)
+    made = {name: desk.study() for name in ("reviewed", "taken", "secret", "local", "held")}
     shown = desk.publish(made["reviewed"])
     name = shown["repository"]["name"]
     desk.hub.request("PATCH", f"/repos/{name}", {"private": False})
@@ -362,7 +367,7 @@ def shelf(desk: Desk) -> dict[str, str]:
     desk.commit(made["reviewed"], "more.txt", "More.\n")
     desk.server.post(f"postdoc/api/chats/{made['reviewed']}/publication/refresh")
     desk.taken(made["taken"])
-    desk.publish(made["taken"], "failed")
+    desk.publish(made["taken"], "failed", name=desk.name(made["taken"]))
     desk.commit(made["secret"], "a-rather-long-name-of-a-configuration-file.py", f"key = '{SECRET}'\n")
     desk.publish(made["secret"], "failed")
     return made
@@ -406,10 +411,19 @@ def test_every_view(theme: str, shelf: dict[str, str], desk: Desk, open_desk: Op
     at.button("Options…").click()
     good_dialog(at, shoot, f"{theme}-options")
     with desk.held("GET", "/user"):
-        at.button("Publish").click()
+        desk.server.post(f"postdoc/api/chats/{shelf['held']}/publish")
+        panel.open(shelf["held"])
         expect(at.card).to_contain_text("Publishing on GitHub…")
         good(panel, shoot, f"{theme}-publish-steps")
-        desk.server.post(f"postdoc/api/chats/{shelf['local']}/stop")
-    desk.reach(shelf["local"], "failed")
+        desk.server.post(f"postdoc/api/chats/{shelf['held']}/stop", how="now")
+    desk.reach(shelf["held"], "failed")
     expect(at.card).to_contain_text("Publishing was stopped")
     good(panel, shoot, f"{theme}-publish-stopped", (260, 420))
+    desk.disconnect()
+    at = open_desk(shelf["local"], size=SCREEN)
+    at.panel.page.add_script_tag(path=AXE)
+    expect(at.card).to_contain_text("Connect GitHub to publish")
+    good(at.panel, shoot, f"{theme}-publish-unconnected", (260, 1200))
+    at.button("Connect GitHub…").click()
+    expect(at.dialog).to_contain_text("Make a token on")
+    good_dialog(at, shoot, f"{theme}-connect")

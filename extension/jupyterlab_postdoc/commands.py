@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from jupyterlab_postdoc.models import ModelCatalogue
 from jupyterlab_postdoc.protocol import Answered, ApprovalResolved, QueueChanged, Result, UserMessage, iso, new_id
 from jupyterlab_postdoc.publishing import state
 from jupyterlab_postdoc.publishing.places import CHECKOUT, kept_place, place_of
-from jupyterlab_postdoc.publishing.problems import not_connected
+from jupyterlab_postdoc.publishing.problems import STOPPED, not_connected
 from jupyterlab_postdoc.runs import Runs, answer, cancel, requeue
 from jupyterlab_postdoc.store.base import RUN_OPEN, GrantRow, PublicationRow, RunRow, RunStatus, SessionRow, Tx
 
@@ -186,10 +186,11 @@ class Commands:
         given["by"] = user.name
 
         async def unit(tx: Tx, session: SessionRow) -> Receipt:
-            _check_same_place(await tx.get_publication(session.id), command)
+            _check_same_place(await tx.get_publication(session.id), command, session)
             open_runs = await tx.list_runs(session.id, status=RUN_OPEN)
             for run in open_runs:
                 if run.kind == PUBLISH:
+                    _check_same_wish(run, given)
                     return {"seq": 0, "queued": run.status == "queued", "extra": {"runId": run.id}}
             run = RunRow(id=new_id("r"), session=session.id, kind=PUBLISH, queue=self.lab.queue, input=given)
             stored = await self.runs.submit(tx, run)
@@ -272,6 +273,8 @@ class Commands:
             if asked is not None:
                 (ended if asked.status == "cancelled" else stopping).append(asked)
         for run in ended:
+            if run.kind == PUBLISH and (picture := await state.settle(tx, session, STOPPED)) is not None:
+                await tx.append(session, picture, run=run.id)
             await tx.append(session, _not_begun(run, "stopped", "Stopped before it began."), run=run.id)
         row = await tx.get_session(session)
         if stopping and row is not None and row.state != "stopping":
@@ -449,9 +452,21 @@ def _no_room(session: SessionRow) -> None:
         raise PostdocError("bad_message", "Agents do not work in rooms.", next="Use a chat; in a room use `post`.")
 
 
-def _check_same_place(row: PublicationRow | None, command: protocol.Publish) -> None:
+def _check_same_wish(run: RunRow, given: Mapping[str, Any]) -> None:
+    """A second click is the publication that is under way; one with other choices must not be lost in silence."""
+    chosen = {name: value for name, value in given.items() if name != "by"}
+    if any(run.input.get(name) != value for name, value in chosen.items()):
+        raise PostdocError(
+            "busy",
+            "A publication of this session is under way, with other choices.",
+            next="Wait for its end, or stop it; then publish again.",
+        )
+
+
+def _check_same_place(row: PublicationRow | None, command: protocol.Publish, session: SessionRow) -> None:
     """Once there is a repository, its owner, name and visibility are changed on the forge, not here."""
-    body = state.load(row)
+    path = str((session.meta.get("project") or {}).get("path") or "")
+    body = state.load(row) if kept_place(session.meta) else state.load_for(row, path.rpartition("/")[2])
     if body.repository_id is None:
         return
     shown = state.shown_in(row)

@@ -29,9 +29,11 @@ from jupyterlab_postdoc.agent.publication import (
 from jupyterlab_postdoc.agent.research import BUDGETS, Lab, ResearchRun
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import repository
-from jupyterlab_postdoc.protocol import AgentStatus, Body, Error, Result, SessionState, new_id
+from jupyterlab_postdoc.protocol import AgentStatus, Body, Error, Problem, Result, SessionState, new_id
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.template import TemplateProvider
+from jupyterlab_postdoc.publishing.problems import STOPPED, problem_of
+from jupyterlab_postdoc.publishing.state import settle
 from jupyterlab_postdoc.runs import Paused, RunContext, Stopped
 from jupyterlab_postdoc.store.base import RUN_OPEN, RunRow, RunStatus, SessionRow, Tx
 from jupyterlab_postdoc.telemetry import AgentWatch
@@ -241,7 +243,16 @@ class Executor:
 
     async def _end_publication(self, ctx: RunContext, status: RunStatus, result: Result, error: Any = None) -> None:
         before = await state_before(ctx.log.store, ctx.session)
-        then = state_change(ctx.session, *before, ctx.run.id)
+        told = state_change(ctx.session, *before, ctx.run.id)
+        why = STOPPED if status == "stopped" else Problem(code=result.stop_reason, error=result.summary or "")
+        if isinstance(error, dict):
+            why = problem_of(PostdocError(error["code"], error["error"], next=error.get("next", ""), retryable=True))
+
+        async def then(tx: Tx) -> None:
+            if (picture := await settle(tx, ctx.session, why)) is not None:
+                await ctx.append(tx, picture)
+            await told(tx)
+
         self._crew.watch.count_run(ctx.run.kind, "github", "finished" if result.success else status)
         await ctx.finish(status, result, output=msgspec.to_builtins(result), error=error, then=then)
 

@@ -6,7 +6,6 @@ No model and no tools take part. What publishing itself is stands in :mod:`jupyt
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +20,10 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import names, repository
 from jupyterlab_postdoc.forge.repository import Outcome, Study
 from jupyterlab_postdoc.forge.tree import read
-from jupyterlab_postdoc.protocol import Problem, new_id
+from jupyterlab_postdoc.protocol import new_id
 from jupyterlab_postdoc.publishing import state
 from jupyterlab_postdoc.publishing.attempt import Published, Subject
-from jupyterlab_postdoc.publishing.places import kept_place
+from jupyterlab_postdoc.publishing.places import GITHUB, kept_place
 from jupyterlab_postdoc.runs import RunContext
 from jupyterlab_postdoc.store.base import RUN_OPEN, Reads, RunRow, SessionRow, Tx
 
@@ -72,7 +71,7 @@ class PublishRun:
         verdict = _verdict(root)
         outcome = _outcome(made, verdict)
         row = await self.ctx.log.store.get_publication(session.id)
-        body = state.load(row)
+        body = state.load(row) if place is not None else state.load_for(row, root.name)
         if body.web_url:
             study = replace(study, home=body.web_url, branch=body.branch)
         return Subject(
@@ -104,7 +103,9 @@ class PublishRun:
         async def write(home: str, branch: str) -> str | None:
             """Commit the address to the study's own files, unless somebody is just working on the checkout."""
             trailers = {"Research-Session": session, "Research-Run": self.ctx.run.id, "Research-Step": "home"}
-            if await git.is_dirty(root):
+            argv = ("symbolic-ref", "--quiet", "HEAD")
+            on = await git.run(*argv, cwd=root, env=git.own(root), ok=(0, 1))
+            if on.text != "refs/heads/main" or await git.is_dirty(root):
                 return None
             if not await repository.write_home(root, study, home, branch):
                 return None
@@ -167,8 +168,11 @@ async def follow_up(lab: Lab, reads: Reads, session: SessionRow, *, changed: boo
     parts = lab.publishing
     if parts is None or parts.settings.when == "ask":
         return None
-    if changed and await reads.get_publication(session.id) is None:
+    if changed and not state.load(await reads.get_publication(session.id)).sent:
         return None
+    place = kept_place(session.meta)
+    if place is not None and (place.forge != GITHUB or place.host != parts.github.host):
+        return None  # its branch is nothing that GitHub could take
     try:
         forge = await parts.github.of(session.owner)
         if forge is None or not parts.settings.at_end(forge.credential.source):
@@ -204,24 +208,6 @@ async def tell_ahead(ctx: RunContext, tx: Tx, ahead: int) -> None:
     shown = {**row.shown, "ahead": ahead}
     await tx.put_publication(msgspec.structs.replace(row, shown=shown))
     await ctx.append(tx, msgspec.structs.replace(known, ahead=ahead, runId=UNSET, provider=UNSET))
-
-
-async def settle(ctx: RunContext, tx: Tx, problem: Problem) -> None:
-    """A publication whose attempt ended before it could say so itself (its folder is gone, the server was killed too
-    often, a stop came before it went on) is no longer under way: it failed, and may be tried again.
-    """
-    row = await tx.get_publication(ctx.session)
-    known = state.shown_in(row)
-    if row is None or known is None or row.state != "publishing":
-        return
-    steps = [msgspec.structs.replace(one, state="failed") if one.state == "active" else one for one in known.steps]
-    event = msgspec.structs.replace(
-        known, state="failed", steps=steps, problem=problem, runId=UNSET, provider=UNSET
-    )
-    look_at = time.time() if state.load(row).sent else None
-    shown = msgspec.to_builtins(event)
-    await tx.put_publication(msgspec.structs.replace(row, state="failed", shown=shown, look_at=look_at))
-    await ctx.append(tx, event)
 
 
 async def state_before(reads: Reads, session: str) -> tuple[str, str]:

@@ -101,10 +101,11 @@ class Attempt:
     async def enter(self) -> None:
         """Begin from what earlier attempts have left."""
         row = await self.ctx.log.store.get_publication(self.ctx.session)
-        self.body = state.load(row)
-        self.pull = state.pull_in(row)
+        place, project = self.subject.place, self.subject.root.name
+        self.body = state.load(row) if place is not None else state.load_for(row, project)
+        self.pull = state.pull_in(row) if self.body.project or self.body.repository_id is not None else None
+        self.body.project = project
         self.steps = {name: PublishStep(name=name) for name in state.STEPS}
-        place = self.subject.place
         if place is not None and self.body.repository_id is None and place.remote_id is not None:
             self.take_place(place)
         await self.save("publishing")

@@ -10,6 +10,7 @@ from jupyterlab_postdoc.forge.github import GitHubForge
 from jupyterlab_postdoc.forge.remote import Remote
 from jupyterlab_postdoc.publishing import problems, pull_text, state
 from jupyterlab_postdoc.publishing.attempt import Attempt
+from jupyterlab_postdoc.publishing.places import Place
 
 CLOCKS_S = 60.0
 """GitHub's clock and ours may differ so much."""
@@ -26,8 +27,21 @@ class Creating:
         if self._at.body.repository_id is not None:
             await self._find_again()
             return "The repository is there already."
+        if self._at.subject.place is not None:
+            await self._find_place(self._at.subject.place)
+            return "The session works in a repository that is there."
         adopted = await self._make()
         return f"{self._at.body.full_name} was there, and is used as it is." if adopted else None
+
+    async def _find_place(self, place: Place) -> None:
+        """The repository that the session works in, when it was chosen without asking GitHub."""
+        forge = await self._at.forge()
+        remote = await forge.get_repo(place.name)
+        if remote is None:
+            raise problems.gone(place.name)
+        self._at.take_place(place)
+        self._adopt(remote)
+        await self._at.collect()
 
     async def _find_again(self) -> None:
         forge, body = await self._at.forge(), self._at.body
@@ -79,6 +93,8 @@ class Creating:
                 raise problems.name_taken(full, await self._free(forge, wanted))
             if remote is None and await self._create_one(forge, full):
                 break
+            if remote is None and explicit:  # somebody made it in this very moment
+                raise problems.name_taken(full, await self._free(forge, wanted))
         else:
             raise problems.name_taken(wanted, await self._free(forge, wanted))
         if body.full_name.casefold() != wanted.casefold():

@@ -125,6 +125,8 @@ def _actions(error: PostdocError) -> list[str]:
     if error.code == "github_conflict":
         known = {"name_taken": ["use_existing", "rename"], "moved": ["moved"], "gone": ["connect", "rename"]}
         return known.get(reason, ["rename"] if reason == "unrelated" else ["retry"])
+    if error.code == "publish_blocked" and details.get("proposal"):
+        return ["branch"]
     if error.code == "bad_message" and details.get("proposal"):
         return ["rename"]
     if error.code == "push_rejected":

@@ -21,8 +21,6 @@ from jupyterlab_postdoc.publishing.pulling import Pulling
 from jupyterlab_postdoc.publishing.sending import Sending
 from jupyterlab_postdoc.runs import RunContext
 
-FIRST_LOOK_S = 5.0
-
 _SAYS = {
     "check": "Looking at what would be sent",
     "create": "Creating the repository",
@@ -58,18 +56,18 @@ class Publishing:
         if self._at.pull is not None:
             kind = "draft pull request" if self._at.pull.draft else "pull request"
             sentence += f": {kind} #{self._at.pull.number}"
-        await self._at.save("published", look_at=time.time() + FIRST_LOOK_S, checked_at=time.time())
+        await self._at.save("published", look_at=time.time() + state.FIRST_LOOK_S, checked_at=time.time())
         return Published("", f"{sentence}.", self._at.links())
 
     async def stopped(self) -> None:
         """A person asked to stop: what was sent stays, and is told so."""
         self._mark_active("pending")
-        look_at = time.time() + FIRST_LOOK_S if self._at.body.sent else None
+        look_at = time.time() + state.FIRST_LOOK_S if self._at.body.sent else None
         await self._at.save("failed", problem=problems.STOPPED, look_at=look_at)
 
     async def _failed(self, error: PostdocError) -> Published:
         self._mark_active("failed", error.message)
-        look_at = time.time() + FIRST_LOOK_S if self._at.body.sent else None
+        look_at = time.time() + state.FIRST_LOOK_S if self._at.body.sent else None
         await self._at.save("failed", problem=problems.problem_of(error), look_at=look_at)
         return Published(error.code, error.message, self._at.links(), error.next)
 
@@ -83,7 +81,9 @@ class Publishing:
         await self._at.save("publishing", AgentStatus(message=_SAYS[name], phase="publishing"))
 
         async def once() -> str | None:
-            return await self._unless_stopped(work())
+            said = await self._unless_stopped(work())
+            await self._at.save("publishing")  # before the journal says done: a crash in between must lose nothing
+            return said
 
         skipped = await self._at.ctx.step(f"publish:{name}", once) if name != "check" else await once()
         self._at.steps[name] = PublishStep(name=name, state="skipped" if skipped else "done", text=skipped or "")

@@ -29,14 +29,17 @@ class Sending:
             private = wanted.get("private")
             if private is not None or not body.owner:
                 body.private = settings.private if private is None else bool(private)
-            body.owner = str(wanted.get("owner") or body.owner or settings.owner or account.login)
+            if wanted.get("owner"):
+                body.owner, body.owner_given = str(wanted["owner"]), True
+            elif not body.owner_given and body.intent is None:  # another account may be connected by now
+                body.owner = settings.owner or account.login
             body.name = str(wanted.get("name") or body.name or self._at.subject.study.repo_name)
             names.check_remote_name(body.name)
         if wanted.get("history"):
             body.history = wanted["history"]
         elif not body.sent and settings.squash:
             body.history = "squashed"
-        if wanted.get("branch"):
+        if wanted.get("branch") and wanted["branch"] != body.branch:
             check_branch(str(wanted["branch"]))
             body.branch, body.sent, body.seen = str(wanted["branch"]), "", ""
         if account.lacks("workflow"):
@@ -108,7 +111,9 @@ class Sending:
         outgoing = await self._outgoing()
         if not body.base:
             if tip != outgoing.base and not await self._goes_on_from(tip):
-                raise problems.unrelated(body.full_name, body.base_branch)
+                if not await self._other_first(tip):
+                    raise problems.unrelated(body.full_name, body.base_branch)
+                outgoing = await self._outgoing()
             body.base = outgoing.base
         return f"{body.base_branch} is there already and is not touched."
 
@@ -119,6 +124,15 @@ class Sending:
             self._at.destination(), self._at.credential, self._at.body.base_branch, outgoing.base
         )
         return outgoing
+
+    async def _other_first(self, tip: str) -> bool:
+        """Whether an attempt that was cut off has sent the first commit in its other form, which then holds."""
+        body = self._at.body
+        body.workflows = not body.workflows
+        if (await self._outgoing()).base == tip:
+            return True
+        body.workflows = not body.workflows
+        return False
 
     async def _goes_on_from(self, remote_tip: str) -> bool:
         """Whether the study and the remote's default branch have a commit in common."""

@@ -6,6 +6,7 @@ it does anything again.
 
 from __future__ import annotations
 
+import time
 from typing import Any, Literal
 
 import msgspec
@@ -20,10 +21,12 @@ from jupyterlab_postdoc.protocol import (
     PullRequest,
     iso,
 )
-from jupyterlab_postdoc.store.base import PublicationRow
+from jupyterlab_postdoc.store.base import PublicationRow, Tx
 
 StepName = Literal["check", "create", "push", "topics", "branch", "pull_request"]
 STEPS: tuple[StepName, ...] = ("check", "create", "push", "topics", "branch", "pull_request")
+FIRST_LOOK_S = 5.0
+"""After an attempt the watch looks at what there is."""
 History = Literal["full", "squashed"]
 
 
@@ -42,12 +45,15 @@ class Intent(Struct, frozen=True, kw_only=True):
 class Body(Struct, kw_only=True, omit_defaults=True):
     """``PublicationRow.body``. ``source`` is the checkout's commit that ``sent`` stands for on the remote branch.
 
-    ``base`` is the commit of ``base_branch`` that the study goes on from. ``adopted``: the repository was there before
-    us. ``seen`` is where the remote branch was when a push was refused: what a person may allow to overwrite.
-    ``watch`` belongs to the watch (see seen.py).
+    ``owner_given``: a person chose the owner. ``base`` is the commit of ``base_branch`` that the study goes on from.
+    ``adopted``: the repository was there before us. ``seen`` is where the remote branch was when a push was refused:
+    what a person may allow to overwrite. ``watch`` belongs to the watch (see seen.py).
     """
 
     owner: str = ""
+    owner_given: bool = False
+    project: str = ""
+    """The folder of the study that it is about; empty in rows that do not tell."""
     name: str = ""
     private: bool = True
     history: History = "full"
@@ -84,6 +90,15 @@ def load(row: PublicationRow | None) -> Body:
     return msgspec.convert(row.body, Body) if row is not None else Body()
 
 
+def load_for(row: PublicationRow | None, project: str) -> Body:
+    """The same for the folder ``project`` of the session: another study of the session is another publication."""
+    body = load(row)
+    if body.project in ("", project):
+        return body
+    stays = f"An earlier study of this session stays published: {body.web_url}" if body.web_url else ""
+    return Body(forced=body.forced, notes=[stays] if stays else [])
+
+
 def dump(body: Body) -> dict[str, Any]:
     """The body as plain values."""
     found: dict[str, Any] = msgspec.to_builtins(body)
@@ -101,6 +116,26 @@ def pull_in(row: PublicationRow | None) -> PullRequest | None:
     """The pull request as it was seen last."""
     found = shown_in(row)
     return found.pull if found is not None and isinstance(found.pull, PullRequest) else None
+
+
+async def settle(tx: Tx, session: str, problem: Problem) -> Publication | None:
+    """End the picture of an attempt that cannot do so itself; the event to append, None when it says its end already.
+
+    An attempt does not tell its end when it is taken out of the queue after a crash, or fails as nobody foresaw.
+    """
+    row = await tx.get_publication(session)
+    known = shown_in(row)
+    if row is None or known is None or row.state != "publishing":
+        return None
+    to: Literal["pending", "failed"] = "pending" if problem.code == "stopped" else "failed"
+    steps = [msgspec.structs.replace(step, state=to) if step.state == "active" else step for step in known.steps]
+    ended = msgspec.structs.replace(
+        known, state="failed", steps=steps, problem=problem, runId=UNSET, provider=UNSET
+    )
+    look_at = time.time() + FIRST_LOOK_S if load(row).sent else None
+    shown = msgspec.to_builtins(ended)
+    await tx.put_publication(msgspec.structs.replace(row, state="failed", shown=shown, look_at=look_at))
+    return ended
 
 
 def branch_url(web_url: str, branch: str) -> str:

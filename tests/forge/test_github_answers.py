@@ -15,6 +15,7 @@ from tests.forge.faults import Asked, Faults, redirect, status
 from tests.forge.test_github import BRANCH, NOWHERE, TOKEN, account, client, repo
 
 from jupyterlab_postdoc.forge import github_read as read
+from jupyterlab_postdoc.forge.github_address import address
 from jupyterlab_postdoc.forge.remote import Owner
 from jupyterlab_postdoc.protocol import Checks, Review
 
@@ -220,3 +221,25 @@ async def test_nothing_that_is_sent_is_logged(tmp_path: Path, caplog: pytest.Log
     assert "a private remark" not in caplog.text
     assert TOKEN not in caplog.text
     assert "[secret removed]" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["javascript:alert(1)", "https://a.example/x) [y](https://b.example", "https://ana:pw@git.example/x",
+     "https://git.example/a\nb", "data:text/html,x", "https://git.example/\x1b[31m", "//git.example/x", None],
+)  # fmt: skip
+def test_a_page_that_could_not_be_shown_as_a_link_is_left_out(page: str | None) -> None:
+    at = address("https://api.github.com")
+    told = {**repo("ana/owls", "https://api.github.com"), "html_url": page}
+    assert read.remote(told, at).web_url == "https://github.com/ana/owls"
+    shown = {"number": 1, "html_url": page, "head": {"ref": "a"}, "base": {"ref": "main"}}
+    assert read.pull(shown).url == ""
+    assert read.comment({"id": 1, "html_url": page}).url == ""
+    good = "https://github.com/ana/owls/pull/1#discussion_r7"
+    assert read.pull({**shown, "html_url": good}).url == good
+
+
+@pytest.mark.parametrize("name", ["ana/..", "ana/a b", "../owls", "ana/owls?x", "ana/o\nwls", "ana", "a/b/c", "-x/y"])
+def test_a_name_that_is_none_is_not_taken_for_one(name: str) -> None:
+    with pytest.raises(ValueError, match="not the name"):
+        read.remote(repo(name, "https://api.github.com"), address("https://api.github.com"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from jupyterlab_postdoc.secrets import redact
 
 Json = Mapping[str, Any]
 _GOOD = frozenset({"success", "neutral", "skipped"})
+_FULL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}/[A-Za-z0-9._-]{1,100}")
+_PAGE = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,260}(?:/[A-Za-z0-9._~/%#?&=+@:,;!*-]{0,1000})?")
 _VERDICTS = {"APPROVED": "approved", "CHANGES_REQUESTED": "changes_requested", "COMMENTED": "commented"}
 
 
@@ -24,6 +27,12 @@ def seconds(text: object) -> float:
         return 0.0
     at = datetime.fromisoformat(text)
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def page(url: object) -> str:
+    """The address of a page as it may be shown as a link and written into a README; empty for anything else."""
+    text = str(url or "")
+    return text if _PAGE.fullmatch(text) else ""
 
 
 def expiry(text: str) -> float | None:
@@ -55,14 +64,14 @@ def remote(data: Json, address: Address) -> Remote:
     if "://" in url and not address.is_ours(url):
         raise Elsewhere(host_in(url))
     name = str(data["full_name"])
-    if name.count("/") != 1:
-        raise ValueError(name)
+    if not _FULL_NAME.fullmatch(name) or name.rpartition("/")[2] in (".", ".."):
+        raise ValueError("not the name of a repository")
     permissions = data.get("permissions")
     push = permissions.get("push") if isinstance(permissions, dict) else None
     return Remote(
         id=int(data["id"]),
         full_name=name,
-        web_url=str(data["html_url"]),
+        web_url=page(data["html_url"]) or f"{address.pages}/{name}",
         git_url=address.git_url(name),
         default_branch=str(data.get("default_branch") or "main"),
         private=bool(data["private"]),
@@ -84,7 +93,7 @@ def pull(data: Json, *, checks: Checks | None = None, review: Review | None = No
     mergeable = data.get("mergeable")
     return PullRequest(
         number=int(data["number"]),
-        url=str(data["html_url"]),
+        url=page(data["html_url"]),
         title=_text(data, "title"),
         state=state,
         draft=bool(data.get("draft")),
@@ -165,7 +174,7 @@ def _comment(data: Json, id: str, *, path: str = "", line: int | None = None, re
         id=id,
         author=author(data),
         body=_text(data, "body"),
-        url=str(data.get("html_url") or ""),
+        url=page(data.get("html_url")),
         at=seconds(data.get("created_at") or data.get("submitted_at")),
         path=path,
         line=line,

@@ -68,7 +68,8 @@ async def desk_at(
     home: Path, hub: Hub, *, token: str | None = TOKEN, prefix: str = "", **config: Any
 ) -> AsyncIterator[Desk]:
     """A service over ``home``, connected with ``token`` (None: not connected). ``prefix`` `/api/v3`: Enterprise."""
-    lean(home / "templates" / "lean")
+    if not (home / "templates" / "lean").exists():  # a server that is started again
+        lean(home / "templates" / "lean")
     with Faults(hub.api_url, prefix=prefix) as faults:
         config = {"github_api_url": faults.url, "github_git_url": hub.git_url, "github_publish": "ask"} | config
         services = build(home, **config)

@@ -143,7 +143,7 @@ def project_root(lab: Lab, session: SessionRow) -> Path:
 def _verdict(root: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(read(root, "results.json"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # an agent may have written anything
         return None
     return found if isinstance(found, dict) else None
 

@@ -1,0 +1,97 @@
+"""Publications in odd situations: interrupted ones that cannot go on, a second study, what GitHub says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from jupyterlab_postdoc import protocol
+from tests.agent.support import ANA, bodies, git, research, settled
+from tests.forge.emulated import Hub
+from tests.forge.faults import hang
+
+from .conftest import NAME, Desk, desk_at
+
+
+async def interrupted(desk: Desk, chat: str) -> str:
+    """A publication that waits for GitHub's answer; its run."""
+    desk.faults.rule("PUT", r"/topics$", hang(30), times=9)
+    ack = await desk.services.sessions.submit(ANA, protocol.Publish(chatId=chat))
+    async with asyncio.timeout(30):
+        while not desk.faults.asked("PUT", r"/topics$"):
+            await asyncio.sleep(0.02)
+    return str(ack.extra["runId"])
+
+
+async def test_an_interrupted_publication_whose_folder_is_gone_is_not_under_way_for_ever(
+    tmp_path: Path, hub: Hub
+) -> None:
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        run, root = await interrupted(desk, chat), await desk.root(chat)
+    away = root.rename(tmp_path / "away")
+    async with desk_at(tmp_path, hub) as desk:
+        result = await desk.ended(chat, run)
+        assert result["stop_reason"] == "not_found"
+        row = await desk.services.log.store.get_publication(chat)
+        assert row is not None
+        assert row.state == "failed"
+        shown = await desk.shown(chat)
+        assert shown["state"] == "failed"
+        assert "is gone" in shown["problem"]["error"]
+        assert shown["problem"]["actions"] == ["retry"]
+        assert not [step for step in shown["steps"] if step["state"] == "active"]
+        away.rename(root)
+        assert (await desk.publish(chat))["success"]
+
+
+async def test_a_second_study_of_a_session_gets_a_repository_of_its_own(tmp_path: Path, hub: Hub) -> None:
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        assert (await desk.publish(chat))["success"]
+        first = await desk.shown(chat)
+        head = git(hub.git.bare(NAME), "rev-parse", first["branch"]["name"])
+        await research(desk.services, chat, topic="Another lean study")
+        await settled(desk.services, chat, "finished")
+        result = await desk.publish(chat)
+        assert result["success"], result["summary"]
+        second = await desk.shown(chat)
+        assert second["repository"]["name"] == "ana/another-lean-study"
+        assert second["pull"]["url"] != first["pull"]["url"]
+        assert hub.repos() == [NAME, "ana/another-lean-study"]
+        assert git(hub.git.bare(NAME), "rev-parse", first["branch"]["name"]) == head
+        links = [event["url"] for event in await bodies(desk.services, chat, "artifact") if "url" in event]
+        assert len(links) == len(set(links)) == 8
+
+
+async def test_the_default_branch_is_refused_with_a_way_out(tmp_path: Path, hub: Hub) -> None:
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        assert (await desk.publish(chat))["success"]
+        result = await desk.publish(chat, branch="main")
+        assert result["stop_reason"] == "publish_blocked"
+        problem = (await desk.shown(chat))["problem"]
+        assert "branch" in problem["actions"]
+        assert (await desk.publish(chat, branch=problem["proposal"]))["success"]
+
+
+async def test_the_work_of_somebody_in_the_checkout_is_left_alone(tmp_path: Path, hub: Hub) -> None:
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        root = await desk.root(chat)
+        git(root, "checkout", "-q", "-b", "mine")
+        before = git(root, "rev-parse", "HEAD")
+        assert (await desk.publish(chat))["success"]
+        assert git(root, "rev-parse", "mine") == before
+        assert git(root, "symbolic-ref", "HEAD") == "refs/heads/mine"
+
+
+async def test_results_that_nobody_can_read_do_not_keep_a_study_from_github(tmp_path: Path, hub: Hub) -> None:
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        root = await desk.root(chat)
+        (root / "results.json").write_text("[" * 100_000 + "]" * 100_000)
+        git(root, "add", "-A")
+        git(root, "-c", "user.name=Ana", "-c", "user.email=ana@x.org", "commit", "-qm", "Deep")
+        result = await desk.publish(chat)
+        assert result["success"], result["summary"]

@@ -64,6 +64,8 @@ def desk(
         (file,) = desk.kept()
         assert re.fullmatch(r"data/postdoc/github/\w+\.token", file)
         assert CANARY not in server.log()
+        names = [desk.name(chat["id"]) for chat in server.chats()]
+        assert len(set(names)) >= len(names) - 1, f"{names}: only the study in a repository that there was shares it"
         for chat in server.chats():
             assert CANARY not in str(server.events(chat["id"]))
         server.stop()
@@ -142,7 +144,7 @@ def test_connect_and_publish(desk: Desk, open_desk: Open, watched: Secretive, sh
     expect(at.panel.items()).to_contain_text([f"Published in ana/{name}, with draft pull request #1"])
     two = open_desk()
     expect(two.badge(chat)).to_contain_text("#1")
-    expect(two.badge(chat)).to_have_attribute("title", "Pull request #1: open")
+    expect(two.badge(chat)).to_have_attribute("title", "Pull request #1: open as a draft")
     shoot(two.panel.page, "publish-list")
     two.panel.open(chat)
     complete(two)
@@ -202,8 +204,9 @@ def test_a_refused_token_a_lost_answer_and_the_limit(connected: Desk, open_desk:
     connected.faults.rule("POST", r"^/user/repos$", after(502))
     at.button("Try again").click()
     expect(at.card).to_contain_text("Published on GitHub", timeout=DONE_MS)
-    made = [one for one in connected.hub.repos() if one.startswith(f"ana/{connected.name(chat)}")]
-    assert made == [f"ana/{connected.name(chat)}"]
+    assert at.link("Repository") == f"{connected.faults.url}/ana/{connected.name(chat)}"
+    asked = [one.json()["name"] for one in connected.faults.asked("POST", r"^/user/repos$")]
+    assert asked == [connected.name(chat)] * 2, "the limit, then the lost answer: nothing is made twice"
 
 
 def test_a_secret_and_a_branch_that_somebody_changed(connected: Desk, open_desk: Open, shoot: Shoot) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 from jupyterlab_postdoc import protocol
@@ -95,3 +96,46 @@ async def test_results_that_nobody_can_read_do_not_keep_a_study_from_github(tmp_
         git(root, "-c", "user.name=Ana", "-c", "user.email=ana@x.org", "commit", "-qm", "Deep")
         result = await desk.publish(chat)
         assert result["success"], result["summary"]
+
+
+async def test_after_a_repository_that_did_not_fit_another_name_may_be_given(tmp_path: Path, hub: Hub) -> None:
+    hub.post("/user/repos", {"name": "owls"})
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q", "-b", "main")
+    git(other, "-c", "user.name=A", "-c", "user.email=a@x.org", "commit", "-q", "--allow-empty", "-m", "Mine")
+    hub.git.create("ana/owls")
+    git(other, "push", "-q", str(hub.git.bare("ana/owls")), "main")
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        assert (await desk.publish(chat, name="owls", useExisting=True))["stop_reason"] == "github_conflict"
+        problem = (await desk.shown(chat))["problem"]
+        assert (problem["actions"], problem["proposal"]) == (["rename"], "owls-2")
+        result = await desk.publish(chat, name=problem["proposal"])
+        assert result["success"], result["summary"]
+        assert (await desk.shown(chat))["repository"]["name"] == "ana/owls-2"
+        assert git(hub.git.bare("ana/owls"), "rev-list", "--all", "--count") == "1"
+
+
+async def test_who_wants_no_pull_request_gets_none_later_either(tmp_path: Path, hub: Hub) -> None:
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        assert (await desk.publish(chat, pullRequest=False))["success"]
+        assert (await desk.publish(chat))["success"]
+        assert hub.pulls(NAME) == []
+        assert (await desk.publish(chat, pullRequest=True))["success"]
+        assert len(hub.pulls(NAME)) == 1
+
+
+async def test_a_repository_that_was_deleted_may_be_made_again_as_is_proposed(tmp_path: Path, hub: Hub) -> None:
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        assert (await desk.publish(chat))["success"]
+        hub.request("DELETE", f"/repos/{NAME}")
+        shutil.rmtree(hub.git.bare(NAME))
+        assert (await desk.publish(chat))["stop_reason"] == "github_conflict"
+        problem = (await desk.shown(chat))["problem"]
+        assert problem["actions"] == ["connect", "rename"]
+        result = await desk.publish(chat, name=problem["proposal"])
+        assert result["success"], result["summary"]
+        assert hub.repos() == [NAME]

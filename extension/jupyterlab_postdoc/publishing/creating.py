@@ -48,12 +48,17 @@ class Creating:
         assert body.repository_id is not None
         remote = await forge.get_repo_by_id(body.repository_id)
         if remote is None:
-            if self._at.wanted.get("name") and self._at.wanted["name"] != body.name and self._at.subject.place is None:
+            if self._at.wanted.get("name") and self._at.subject.place is None:  # also the same one, made anew
                 self._start_over(str(self._at.wanted["name"]))
                 await self._at.collect()
                 await self._make()
                 return
             raise problems.gone(body.full_name)
+        if self._may_leave(body):
+            self._start_over(str(self._at.wanted["name"]))
+            await self._at.collect()
+            await self._make()
+            return
         if remote.archived:
             raise PostdocError(
                 "github_forbidden",
@@ -67,11 +72,24 @@ class Creating:
         if moved:
             await self._at.collect()
 
+    def _may_leave(self, body: state.Body) -> bool:
+        """Whether another name is wanted in place of a repository that was there, and has nothing of ours yet."""
+        name = self._at.wanted.get("name")
+        return bool(name) and name != body.name and body.adopted and not body.base and self._at.subject.place is None
+
     def _start_over(self, name: str) -> None:
-        """The repository was deleted: begin anew under another name."""
+        """The repository was deleted, or did not fit: begin anew under another name."""
         old = self._at.body
         self._at.body = state.Body(
-            owner=old.owner, name=name, private=old.private, history=old.history, forced=old.forced, watch=old.watch
+            owner=old.owner,
+            owner_given=old.owner_given,
+            project=old.project,
+            name=name,
+            private=old.private,
+            history=old.history,
+            no_pull=old.no_pull,
+            forced=old.forced,
+            watch=old.watch,
         )
         self._at.pull = None
 

@@ -77,6 +77,7 @@ def unrelated(full_name: str, branch: str) -> PostdocError:
         f"{full_name} has a history of its own on {branch}, which the study does not go on from; nothing was sent.",
         next="Publish under another name, or begin a study in that repository (choose it when you start one).",
         reason="unrelated",
+        proposal=f"{full_name.rpartition('/')[2]}-2",
     )
 
 

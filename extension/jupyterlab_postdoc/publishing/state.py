@@ -71,6 +71,8 @@ class Body(Struct, kw_only=True, omit_defaults=True):
     source: str = ""
     sent: str = ""
     seen: str = ""
+    no_pull: bool = False
+    """A person wants no pull request."""
     pull: int | None = None
     pull_sent: str = ""
     announced: list[str] = []
@@ -129,9 +131,7 @@ async def settle(tx: Tx, session: str, problem: Problem) -> Publication | None:
         return None
     to: Literal["pending", "failed"] = "pending" if problem.code == "stopped" else "failed"
     steps = [msgspec.structs.replace(step, state=to) if step.state == "active" else step for step in known.steps]
-    ended = msgspec.structs.replace(
-        known, state="failed", steps=steps, problem=problem, runId=UNSET, provider=UNSET
-    )
+    ended = msgspec.structs.replace(known, state="failed", steps=steps, problem=problem, runId=UNSET, provider=UNSET)
     look_at = time.time() + FIRST_LOOK_S if load(row).sent else None
     shown = msgspec.to_builtins(ended)
     await tx.put_publication(msgspec.structs.replace(row, state="failed", shown=shown, look_at=look_at))

@@ -475,8 +475,9 @@ def _check_same_place(row: PublicationRow | None, command: protocol.Publish, ses
     there = {"owner": body.owner, "name": body.name, "private": body.private}
     differs = [name for name, value in given.items() if value is not None and value != there[name]]
     if differs and not (gone and differs == ["name"]):
+        differs = ["visibility" if name == "private" else name for name in differs]
         raise PostdocError(
             "bad_message",
             f"The session is published as {body.full_name} already; its {' and '.join(differs)} cannot be chosen anew.",
-            next="Change that on GitHub: a renamed or published repository is found again.",
+            next="Change that in the repository's settings on GitHub: it is found again, also under another name.",
         )

@@ -225,7 +225,7 @@ async def test_a_published_study_names_its_address_and_nothing_else_changes(tmp_
     assert await write_home(tmp_path / "before", study(), at["home"], at["branch"]) == []
     readme = (tmp_path / "before" / "README.md").read_text()
     assert "git clone https://github.com/ana/owls owls\npython3 owls/reproduce.py\n" in readme
-    assert "git clone --branch agent/short-term-reversal/1234abcd" in readme
+    assert "`git clone --branch agent/short-term-reversal/1234abcd https://github.com/ana/owls owls`" in readme
     assert "https://github.com/ana/owls/actions/workflows/reproduce.yml/badge.svg" in readme
     assert "ADDRESS" not in readme
     citation = yaml.safe_load((tmp_path / "before" / "CITATION.cff").read_text())

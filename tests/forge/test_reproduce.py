@@ -177,7 +177,7 @@ async def test_a_stranger_reproduces_with_the_two_commands_of_the_pull_request(t
         "it is still on a branch of its own (see the pull requests; `git clone --branch NAME` takes a branch)" in said
     )
     assert "**under review** there until a person merges it" in (clone / "README.md").read_text()
-    assert f"`git clone --branch {BRANCH} …`" in readme
+    assert f"`git clone --branch {BRANCH} {HOME} owls`" in readme
     subprocess.run(["git", "update-ref", "refs/heads/main", f"refs/heads/{BRANCH}"], cwd=bare, check=True)
     clone, said, status = stranger(tmp_path, readme)
     assert (status, json.loads((clone / "results.json").read_text())) == (0, VERDICT), said

@@ -147,6 +147,9 @@ def test_the_pull_request_says_what_a_reviewer_needs() -> None:
         assert part.replace("equity\\_signal", "equity_signal") in body, part
     assert "secret" not in body
     assert "u:p" not in body
+    assert "run again, here or by the workflow *reproduce*, with" in body
+    for there, sent in ((study(theirs=["README.md"]), True), (study(), False)):
+        assert "- [ ] It was run again, with the same figures" in pull_body(there, VERDICT, Outcome(), workflows=sent)
     assert pull_title(study(), VERDICT) == "Study: Short Term Reversal (not supported)"
 
 

@@ -37,6 +37,9 @@ async def pull(args: argparse.Namespace, source: Source, screen: Screen) -> int:
     show(screen, args.chat, found)
     if comments is not None:
         _comments(screen, comments)
+        if comments:
+            screen.line()
+            screen.line(f"Give one to the agent: {me()} pr {one_line(args.chat)} --hand ID --note TEXT", "dim")
     elif (found.get("pull") or {}).get("comments"):
         screen.line(f"Read the comments: {me()} pr {one_line(args.chat)} --comments", "dim")
     return DONE

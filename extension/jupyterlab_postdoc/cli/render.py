@@ -287,7 +287,9 @@ class Story:
         stop = one_line(frame.get("stop_reason"))
         how = "Done" if frame.get("success") else f"Ended: {WHY.get(stop, stop)}"
         took = duration(frame.get("duration_ms"))
-        free = frame.get("provider") == "template" or (frame.get("cost") is None and not frame.get("success"))
+        free = frame.get("provider") == "template" or (
+            frame.get("cost") is None and (not frame.get("success") or stop == "published")
+        )
         paid = "" if free else f", {money(frame.get('cost'))}"
         told = f"= {how}{f', after {took}' if took else ''}{paid}"
         self._screen.line(told, "green" if frame.get("success") else "yellow")

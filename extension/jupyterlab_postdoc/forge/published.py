@@ -53,21 +53,28 @@ def badges(home: str) -> str:
 
 def commands(name: str, home: str, branch: str = "") -> str:
     """The two commands, as a code block: clone, and run. ``branch``: of that branch in place of the default one."""
-    named = urlsplit(home).path.rpartition("/")[2] if is_home(home) else name
+    folder = _folder(name, home)
     taken = f" --branch {branch}" if branch and is_branch(branch) else ""
-    folder = named if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", named) else "study"
     return (
         f"```sh\ngit clone{taken} {home if is_home(home) else 'ADDRESS'} {folder}\npython3 {folder}/reproduce.py\n```"
     )
 
 
-def where(home: str, branch: str) -> str:
+def _folder(name: str, home: str) -> str:
+    named = urlsplit(home).path.rpartition("/")[2] if is_home(home) else name
+    return named if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", named) else "study"
+
+
+def where(name: str, home: str, branch: str) -> str:
     """The sentence below the commands that says what they leave open."""
     if not is_home(home):
         return "ADDRESS is the address of this repository: on GitHub, the one that the button *Code* shows."
     if not is_branch(branch):
         return ""
-    return f"Until the pull request is merged, the study is on a branch of its own: `git clone --branch {branch} …`."
+    return (
+        "Until the pull request is merged, the study is on a branch of its own, and the first command is "
+        f"`git clone --branch {branch} {home} {_folder(name, home)}`."
+    )
 
 
 def reproduce(
@@ -143,7 +150,7 @@ def name_home(root: Path, name: str, home: str, branch: str = "", *, before: tup
 
 def _how(name: str, home: str, branch: str) -> str:
     """The commands with the sentence below them."""
-    return "\n\n".join(part for part in (commands(name, home), where(home, branch)) if part)
+    return "\n\n".join(part for part in (commands(name, home), where(name, home, branch)) if part)
 
 
 def published(home: str, branch: str) -> dict[str, str] | None:

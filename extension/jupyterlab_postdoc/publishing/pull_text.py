@@ -65,10 +65,12 @@ def pull_body(
     notes: Sequence[str] = (),
     home: str = "",
     branch: str = "",
+    workflows: bool = True,
 ) -> str:
     """The text of the pull request (Markdown). ``home`` and ``branch`` are where it is; those of the study otherwise.
 
-    ``notes`` are sentences about this publication, such as :func:`history_note`.
+    ``workflows``: the study's own are sent too. ``notes`` are sentences about this publication, such as
+    :func:`history_note`.
     """
     home, branch = home or study.home, branch or study.branch
     sections = [
@@ -76,7 +78,7 @@ def pull_body(
         f"## Question\n\n{prose(study.topic, 4000)}",
         _verdict(study, verdict, outcome),
         _limits(verdict),
-        _review(study, verdict, home, branch),
+        _review(study, verdict, home, branch, workflows),
         _provenance(study, session_url),
         "## Notes on this publication\n\n" + _items(notes) if notes else "",
     ]
@@ -187,12 +189,13 @@ def _limits(verdict: Mapping[str, Any] | None) -> str:
     return f"### Limits\n\n{_items([*limits, 'No person has checked the method, the code or the conclusion.'])}"
 
 
-def _review(study: Study, verdict: Mapping[str, Any] | None, home: str, branch: str) -> str:
+def _review(study: Study, verdict: Mapping[str, Any] | None, home: str, branch: str, workflows: bool) -> str:
     known = published.is_home(home) and published.is_branch(branch)
 
     def file(path: str) -> str:
         return f"[`{path}`]({home}/blob/{branch}/{path})" if known else f"`{path}`"
 
+    again = ", here or by the workflow *reproduce*" if workflows and not study.theirs else ""
     run = published.commands(study.repo_name, home, branch)
     if not known:
         run = (
@@ -211,7 +214,7 @@ def _review(study: Study, verdict: Mapping[str, Any] | None, home: str, branch: 
             "- [ ] Nothing of the future is used to predict it; what was tried and not reported is said\n"
             "- [ ] The estimate, its interval and the verdict follow from the code\n"
             "- [ ] The limits are complete\n"
-            "- [ ] It was run again, here or by the workflow *reproduce*, with the same figures",
+            f"- [ ] It was run again{again}, with the same figures",
         ]
     )
 

@@ -17,7 +17,10 @@ class Pulling:
 
     async def open(self) -> str | None:
         body, forge = self._at.body, await self._at.forge()
-        if self._at.wanted.get("pullRequest") is False:
+        wanted = self._at.wanted.get("pullRequest")
+        if wanted is not None:
+            body.no_pull = not wanted
+        if body.no_pull:
             return "None was wanted."
         found = await forge.find_pulls(body.full_name, body.branch)
         live = next((one for one in found if one.state == "open"), None)
@@ -46,6 +49,7 @@ class Pulling:
             notes=[*body.notes, *self._at.notes, *([history] if history else [])],
             home=body.web_url,
             branch=body.branch,
+            workflows=body.workflows,
         )
 
         async def look() -> PullRequest | None:

@@ -98,7 +98,7 @@ export function CommentsSheet({ session, onClose }: { session: string; onClose: 
         <>
           <p>
             {trans.__(
-              'Anybody who may comment there has written these. Read what you hand over: the agent takes it as a message from you.'
+              'Anybody who may comment there has written these: read what you hand over. The agent is told to judge them, and takes orders from your note only.'
             )}
           </p>
           <ul className="jp-Postdoc-Comments" aria-label={trans.__('Comments')}>

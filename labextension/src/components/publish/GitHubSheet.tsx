@@ -228,7 +228,7 @@ function Disconnect({ onDone }: { onDone: (status: GitHubStatus) => void }): JSX
     >
       <p>
         {trans.__(
-          'The token is removed from this server. On GitHub it goes on to be valid until you delete it there. What is published stays.'
+          'The token is removed from this server. It stays valid until you delete it on GitHub. What is published stays.'
         )}
       </p>
       {trouble !== null && <p role="alert">{trouble}</p>}

@@ -6,7 +6,12 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import pytest
+
 from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge.github_address import address
+from jupyterlab_postdoc.publishing.places import read_address
 from tests.agent.support import ANA, bodies, git, research, settled
 from tests.forge.emulated import Hub
 from tests.forge.faults import hang
@@ -139,3 +144,27 @@ async def test_a_repository_that_was_deleted_may_be_made_again_as_is_proposed(tm
         result = await desk.publish(chat, name=problem["proposal"])
         assert result["success"], result["summary"]
         assert hub.repos() == [NAME]
+
+
+@pytest.mark.parametrize("how", ["alternates", "commondir", "objects", "plain"])
+def test_a_folder_that_borrows_from_outside_is_no_repository_to_register(tmp_path: Path, how: str) -> None:
+    """A link in a repository must not show what lies outside of the folder that the server shows."""
+    root, outside = tmp_path / "root", tmp_path / "outside.git"
+    here = root / "here.git"
+    root.mkdir()
+    for bare in (outside, here):
+        git(tmp_path, "init", "-q", "--bare", str(bare))
+    if how == "alternates":
+        (here / "objects" / "info" / "alternates").write_text(f"{outside}/objects\n")
+    elif how == "commondir":
+        (here / "commondir").write_text(f"{outside}\n")
+    elif how == "objects":
+        shutil.rmtree(here / "objects")
+        (here / "objects").symlink_to(outside / "objects")
+    github = address("https://api.github.com")
+    if how == "plain":
+        assert read_address(here.as_uri(), github=github, root_dir=root).name == "here.git"
+        return
+    with pytest.raises(PostdocError) as refused:
+        read_address(here.as_uri(), github=github, root_dir=root)
+    assert refused.value.code == "forbidden"

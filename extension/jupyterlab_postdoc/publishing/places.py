@@ -6,6 +6,7 @@ A session keeps its place as its own copy, so that it goes on when the registrat
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ CHECKOUT = "checkout"
 
 _FULL_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,99})/[A-Za-z0-9._-]{1,100}")
 _SSH = re.compile(r"(?:ssh|git\+ssh|ssh\+git)://|(?!//)[^/\s]+@[^/\s:]+:", re.I)
+_ELSEWHERE = ("commondir", "objects/info/alternates")
+_PARTS = ("objects", "objects/info", "objects/pack", "refs", "refs/heads", "packed-refs", "HEAD", "config")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -171,7 +174,7 @@ def _folder(parts: SplitResult, root_dir: Path) -> Place:
         path = Path(unquote(parts.path)).resolve()
         git = (path / ".git").resolve()
         inside = parts.netloc in ("", "localhost") and path.is_relative_to(root) and git.is_relative_to(root)
-        linked = (path / ".git").is_file() or (path / ".git").is_symlink()
+        linked = (path / ".git").is_file() or (path / ".git").is_symlink() or _borrows(git if git.is_dir() else path)
         there = inside and path.is_dir()
     except (OSError, ValueError, RuntimeError):
         inside, linked, there = False, False, False
@@ -187,6 +190,11 @@ def _folder(parts: SplitResult, root_dir: Path) -> Place:
         )
     shown = path.relative_to(root).as_posix()
     return Place(repository="", forge=GIT, host="", name=shown if shown != "." else path.name, url=path.as_uri())
+
+
+def _borrows(git: Path) -> bool:
+    """Whether what the repository holds lies, in part, somewhere else."""
+    return any((git / name).is_symlink() for name in _PARTS) or any(os.path.lexists(git / name) for name in _ELSEWHERE)
 
 
 def _https_hint(text: str) -> str:

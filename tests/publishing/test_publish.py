@@ -212,7 +212,10 @@ async def test_a_token_without_workflow_publishes_without_ci_files(tmp_path: Pat
         result = await desk.publish(chat)
         assert result["success"], result["summary"]
         shown = await desk.shown(chat)
-        assert "Token lacks 'workflow': pushed without CI files. Add the scope to include them." in shown["notes"]
+        assert (
+            "Token lacks 'workflow': pushed without CI files. Add the scope before the next study is published to include them."
+            in shown["notes"]
+        )
         files = git(hub.git.bare(NAME), "log", "--format=", "--name-only", "--all")
         assert ".github/workflows" not in files
         assert "notebook.py" in files

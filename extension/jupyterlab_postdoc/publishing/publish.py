@@ -30,6 +30,8 @@ _SAYS = {
     "pull_request": "Opening the draft pull request",
 }
 
+NOT_COMMITTED = "There are changes in the study's folder that are not committed; they are not sent."
+
 
 class Publishing:
     """One attempt. ``wanted`` is the command's fields, as far as they were given."""
@@ -50,6 +52,8 @@ class Publishing:
             await self._do("topics", self._sending.topics)
             await self._do("branch", self._sending.push_branch)
             await self._do("pull_request", self._pulling.open)
+            if await self._at.parts.git.is_dirty(self._at.subject.root):
+                self._at.note(NOT_COMMITTED)
         except PostdocError as error:
             return await self._failed(error)
         sentence = f"Published as {self._at.body.full_name}"

@@ -9,6 +9,7 @@ import pytest
 
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.publishing.publish import NOT_COMMITTED
 from tests.agent.support import ANA, bodies, git, of, settled
 from tests.forge.emulated import BOB, NO_WORKFLOW, TOKEN, Hub
 from tests.forge.faults import after, hang, limit_primary, limit_secondary, status
@@ -60,12 +61,16 @@ async def test_publishing_again_sends_what_is_new_and_makes_nothing_twice(tmp_pa
         assert again["success"]
         assert len([one for one in desk.faults.requests if one.method != "GET"]) == writes
         root = await desk.root(chat)
+        assert (await desk.shown(chat))["notes"] == []
         (root / "more.txt").write_text("More.\n")
+        assert (await desk.publish(chat))["success"]
+        assert (await desk.shown(chat))["notes"] == [NOT_COMMITTED]
         git(root, "add", "-A")
         git(root, "-c", "user.name=Ana", "-c", "user.email=ana@x.org", "commit", "-qm", "More")
         assert (await desk.publish(chat))["success"]
         shown = await desk.shown(chat)
         assert shown["branch"]["commit"] == git(root, "rev-parse", "HEAD")
+        assert shown["notes"] == []
         assert hub.repos() == [NAME]
         assert len(hub.pulls(NAME)) == 1
         made = await bodies(desk.services, chat, "artifact")

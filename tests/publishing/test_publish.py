@@ -218,7 +218,7 @@ async def test_a_token_without_workflow_publishes_without_ci_files(tmp_path: Pat
         assert result["success"], result["summary"]
         shown = await desk.shown(chat)
         assert (
-            "Token lacks 'workflow': pushed without CI files. Add the scope before the next study is published to include them."
+            "Token lacks 'workflow': pushed without CI files. With the scope, the next study has them."
             in shown["notes"]
         )
         files = git(hub.git.bare(NAME), "log", "--format=", "--name-only", "--all")

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from jupyterlab_postdoc import protocol
@@ -168,3 +169,33 @@ def test_a_folder_that_borrows_from_outside_is_no_repository_to_register(tmp_pat
     with pytest.raises(PostdocError) as refused:
         read_address(here.as_uri(), github=github, root_dir=root)
     assert refused.value.code == "forbidden"
+
+
+async def test_the_branch_of_the_session_is_published_whatever_is_checked_out(tmp_path: Path, hub: Hub) -> None:
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        root = await desk.root(chat)
+        study = git(root, "rev-parse", "main")
+        git(root, "checkout", "-q", "-b", "experiment")
+        (root / "mine.txt").write_text("Mine alone.\n")
+        git(root, "add", "-A")
+        git(root, "-c", "user.name=A", "-c", "user.email=a@x.org", "commit", "-qm", "Mine")
+        result = await desk.publish(chat)
+        assert result["success"], result["summary"]
+        shown = await desk.shown(chat)
+        assert shown["branch"]["commit"] == study
+        assert "Another branch is checked out in the project; what is published is main." in shown["notes"]
+        assert "mine.txt" not in git(hub.git.bare(NAME), "log", "--format=", "--name-only", "--all")
+
+
+async def test_another_github_is_another_place(tmp_path: Path, hub: Hub) -> None:
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        await desk.publish(chat)
+        row = await desk.services.log.store.get_publication(chat)
+        assert row is not None
+        elsewhere = msgspec.structs.replace(row, host="github.example.org")
+        await desk.services.log.write(lambda tx: tx.put_publication(elsewhere))
+        result = await desk.publish(chat)
+        assert result["success"], result["summary"]
+        assert hub.repos() == [NAME, f"{NAME}-2"]

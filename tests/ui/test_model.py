@@ -96,7 +96,7 @@ Begin = Callable[..., tuple[Panel, str]]
 def all_shown(panel: Panel, chat: str) -> None:
     """Nothing of the log is missing or there twice; live, a row keeps the place where it began."""
     kinds = "utrq"  # calls of the plan are rows only when they fail
-    wanted = sorted(key for key in panel.truth(chat)["keys"] if key[0] in kinds)
+    wanted = sorted(key for key in panel.truth(chat) if key[0] in kinds)
     wait_for(lambda: sorted(key for key in panel.row_keys() if key[0] in kinds) == wanted, 10)
 
 

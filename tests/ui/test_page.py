@@ -34,7 +34,7 @@ def study(hub: Jupyter) -> str:
 
 def shown(panel: Panel, chat: str) -> None:
     """All that the log holds, in order, when the earlier part is loaded too; calls of tools are folded here."""
-    wanted = [key for key in panel.truth(chat)["keys"] if not key.startswith("c:")]
+    wanted = [key for key in panel.truth(chat) if not key.startswith("c:")]
 
     def complete() -> bool:
         if panel.button("Load earlier").is_visible():

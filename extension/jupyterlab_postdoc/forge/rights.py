@@ -59,7 +59,7 @@ def missing(
             said.append(f"The token lacks 'repo' and may only use public repositories: {what}. Add that scope.")
         if account.lacks("workflow"):
             said.append(
-                "The token lacks 'workflow': studies are pushed without CI files. Add the scope before the next study is published to include them."
+                "The token lacks 'workflow': studies are pushed without CI files. Add the scope to include them."
             )
     wanted = owner or account.login
     chosen = next((one for one in owners if one.login.lower() == wanted.lower()), None)

@@ -101,6 +101,8 @@ class Attempt:
     async def enter(self) -> None:
         """Begin from what earlier attempts have left."""
         row = await self.ctx.log.store.get_publication(self.ctx.session)
+        if row is not None and row.host != self.parts.github.host:
+            row = None  # the numbers of another server mean other repositories here
         place, project = self.subject.place, self.subject.root.name
         self.body = state.load(row) if place is not None else state.load_for(row, project)
         self.pull = state.pull_in(row) if self.body.project or self.body.repository_id is not None else None
@@ -151,10 +153,19 @@ class Attempt:
         return Destination(self.key, self.body.git_url, self.parts.github.git_host)
 
     async def collect(self) -> None:
-        """Take the checkout's newest commits; ``tip`` is the last of them."""
-        tip = await self.parts.git.head(self.subject.root)
-        if tip is None:
-            raise PostdocError("not_found", "The project has no commit yet, so there is nothing to publish.")
+        """Take the newest commits of the session's branch, whatever is checked out; ``tip`` is the last of them."""
+        place, root, git = self.subject.place, self.subject.root, self.parts.git
+        branch = (place.branch if place is not None else "") or "main"
+        argv = ("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}")
+        tip = (await git.run(*argv, cwd=root, env=git.own(root), ok=(0, 1, 128))).text
+        if not tip:
+            raise PostdocError(
+                "not_found",
+                f"The project has no commit on its branch {branch!r}, so there is nothing to publish.",
+                next=f"Was the branch renamed? `git branch -m {branch}` in the project's folder names it as it was.",
+            )
+        if await git.head(root) != tip:
+            self.note(f"Another branch is checked out in the project; what is published is {branch}.")
         self.tip = tip
         await self.parts.publisher.collect(self.key, self.subject.root, tip)
 

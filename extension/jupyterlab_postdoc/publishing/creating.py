@@ -141,7 +141,10 @@ class Creating:
         """Ask for the repository; False when somebody else was faster. What is asked is written down before."""
         owner, _, name = full.partition("/")
         description = pull_text.default_description(self._at.subject.study)
-        self._at.body.intent = state.Intent(name=full, description=description, at=time.time())
+        earlier = self._at.body.intent
+        again = earlier is not None and (earlier.name, earlier.description) == (full, description)
+        if not again:  # else its time stays: what was asked for then may come to light only now
+            self._at.body.intent = state.Intent(name=full, description=description, at=time.time())
         await self._at.save("publishing")
         try:
             self._take(await forge.create_repo(owner, name, description=description, private=self._at.body.private))
@@ -150,12 +153,15 @@ class Creating:
             if error.code not in ("github_unreachable", "github_conflict"):
                 self._at.body.intent = None
                 raise
-            found = await self._at.look_for(lambda: self._there(forge, full), lost=error.code == "github_unreachable")
-            if found is not None and self._is_ours(found):
+            lost = error.code == "github_unreachable"
+            found = await self._at.look_for(lambda: self._there(forge, full), lost=lost)
+            # What is there at our first word is somebody else's, however much it looks like ours.
+            if found is not None and (lost or again) and self._is_ours(found):
                 self._take(found)
                 return True
-            if error.code == "github_unreachable" or found is None:
+            if lost or found is None:
                 raise
+            self._at.body.intent = earlier if again else None
             return False
 
     async def _free(self, forge: GitHubForge, wanted: str) -> str:

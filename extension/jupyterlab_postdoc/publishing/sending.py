@@ -217,6 +217,4 @@ class Sending:
         if self._at.body.history == "squashed":
             self._at.note("All steps were sent as one commit.")
         if not self._at.body.workflows:
-            self._at.note(
-                "Token lacks 'workflow': pushed without CI files. Add the scope before the next study is published to include them."
-            )
+            self._at.note("Token lacks 'workflow': pushed without CI files. With the scope, the next study has them.")

@@ -118,7 +118,7 @@ export const CONNECTED: GitHubStatus = {
     { name: 'workflow', ok: false, needed: 'to push the workflow that executes the notebook again' }
   ],
   missing: [
-    "The token lacks 'workflow': studies are pushed without CI files. Add the scope before the next study is published to include them."
+    "The token lacks 'workflow': studies are pushed without CI files. Add the scope to include them."
   ],
   defaults: { owner: 'ana', private: true, publish: 'end', history: 'full' }
 };

@@ -35,7 +35,7 @@ async def overview(reads: Reads, rows: Sequence[SessionRow]) -> list[dict[str, A
     return [
         chat_object(
             row,
-            line=_line(row.state, news.get(row.id, {})),
+            line=_line(row.state, news.get(row.id, {}), row.meta.get("summary")),
             cost=costs.get(row.id),
             needs=needs.get(row.id, 0),
             publication=published.get(row.id),
@@ -93,7 +93,7 @@ def published(row: PublicationRow | None) -> dict[str, Any] | None:
     }
 
 
-def _line(state: str, news: Mapping[str, Event]) -> str | None:
+def _line(state: str, news: Mapping[str, Event], summary: str | None) -> str | None:
     """While it is at work what it says that it does, afterwards what came of it."""
     status, reply, error, result = (news.get(name) for name in NEWS)
     ended = max((event.seq for event in (error, result) if event), default=0)
@@ -101,7 +101,9 @@ def _line(state: str, news: Mapping[str, Event]) -> str | None:
         # What an earlier run said last is no news of this one.
         text = status.body().get("message") if status and status.seq > (result.seq if result else 0) else None
     elif result is not None and result.seq == ended:
-        text = result.body().get("summary")
+        body = result.body()
+        # Of a publication the badge tells; what came of the research before it stands here.
+        text = summary if body.get("provider") == "github" else body.get("summary")
         if not text and reply is not None:
             text = reply.body().get("content")
     elif error is not None:

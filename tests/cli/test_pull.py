@@ -27,9 +27,11 @@ class Desk:
 
     def __init__(self, home: Home, hub: Emulated) -> None:
         self.home, self.hub, self.server = home, hub, RunningServer(home)
-        config = {"PostdocApp": {"allow_unsandboxed": True, "github_api_url": hub.api_url}}
+        config = {"PostdocApp": {"allow_unsandboxed": True, "github_api_url": hub.api_url, "model_attempts": 1}}
         (home.base / "config" / "jupyter_server_config.json").write_text(json.dumps(config))
         home.env["GITHUB_TOKEN"] = TOKEN
+        # Somebody has to be there whom comments can be handed to.
+        home.env |= {"ANTHROPIC_API_KEY": "sk-ant-test-0123456789abcdef", "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
         self.server.start()
         self.chat = str(self.post("postdoc/api/chats", {"title": "Owls"})["id"])
         self.number = 0

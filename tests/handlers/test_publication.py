@@ -29,6 +29,12 @@ def jp_server_config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
         file.chmod(0o600)
         where: Emulated = request.getfixturevalue("emulated")
         config.PostdocApp = Config({"github_api_url": where.api_url, "github_token_file": str(file)})
+        if "no_model" not in request.node.name:  # somebody has to be there whom comments can be handed to
+            key = tmp_path / "key"
+            key.write_text("sk-ant-test-0123456789abcdef")
+            key.chmod(0o600)
+            nowhere = {"anthropic_base_url": "http://127.0.0.1:9", "model_attempts": 1}
+            config.PostdocApp.update({"anthropic_api_key_file": str(key), **nowhere})
     return config
 
 
@@ -50,6 +56,22 @@ async def test_without_a_publication(http: Any) -> None:
     for path in ("publication", "publication/comments"):
         assert (await http("GET", f"api/chats/nobody/{path}")).status == 404
     assert (await http("GET", f"api/chats/{chat}/publication/refresh")).status == 405
+
+
+async def test_with_no_model_nothing_is_handed_over(emulated: Emulated, http: Any, services: Any) -> None:
+    chat = (await http("POST", "api/chats", body={"title": "Owls"})).json["id"]
+    owner = (await services.log.store.get_session(chat)).owner
+    await on_github(emulated, services.log, chat, owner=owner, look_at=time.time() + 3600)
+    body = {"title": "Owls, by hand", "head": BRANCH, "base": "main", "body": ""}
+    number = emulated.post("/repos/ana/owls/pulls", body)["number"]
+    emulated.post(f"/repos/ana/owls/issues/{number}/comments", {"body": "Is `n` right?"}, token=BOB)
+    path = f"api/chats/{chat}/publication"
+    await http("POST", f"{path}/refresh")
+    (comment,) = (await http("GET", f"{path}/comments")).json
+    refused = await http("POST", f"{path}/comments", body={"ids": [comment["id"]]})
+    assert (refused.status, refused.json["code"]) == (409, "no_model")
+    assert (await http("GET", f"{path}/comments")).json[0]["handed"] is False
+    assert (await http("GET", f"api/chats/{chat}")).json["reason"] == "idle"
 
 
 async def test_seen_looked_at_and_answered(emulated: Emulated, http: Any, services: Any) -> None:

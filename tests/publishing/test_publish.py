@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -396,3 +398,34 @@ async def test_a_token_of_the_environment_waits_to_be_asked(
         assert desk.faults.requests == []
         assert (await desk.publish(chat))["success"]
         assert (await desk.services.connection.describe(ANA.name))["defaults"]["publish"] == "ask"
+
+
+async def test_a_new_verdict_changes_the_pull_requests_text_unless_a_person_did(tmp_path: Path, hub: Hub) -> None:
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        await desk.publish(chat)
+        root = await desk.root(chat)
+
+        async def verdict(claim: str) -> dict[str, Any]:
+            found = json.loads((root / "results.json").read_text()) | {"claim": claim, "supported": False}
+            (root / "results.json").write_text(json.dumps(found))
+            git(root, "add", "-A")
+            git(root, "-c", "user.name=A", "-c", "user.email=a@x.org", "commit", "-qm", claim)
+            assert (await desk.publish(chat))["success"]
+            return hub.pulls(NAME)[0]
+
+        changed = await verdict("The sum is zero.")
+        assert "The sum is zero." in changed["body"]
+        assert changed["title"].endswith("(not supported)")
+        hub.request("PATCH", f"/repos/{NAME}/pulls/1", {"body": "My own words."})
+        kept = await verdict("The sum is odd.")
+        assert kept["body"] == "My own words."
+        assert any("changed on GitHub" in note for note in (await desk.shown(chat))["notes"])
+
+
+async def test_the_list_still_says_what_came_of_the_study(tmp_path: Path, hub: Hub) -> None:
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        before = (await desk.services.sessions.get(ANA, chat))["line"]
+        await desk.publish(chat)
+        assert (await desk.services.sessions.get(ANA, chat))["line"] == before == "The sum is 6."

@@ -41,6 +41,8 @@ from jupyterlab_postdoc.telemetry import AgentWatch
 KEEP_S = 1.2
 """How long a stopped run may take to commit what it has made: a hard stop has two seconds for everything."""
 
+MAX_SUMMARY = 1000
+"""Characters of a research's summary that lists can show while something else is the newest."""
 GOOD_ENDINGS = ("end_turn", "stop_sequence", "tool_use")
 
 _log = logging.getLogger(__name__)
@@ -182,7 +184,8 @@ class Executor:
             )
         )
         state, reason = ("finished", "end_turn") if outcome.success else ("error", outcome.stop_reason)
-        then = state_change(ctx.session, state, reason, ctx.run.id, meta=_project(outcome.artifacts))
+        meta = {**(_project(outcome.artifacts) or {}), "summary": outcome.summary[:MAX_SUMMARY]}
+        then = state_change(ctx.session, state, reason, ctx.run.id, meta=meta)
         then = self._heard_out(ctx, work, _inserting(follows, then))
         self._crew.watch.count_run(ctx.run.kind, work.provider, state)
         await ctx.finish("done" if outcome.success else "error", *last, output=msgspec.to_builtins(last[-1]), then=then)
@@ -211,7 +214,8 @@ class Executor:
             )
         )
         state, reason = ("finished", "end_turn") if good else ("error", ending.stop_reason)
-        then = state_change(ctx.session, state, reason, ctx.run.id, meta=_project(chat.artifacts))
+        meta = {**(_project(chat.artifacts) or {}), "summary": None}  # its reply says what came of it
+        then = state_change(ctx.session, state, reason, ctx.run.id, meta=meta)
         then = self._heard_out(ctx, work, _inserting(follows, then))
         self._crew.watch.count_run(ctx.run.kind, work.provider, state)
         await ctx.finish("done" if good else "error", *last, output=msgspec.to_builtins(last[-1]), then=then)
@@ -242,6 +246,7 @@ class Executor:
         await self._end_publication(ctx, "done" if good else "error", result)
 
     async def _end_publication(self, ctx: RunContext, status: RunStatus, result: Result, error: Any = None) -> None:
+        result = msgspec.structs.replace(result, provider="github")
         before = await state_before(ctx.log.store, ctx.session)
         told = state_change(ctx.session, *before, ctx.run.id)
         why = STOPPED if status == "stopped" else Problem(code=result.stop_reason, error=result.summary or "")

@@ -54,7 +54,8 @@ def show(screen: Screen, chat: str, found: Frame) -> None:
     state = one_line(found.get("state"))
     kind = "private" if repository.get("private") else "public"
     where = f"{one_line(repository.get('name'))} ({kind})" if repository else "no repository yet"
-    screen.line(f"{state.capitalize()}: {where}", "bold")
+    said = "Published, but the last attempt failed" if state == "failed" and branch else state.capitalize()
+    screen.line(f"{said}: {where}", "bold")
     for name, url in (
         ("Repository", repository.get("url")),
         ("Branch", branch.get("url")),

@@ -167,6 +167,19 @@ class GitHubForge(RemoteForge):
 
         return await self._call(_write(full_name, "open pull requests", "Pull requests: write"), work)
 
+    async def update_pull(self, full_name: str, number: int, *, title: str, body: str, was: str) -> bool:
+        """Only while its text is what :func:`~.github_read.text_digest` of the last one was: people edit it too."""
+        path = f"/repos/{_path(full_name)}/pulls/{number}"
+
+        def work(line: Line) -> bool:
+            data = line.get(path)
+            if read.text_digest(str(data.get("title") or ""), str(data.get("body") or "")) != was:
+                return False
+            line.send("PATCH", path, {"title": title[:MAX_TITLE], "body": body[:MAX_BODY]}, repo=full_name)
+            return True
+
+        return await self._call(_write(full_name, "change pull requests", "Pull requests: write"), work)
+
     async def pull(self, full_name: str, number: int) -> PullRequest:
         """Five requests; six when somebody has commented at the code."""
 

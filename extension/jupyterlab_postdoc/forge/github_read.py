@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -82,6 +83,12 @@ def remote(data: Json, address: Address) -> Remote:
         archived=bool(data.get("archived")),
         may_push=push if isinstance(push, bool) else None,
     )
+
+
+def text_digest(title: str, body: str) -> str:
+    """What tells one text of a pull request from another; line ends and the space around it do not count."""
+    whole = f"{title.strip()}\n{body.strip()}".replace("\r\n", "\n")
+    return hashlib.sha256(whole.encode("utf-8", "replace")).hexdigest()
 
 
 def pull(data: Json, *, checks: Checks | None = None, review: Review | None = None, comments: int = 0) -> PullRequest:

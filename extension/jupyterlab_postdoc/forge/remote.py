@@ -153,6 +153,12 @@ class RemoteForge(Protocol):
         """
         ...
 
+    async def update_pull(self, full_name: str, number: int, *, title: str, body: str, was: str) -> bool:
+        """Give an open pull request a new text. False: its text is not the one whose digest is ``was``, so somebody
+        else has changed it, and it stays.
+        """
+        ...
+
     async def pull(self, full_name: str, number: int) -> PullRequest:
         """With its checks, reviews and number of comments."""
         ...

@@ -9,6 +9,8 @@ from msgspec import Meta, Struct
 from tornado import web
 
 from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.models import GET_KEY
 from jupyterlab_postdoc.sessions import Ack
 from jupyterlab_postdoc.store.base import PublicationRow
 
@@ -72,6 +74,12 @@ class CommentsHandler(PostdocHandler):
         await self.sessions.check(user, id)
 
         async def say(text: str, key: str) -> Ack:
+            if not self.sessions.models.configured:
+                raise PostdocError(
+                    "no_model",
+                    "There is no agent that could answer: no AI model is configured. Nothing was handed over.",
+                    next=GET_KEY,
+                )
             key = self.request.headers.get("Idempotency-Key") or key
             command: Any = protocol.Chat(id=key, chatId=id, content=text)
             return await self.sessions.submit(user, command)

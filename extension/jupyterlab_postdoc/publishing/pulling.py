@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge.github import GitHubForge
+from jupyterlab_postdoc.forge.github_read import text_digest
 from jupyterlab_postdoc.protocol import PullRequest
 from jupyterlab_postdoc.publishing import pull_text
 from jupyterlab_postdoc.publishing.attempt import Attempt
@@ -30,6 +31,8 @@ class Pulling:
             live, said = ended, f"It was {ended.state} already, and nothing is new."
         elif live is None:
             live, said = await self._open_one(forge)
+        else:
+            await self._bring_up_to_date(forge, live)
         if live is None:
             return said or "There is nothing to pull."
         self._at.pull = await forge.pull(body.full_name, live.number)
@@ -39,7 +42,8 @@ class Pulling:
         )
         return said
 
-    async def _open_one(self, forge: GitHubForge) -> tuple[PullRequest | None, str | None]:
+    def _text(self) -> tuple[str, str]:
+        """Title and body."""
         body, subject = self._at.body, self._at.subject
         history = pull_text.history_note(history=body.history, workflows=body.workflows)
         text = pull_text.pull_body(
@@ -51,12 +55,29 @@ class Pulling:
             branch=body.branch,
             workflows=body.workflows,
         )
+        return pull_text.pull_title(subject.study, subject.verdict), text
+
+    async def _bring_up_to_date(self, forge: GitHubForge, live: PullRequest) -> None:
+        """A later run may have come to another verdict; a text that a person has changed is theirs."""
+        body = self._at.body
+        title, text = self._text()
+        digest = text_digest(title, text)
+        if live.number != body.pull or not body.pull_text or digest == body.pull_text:
+            return
+        if await forge.update_pull(body.full_name, live.number, title=title, body=text, was=body.pull_text):
+            body.pull_text = digest
+        else:
+            self._at.note("The pull request's text was changed on GitHub, so it stays as it is there.")
+
+    async def _open_one(self, forge: GitHubForge) -> tuple[PullRequest | None, str | None]:
+        body = self._at.body
+        title, text = self._text()
+        body.pull_text = text_digest(title, text)
 
         async def look() -> PullRequest | None:
             pulls = await forge.find_pulls(body.full_name, body.branch)
             return next((one for one in pulls if one.state == "open"), None)
 
-        title = pull_text.pull_title(subject.study, subject.verdict)
         try:
             made = await forge.open_pull(
                 body.full_name, base=body.base_branch, head=body.branch, title=title, body=text

@@ -75,6 +75,8 @@ class Body(Struct, kw_only=True, omit_defaults=True):
     """A person wants no pull request."""
     pull: int | None = None
     pull_sent: str = ""
+    pull_text: str = ""
+    """The digest of the text that we gave the pull request last."""
     announced: list[str] = []
     notes: list[str] = []
     forced: list[dict[str, Any]] = []

@@ -5,6 +5,7 @@ import { useNavigation } from '../../navigation';
 import { useTrans } from '../../platform';
 import { Button, Card, Disclosure, Icon } from '../ui';
 import { CommentsSheet } from './CommentsSheet';
+import { useTalk } from '../session/talk';
 import { useGitHub } from './github';
 import { Place, PublicationLinks, PullState, Steps } from './Parts';
 import { PublishSheet } from './PublishSheet';
@@ -171,6 +172,7 @@ function AtIt({ known }: { known: PublicationState }): JSX.Element | null {
 
 function Published({ known, choose, comments }: PartProps & { comments: () => void }): JSX.Element | null {
   const trans = useTrans();
+  const talks = useTalk(); // without a model there is nobody to hand anything to
   const { publication, busy } = known;
   if (publication === null) {
     return null;
@@ -191,7 +193,7 @@ function Published({ known, choose, comments }: PartProps & { comments: () => vo
           )}
           {pull !== undefined && pull.comments > 0 && (
             <Button icon="chat" onClick={comments}>
-              {trans.__('Hand to the agent…')}
+              {talks ? trans.__('Hand to the agent…') : trans.__('Comments…')}
             </Button>
           )}
           <Button icon="refresh" busy={busy && ahead === 0} onClick={known.refresh}>

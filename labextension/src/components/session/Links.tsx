@@ -100,7 +100,7 @@ function ToPublication({ view }: { view: SessionView }): JSX.Element {
       : publication.state === 'publishing'
         ? [trans.__('Publishing…'), 'spinner']
         : publication.state === 'failed'
-          ? [trans.__('Not published'), 'warn']
+          ? [publication.branch ? trans.__('Last attempt failed') : trans.__('Not published'), 'warn']
           : publication.ahead > 0
             ? [trans.__('Publish again…'), 'publish']
             : [trans.__('Published'), 'check'];

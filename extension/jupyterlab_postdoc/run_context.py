@@ -388,6 +388,20 @@ def _cut_off(item: str, first: Event, text: str) -> FromRun:
     return ToolResult(toolId=item, ok=False, content=text + "\n[cut off]")
 
 
+async def unless_stopped(ctx: RunContext, work: Awaitable[R]) -> R:
+    """``work``, ended as soon as somebody asks the run to end; raises Stopped or Yielded then."""
+    doing, asked = asyncio.ensure_future(work), asyncio.ensure_future(ctx.cancel.wait())
+    try:
+        await asyncio.wait({doing, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            ctx.cancel.check()
+        return await doing
+    finally:
+        for task in (doing, asked):
+            task.cancel()
+        await asyncio.gather(doing, asked, return_exceptions=True)
+
+
 async def cancel_requests(tx: Tx, run: RunRow) -> None:
     """Nobody waits for these answers any more; who still shows the question learns it."""
     for request in await tx.list_requests(run.session):
@@ -401,4 +415,4 @@ async def cancel_requests(tx: Tx, run: RunRow) -> None:
             await tx.append(run.session, body, run=run.id)
 
 
-__all__ = ["CancelState", "How", "LeaseLost", "Paused", "RunContext", "Stopped", "Yielded"]
+__all__ = ["CancelState", "How", "LeaseLost", "Paused", "RunContext", "Stopped", "Yielded", "unless_stopped"]

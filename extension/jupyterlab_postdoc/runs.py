@@ -24,6 +24,7 @@ from .run_context import RunContext as RunContext
 from .run_context import Stopped as Stopped
 from .run_context import Yielded as Yielded
 from .run_context import cancel_requests, close_items
+from .run_context import unless_stopped as unless_stopped
 from .store.base import CANCEL_GRACEFUL as CANCEL_GRACEFUL
 from .store.base import CANCEL_NOW as CANCEL_NOW
 from .store.base import Fence as Fence

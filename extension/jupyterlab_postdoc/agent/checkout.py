@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import names
 from jupyterlab_postdoc.protocol import AgentStatus
 from jupyterlab_postdoc.publishing.places import Place, kept_place
-from jupyterlab_postdoc.runs import RunContext
+from jupyterlab_postdoc.runs import RunContext, unless_stopped
 from jupyterlab_postdoc.store.base import SessionRow
 
 T = TypeVar("T")
@@ -172,20 +172,6 @@ class Checkouts:
 
     async def _tell(self, message: str) -> None:
         await self._ctx.emit(AgentStatus(message=message, phase="prepare"))
-
-
-async def unless_stopped(ctx: RunContext, work: Coroutine[Any, Any, T]) -> T:
-    """``work``, ended as soon as somebody asks the run to end; raises Stopped or Yielded then."""
-    doing, asked = asyncio.ensure_future(work), asyncio.ensure_future(ctx.cancel.wait())
-    try:
-        await asyncio.wait({doing, asked}, return_when=asyncio.FIRST_COMPLETED)
-        if not doing.done():
-            ctx.cancel.check()
-        return await doing
-    finally:
-        for task in (doing, asked):
-            task.cancel()
-        await asyncio.gather(doing, asked, return_exceptions=True)
 
 
 def _again(e: PostdocError) -> PostdocError:

@@ -7,7 +7,6 @@ was stopped, refused or killed is simply made again: there is never a second rep
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -19,7 +18,7 @@ from jupyterlab_postdoc.publishing.attempt import Attempt, Published, PublishPar
 from jupyterlab_postdoc.publishing.creating import Creating
 from jupyterlab_postdoc.publishing.pulling import Pulling
 from jupyterlab_postdoc.publishing.sending import Sending
-from jupyterlab_postdoc.runs import RunContext
+from jupyterlab_postdoc.runs import RunContext, unless_stopped
 
 _SAYS = {
     "check": "Looking at what would be sent",
@@ -85,26 +84,13 @@ class Publishing:
         await self._at.save("publishing", AgentStatus(message=_SAYS[name], phase="publishing"))
 
         async def once() -> str | None:
-            said = await self._unless_stopped(work())
+            said = await unless_stopped(self._at.ctx, work())
             await self._at.save("publishing")  # before the journal says done: a crash in between must lose nothing
             return said
 
         skipped = await self._at.ctx.step(f"publish:{name}", once) if name != "check" else await once()
         self._at.steps[name] = PublishStep(name=name, state="skipped" if skipped else "done", text=skipped or "")
         await self._at.save("publishing")
-
-    async def _unless_stopped(self, work: Awaitable[str | None]) -> str | None:
-        """A stop ends a push or a question to GitHub at once; what had arrived is found by the next look."""
-        doing, asked = asyncio.ensure_future(work), asyncio.ensure_future(self._at.ctx.cancel.wait())
-        try:
-            await asyncio.wait({doing, asked}, return_when=asyncio.FIRST_COMPLETED)
-            if not doing.done():
-                self._at.ctx.cancel.check()
-            return await doing
-        finally:
-            for task in (doing, asked):
-                task.cancel()
-            await asyncio.gather(doing, asked, return_exceptions=True)
 
     def _mark_active(self, to: Any, text: str = "") -> None:
         for name, step in self._at.steps.items():

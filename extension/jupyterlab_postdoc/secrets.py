@@ -19,6 +19,8 @@ from urllib.parse import quote, quote_plus, urlsplit
 REMOVED = "[secret removed]"
 SHORTEST = 8
 """Characters of the shortest value that is kept: a shorter one would be found in harmless text."""
+HEAD = 4
+"""Characters by which the forms of secrets are told apart first; every form has more."""
 BLOCK = 16
 """Parts of a long secret are found too, when they hold an aligned block of so many characters."""
 CHUNK = 1 << 20
@@ -36,7 +38,8 @@ _forms: tuple[str, ...] = ()
 _needles: tuple[str, ...] = ()
 _places: dict[str, list[tuple[str, int]]] = {}
 _starts: frozenset[str] = frozenset()
-_prefixes: frozenset[str] = frozenset()
+_stubs: frozenset[str] = frozenset()
+_heads: dict[str, tuple[str, ...]] = {}
 _longest = 0
 
 
@@ -97,7 +100,7 @@ def forms(value: str) -> set[str]:
 
 
 def _index() -> None:
-    global _forms, _needles, _places, _starts, _prefixes, _longest
+    global _forms, _needles, _places, _starts, _stubs, _heads, _longest
     every = {form for value in _values for form in forms(value)}
     places: dict[str, list[tuple[str, int]]] = {}
     for form in every:
@@ -106,8 +109,25 @@ def _index() -> None:
             places.setdefault(needle, []).append((form, offset))
     _places, _needles, _forms = places, tuple(places), tuple(every)
     _starts = frozenset(form[0] for form in every)
-    _prefixes = frozenset(form[:size] for form in every for size in range(1, len(form)))
-    _longest = max(map(len, every))
+    # Not every beginning of every form: of a long key these would fill the memory, and be slow to look for.
+    _stubs = frozenset(form[:size] for form in every for size in range(1, HEAD))
+    heads: dict[str, list[str]] = {}
+    for form in every:
+        heads.setdefault(form[:HEAD], []).append(form)
+    _heads = {head: tuple(found) for head, found in heads.items()}
+    _longest = max(map(len, every), default=0)
+
+
+def _begins(text: str, at: int) -> bool:
+    """Whether what stands from ``at`` to the end is the beginning of a form."""
+    head = text[at : at + HEAD]
+    if len(head) < HEAD:
+        return head in _stubs
+    known = _heads.get(head)
+    if known is None:
+        return False
+    rest = text[at:]
+    return any(len(form) > len(rest) and form.startswith(rest) for form in known)
 
 
 def _offsets(form: str) -> Iterable[int]:
@@ -206,7 +226,7 @@ class StreamRedactor:
     def _beginning(text: str) -> int:
         """Characters at the end of the text that are the beginning of a secret."""
         for at in range(max(0, len(text) - _longest + 1), len(text)):
-            if text[at] in _starts and text[at:] in _prefixes:
+            if text[at] in _starts and _begins(text, at):
                 return len(text) - at
         return 0
 

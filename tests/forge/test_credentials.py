@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -534,3 +536,16 @@ async def test_an_app_that_cannot_give_a_token_says_why(
     server.close()
     put(tmp_path / "app.pem", keys[0])
     assert (await refused((await make(77).of("a")).token(), "github_unreachable")).retryable
+
+
+def test_looking_for_a_keyring_starts_no_program() -> None:
+    """The package's part for macOS would run a compiler, with the server's environment."""
+    pytest.importorskip("keyring")
+    code = (
+        "import sys; started = []\n"
+        "sys.addaudithook(lambda event, args: started.append(args[0]) if event == 'subprocess.Popen' else None)\n"
+        "from jupyterlab_postdoc.forge import keyrings\n"
+        "keyrings._backend(); print(started)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

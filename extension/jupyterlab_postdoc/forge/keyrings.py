@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -44,6 +45,9 @@ async def remove(account: str) -> None:
 
 
 def _backend() -> Any | None:
+    if sys.platform != "darwin":
+        # That part of the package looks for a library of macOS by running the compiler with our whole environment.
+        sys.modules.setdefault("keyring.backends.macOS.api", None)  # type: ignore[arg-type]
     try:
         import keyring
         from keyring.backends.chainer import ChainerBackend

@@ -81,7 +81,7 @@ HARMLESS = (
     "AKIA is a prefix; AKIASHORT; xAKIA" + "ABCDEFGHIJKLMNOP",
     '"key": "a short one", "key": 12, {"key": "0123456789abcdef"}',
     "eyJhbGciOi.not.enough",
-    "npm_config_registry=https://registry.example.org npm_package_name",
+    "npm_config_cache=/home/ana/.npm npm_package_name",
     "hf_hub_download(repo_id) hf_transfer",
 )
 

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -70,11 +71,18 @@ class Spy:
 
 
 def files_with_token(*folders: Path) -> list[str]:
+    """Files come and go while git works; os.walk passes over a folder that is gone."""
     found = []
     for folder in folders:
-        for path in folder.rglob("*"):
-            if path.is_file() and not path.is_symlink() and any(form in path.read_bytes() for form in FORMS):
-                found.append(str(path))
+        for where, _, names in os.walk(folder):
+            for name in names:
+                path = Path(where, name)
+                try:
+                    content = path.read_bytes() if stat.S_ISREG(path.lstat().st_mode) else b""
+                except FileNotFoundError:
+                    continue
+                if any(form in content for form in FORMS):
+                    found.append(str(path))
     return found
 
 

@@ -39,12 +39,24 @@ async def one_of_each(desk: Desk, chat: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "action", "code", "says"),
     [
-        ("POST", r"^/user/repos$", status(403, {}, {"message": "Resource not accessible"}), "github_forbidden", ""),
-        ("POST", r"^/user/repos$", status(502, {}, "<h1>no</h1>"), "github_unreachable", ""),
-        ("POST", r"^/user/repos$", html(), "github_unreachable", ""),
-        ("GET", r"^/repos/ana/a-lean-study$", cut(), "github_unreachable", ""),
-        ("POST", r"/pulls$", status(403, {}, {"message": "Resource not accessible"}), "github_forbidden", ""),
-        ("POST", r"/pulls$", status(500, {}, {"message": "no"}), "github_unreachable", ""),
+        (
+            "POST",
+            r"^/user/repos$",
+            status(403, {}, {"message": "Resource not accessible"}),
+            "github_forbidden",
+            "may not create repositories in ana",
+        ),
+        ("POST", r"^/user/repos$", status(502, {}, "<h1>no</h1>"), "github_unreachable", "did not answer"),
+        ("POST", r"^/user/repos$", html(), "github_unreachable", "not as GitHub does"),
+        ("GET", r"^/repos/ana/a-lean-study$", cut(), "github_unreachable", "did not answer"),
+        (
+            "POST",
+            r"/pulls$",
+            status(403, {}, {"message": "Resource not accessible"}),
+            "github_forbidden",
+            "may not open pull requests",
+        ),
+        ("POST", r"/pulls$", status(500, {}, {"message": "no"}), "github_unreachable", "did not answer"),
     ],
     ids=["may-not-create", "create-502", "create-html", "look-cut", "may-not-pull", "pull-500"],
 )
@@ -59,7 +71,7 @@ async def test_a_failure_is_a_sentence_and_the_next_attempt_goes_on(
         assert result["stop_reason"] == code, result["summary"]
         shown = await desk.shown(chat)
         assert shown["state"] == "failed"
-        assert shown["problem"]["error"]
+        assert says in shown["problem"]["error"]
         assert shown["problem"]["next"]
         assert "retry" in shown["problem"]["actions"]
         assert [step["state"] for step in shown["steps"]].count("failed") == 1

@@ -20,6 +20,8 @@ export type AnyCommand =
   | SessionSet
   | Resume
   | Fork
+  | NotebookTake
+  | NotebookGive
   | Post;
 export type AnyEvent =
   | UserMessage
@@ -33,6 +35,7 @@ export type AnyEvent =
   | AgentStatus
   | Plan
   | Cell
+  | Notebook
   | Artifact
   | Publication
   | Question
@@ -225,6 +228,23 @@ export interface Fork {
   id?: string | null;
   chatId: string;
   at?: number | null;
+  commit?: string | null;
+}
+/**
+ * Take the notebook into one's own hands: from now on no agent changes it.
+ */
+export interface NotebookTake {
+  type: 'notebook.take';
+  id?: string | null;
+  chatId: string;
+}
+/**
+ * Give the notebook back: what was changed is committed, and an agent that waits for it goes on.
+ */
+export interface NotebookGive {
+  type: 'notebook.give';
+  id?: string | null;
+  chatId: string;
 }
 /**
  * A message in a room, said by a named agent.
@@ -410,6 +430,21 @@ export interface Cell {
   output?: Record<string, unknown>;
   error?: string;
   duration_ms?: number;
+}
+/**
+ * The project's notebook as a running editor: how the editor is, and in whose hand the notebook is.
+ *
+ *     ``state``: stopped, starting, ready, following (the editor is there, but the agent works on the file beside it),
+ *     failed. While ``hand`` is person, no agent changes the notebook; ``holder`` is then who has it, as others see them.
+ *     ``message`` is a sentence when something is to be said, such as why it failed or what was lost.
+ */
+export interface Notebook {
+  type: 'notebook';
+  state: 'failed' | 'following' | 'ready' | 'starting' | 'stopped';
+  hand: 'agent' | 'person';
+  holder: string;
+  message: string;
+  path: string;
 }
 /**
  * Something made: notebook, report, repo, branch, commit, compare, pr.
@@ -820,6 +855,7 @@ export interface ChatInfo {
   cost: number | null;
   needs: number;
   publication: Published | null;
+  notebook: Record<string, unknown> | null;
   repository: string | null;
 }
 /**

@@ -26,6 +26,8 @@ from .commands import Chat as Chat
 from .commands import Command as Command
 from .commands import Fork as Fork
 from .commands import Hello as Hello
+from .commands import NotebookGive as NotebookGive
+from .commands import NotebookTake as NotebookTake
 from .commands import Ping as Ping
 from .commands import Post as Post
 from .commands import Publish as Publish
@@ -69,6 +71,7 @@ from .events import Error as Error
 from .events import Event as Event
 from .events import FromRun as FromRun
 from .events import ImageRef as ImageRef
+from .events import Notebook as Notebook
 from .events import Plan as Plan
 from .events import PlanItem as PlanItem
 from .events import Publication as Publication

@@ -172,6 +172,22 @@ class Fork(Command, frozen=True, kw_only=True, tag="fork"):
     mutates = True
     chatId: Id
     at: int | None = None
+    commit: Annotated[str, Meta(pattern="^[0-9a-f]{40}$")] | None = None
+    """With a checkpoint of the project: the new chat gets a project of its own that begins there."""
+
+
+class NotebookTake(Command, frozen=True, kw_only=True, tag="notebook.take"):
+    """Take the notebook into one's own hands: from now on no agent changes it."""
+
+    mutates = True
+    chatId: Id
+
+
+class NotebookGive(Command, frozen=True, kw_only=True, tag="notebook.give"):
+    """Give the notebook back: what was changed is committed, and an agent that waits for it goes on."""
+
+    mutates = True
+    chatId: Id
 
 
 class Post(Command, frozen=True, kw_only=True, tag="post"):
@@ -199,6 +215,8 @@ COMMANDS: tuple[type[Command], ...] = (
     SessionSet,
     Resume,
     Fork,
+    NotebookTake,
+    NotebookGive,
     Post,
 )
 """Every client frame, in the order of the protocol document."""

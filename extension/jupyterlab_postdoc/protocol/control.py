@@ -162,6 +162,8 @@ class ChatInfo(Struct, frozen=True, kw_only=True):
     cost: float | None = None
     needs: int = 0
     publication: Published | None = None
+    notebook: dict[str, Any] | None = None
+    """Who has the notebook in hand, when it is a person: ``{"hand": "person", "holder", "since"}``."""
     repository: str | None = None
     """The registered repository that it works in (its id); null: one of its own."""
 

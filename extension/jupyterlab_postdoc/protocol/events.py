@@ -158,6 +158,21 @@ class Cell(FromRun, frozen=True, kw_only=True, tag="cell"):
     duration_ms: int | UnsetType = UNSET
 
 
+class Notebook(Body, frozen=True, kw_only=True, tag="notebook", omit_defaults=False):
+    """The project's notebook as a running editor: how the editor is, and in whose hand the notebook is.
+
+    ``state``: stopped, starting, ready, following (the editor is there, but the agent works on the file beside it),
+    failed. While ``hand`` is person, no agent changes the notebook; ``holder`` is then who has it, as others see them.
+    ``message`` is a sentence when something is to be said, such as why it failed or what was lost.
+    """
+
+    state: Literal["stopped", "starting", "ready", "following", "failed"]
+    hand: Literal["agent", "person"] = "agent"
+    holder: str = ""
+    message: str = ""
+    path: str = ""
+
+
 class Artifact(FromRun, frozen=True, kw_only=True, tag="artifact"):
     """Something made: notebook, report, repo, branch, commit, compare, pr."""
 
@@ -303,6 +318,7 @@ EVENT_TYPES: tuple[type[Body], ...] = (
     AgentStatus,
     Plan,
     Cell,
+    Notebook,
     Artifact,
     Publication,
     Question,

@@ -29,6 +29,7 @@ function chat(id: string, state: string, more: Partial<ChatInfo> = {}): ChatInfo
     cost: null,
     needs: 0,
     publication: null,
+    notebook: null,
     repository: null,
     ...more
   };

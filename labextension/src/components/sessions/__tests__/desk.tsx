@@ -37,6 +37,7 @@ export function chat(change: Partial<ChatInfo> = {}): ChatInfo {
     cost: null,
     needs: 0,
     publication: null,
+    notebook: null,
     repository: null,
     ...change
   };

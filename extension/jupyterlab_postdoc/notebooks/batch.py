@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -217,7 +216,7 @@ class Worker:
 
     @classmethod
     async def start(cls, workspace: Workspace, memory_bytes: int, modules: Sequence[str]) -> Worker:
-        argv = [sys.executable, "-P", "-m", "jupyterlab_postdoc.notebooks.worker.serve"]
+        argv = [str(workspace.python), "-P", "-m", "jupyterlab_postdoc.notebooks.worker.serve"]
         # The kernel alone gets the address space limit (serve.py); resident memory is limited for all of them together.
         limits = Limits(memory_bytes=None, total_bytes=memory_bytes + OURS)
         env = {**ENV, "POSTDOC_KERNEL_MEMORY": str(memory_bytes), "POSTDOC_PRELOAD": ",".join(modules)}

@@ -6,8 +6,10 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from jupyterlab_postdoc.errors import PostdocError
@@ -17,13 +19,53 @@ from jupyterlab_postdoc.workspace.sandbox import Sandbox
 SHELL_LIMITS = Limits(memory_bytes=4 << 30, file_bytes=2 << 30, open_files=1024, processes=256)
 
 
-class Workspace:
-    """``root`` is an existing folder. Safe against what runs inside: symlinks planted there lead nowhere."""
+@dataclass(frozen=True, slots=True)
+class Python:
+    """What runs a project's code: ``executable``, and the ``folder`` that it needs beside this server's own Python."""
 
-    def __init__(self, root: Path, *, sandbox: Sandbox, limits: Limits | None = None) -> None:
+    executable: Path
+    folder: Path
+
+
+FindPython = Callable[[Path], "Python | None"]
+
+
+class Workspace:
+    """``root`` is an existing folder. Safe against what runs inside: symlinks planted there lead nowhere.
+
+    ``find_python`` is asked anew for each program that is started: a project gets an environment of its own when its
+    first package is installed. Without an answer it is this server's Python.
+    """
+
+    def __init__(
+        self, root: Path, *, sandbox: Sandbox, limits: Limits | None = None, find_python: FindPython | None = None
+    ) -> None:
         self.root = root.resolve(strict=True)
         self.sandbox = sandbox
         self.limits = limits or SHELL_LIMITS
+        self._find_python = find_python
+
+    @property
+    def environment(self) -> Python | None:
+        """The project's own environment, if it has one."""
+        return self._find_python(self.root) if self._find_python is not None else None
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that runs this project's code now."""
+        own = self.environment
+        return own.executable if own is not None else Path(sys.executable)
+
+    @property
+    def readonly(self) -> tuple[Path, ...]:
+        """What a sandbox shows beside the usual, and nobody can write there."""
+        own = self.environment
+        return (own.folder,) if own is not None else ()
+
+    def env(self) -> dict[str, str]:
+        """What a program of this project sees: the sandbox's, with the project's own Python first on the path."""
+        env, own = self.sandbox.env(self.root), self.environment
+        return env if own is None else {**env, "PATH": f"{own.executable.parent}:{env['PATH']}"}
 
     def resolve(self, path: str) -> Path:
         """The absolute path of ``path`` below the root, symlinks followed.
@@ -134,9 +176,9 @@ class Workspace:
         """
         argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         return await run(
-            self.sandbox.wrap(argv, root=self.root),
+            self.sandbox.wrap(argv, root=self.root, readonly=self.readonly),
             cwd=self.root,
-            env={**self.sandbox.env(self.root), **(env or {})},
+            env={**self.env(), **(env or {})},
             timeout=timeout,
             limits=self.limits,
             on_output=on_output,
@@ -154,9 +196,9 @@ class Workspace:
     ) -> Process:
         """Start a long-lived program in the sandbox with pipes on all three streams."""
         return await spawn(
-            self.sandbox.wrap(argv, root=self.root),
+            self.sandbox.wrap(argv, root=self.root, readonly=self.readonly),
             cwd=self.root,
-            env={**self.sandbox.env(self.root), **(env or {})},
+            env={**self.env(), **(env or {})},
             limits=limits or self.limits,
             stdin=True,
             line_limit=line_limit,

@@ -180,6 +180,69 @@ export interface AvailableRepository {
   registered: string | null;
 }
 
+/** How a sandbox is; `next` says what would make one available. */
+export interface SandboxInfo {
+  available: boolean;
+  why: string;
+  next: string;
+}
+
+/** A project's notebook as it lives on the server. Times are UNIX seconds. */
+export interface LiveNotebook {
+  state: 'stopped' | 'starting' | 'ready' | 'following' | 'failed';
+  /** A sentence when something is to be said: why it failed, what was lost. */
+  message: string;
+  kernel: 'none' | 'starting' | 'idle' | 'busy' | 'dead';
+  viewers: number;
+  sandboxed: boolean;
+  /** When the outputs that it shows were made, when not by the kernel that runs now. */
+  outputsFrom: number | null;
+  hand: 'agent' | 'person';
+  /** The name of who has it, as others see it; "" while it is the agent's. */
+  holder: string;
+  /** It is this user who has it. */
+  mine: boolean;
+  path: string;
+  /** A run is at work, or waits. */
+  running: boolean;
+  sandbox: SandboxInfo;
+}
+
+export type NotebookMode = 'watch' | 'edit';
+
+/** Where a browser finds the notebook's page: an address that holds for this user and for a while. */
+export interface NotebookPage {
+  url: string;
+  mode: NotebookMode;
+}
+
+/** A step of a project that can be gone back to; `cells`: what it changed in the notebook. */
+export interface Checkpoint {
+  sha: string;
+  short: string;
+  subject: string;
+  step: string | null;
+  run: string | null;
+  ts: string;
+  by: string;
+  cells: { added: number; changed: number; removed: number };
+}
+
+export interface CellChange {
+  name: string;
+  change: 'added' | 'changed' | 'removed' | 'moved' | 'same';
+  before: string | null;
+  after: string | null;
+}
+
+/** What is different between a checkpoint and another one, or the notebook as it is now (`live`). */
+export interface CheckpointDiff {
+  sha: string;
+  against: string;
+  cells: CellChange[];
+  files: unknown[];
+}
+
 /**
  * What the views may do. Commands resolve once the server has committed them (after a reconnection too: they are sent
  * again with the same id) and reject with {@link RequestFailed}.
@@ -214,8 +277,11 @@ export interface Client {
     change: { title?: string; model?: string; persona?: string; archived?: boolean }
   ): Promise<void>;
   resume(id: string): Promise<void>;
-  /** Resolves to the new session's id. `at` is a seq; without it everything is taken along. */
-  fork(id: string, at?: number): Promise<string>;
+  /**
+   * Resolves to the new session's id. `at` is a seq; without it everything is taken along. With a `commit` the new
+   * session gets a project of its own that begins there.
+   */
+  fork(id: string, at?: number, commit?: string): Promise<string>;
   delete(id: string): Promise<void>;
   /** Begin a publication, or go on with one. `queued`: it waits until the session's work is done. */
   publish(id: string, options?: PublishOptions): Promise<Ack>;
@@ -226,6 +292,27 @@ export interface Client {
   comments(id: string): Promise<Comment[]>;
   /** Give comments to the agent, as one message. */
   handComments(id: string, ids: readonly (string | number)[], note?: string): Promise<void>;
+  /** How the project's notebook is. Starts nothing. */
+  notebook(id: string): Promise<LiveNotebook>;
+  /** The page of the notebook; starts what is needed for it, which takes a while. */
+  openNotebook(id: string, mode: NotebookMode): Promise<NotebookPage>;
+  /** Whether the page at this address can still be used. Never rejects. */
+  notebookAlive(url: string): Promise<boolean>;
+  /** Take the notebook into one's own hands: no agent changes it until it is given back. */
+  takeNotebook(id: string): Promise<void>;
+  giveNotebook(id: string): Promise<void>;
+  /** Stop what the kernel executes. */
+  interruptNotebook(id: string): Promise<void>;
+  /** `kernel`: variables are lost; `editor`: the page too is started anew. */
+  restartNotebook(id: string, what: 'kernel' | 'editor'): Promise<void>;
+  /** End its processes. What was written is saved. */
+  closeNotebook(id: string): Promise<void>;
+  /** Newest first. */
+  checkpoints(id: string): Promise<Checkpoint[]>;
+  /** `against`: another checkpoint, or `live`; without it, the one before. */
+  checkpoint(id: string, sha: string, against?: string): Promise<CheckpointDiff>;
+  /** Make the notebook what it was then; resolves to the commit that says so. */
+  restoreCheckpoint(id: string, sha: string): Promise<string>;
   /** Say something in a room (`room:<name>` or the name). */
   post(room: string, content: string, kind?: string, agent?: string): Promise<void>;
 

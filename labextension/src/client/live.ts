@@ -2,15 +2,20 @@
 import type {
   Answer,
   AvailableRepository,
+  Checkpoint,
+  CheckpointDiff,
   Client,
   Comment,
   GitHubConnect,
   GitHubStatus,
   Health,
+  LiveNotebook,
   Mode,
   Model,
   NewChat,
   NewResearch,
+  NotebookMode,
+  NotebookPage,
   Persona,
   Publishable,
   PublishOptions,
@@ -305,8 +310,9 @@ export class LiveClient implements Client {
     await this.command({ type: 'resume', chatId });
   }
 
-  async fork(chatId: string, at?: number): Promise<string> {
-    const ack = await this.command({ type: 'fork', chatId, ...(at === undefined ? {} : { at }) });
+  async fork(chatId: string, at?: number, commit?: string): Promise<string> {
+    const from = { ...(at === undefined ? {} : { at }), ...(commit === undefined ? {} : { commit }) };
+    const ack = await this.command({ type: 'fork', chatId, ...from });
     return ack.fork ?? chatId;
   }
 
@@ -345,6 +351,63 @@ export class LiveClient implements Client {
   async handComments(id: string, ids: readonly (string | number)[], note?: string): Promise<void> {
     await this.json(`${chatAt(id)}/publication/comments`, { ids, ...(note ? { note } : {}) }, newId());
   }
+
+  // --- the notebook ---
+
+  notebook(id: string): Promise<LiveNotebook> {
+    return this.json(`${chatAt(id)}/notebook`) as Promise<LiveNotebook>;
+  }
+
+  openNotebook(id: string, mode: NotebookMode): Promise<NotebookPage> {
+    return this.json(`${chatAt(id)}/notebook/open`, { mode }) as Promise<NotebookPage>;
+  }
+
+  async notebookAlive(url: string): Promise<boolean> {
+    try {
+      const health = new URL('health', new URL(url, this.server.url('')));
+      return (await fetch(health, { cache: 'no-store', credentials: 'same-origin' })).ok;
+    } catch {
+      return false;
+    }
+  }
+
+  async takeNotebook(chatId: string): Promise<void> {
+    await this.command({ type: 'notebook.take', chatId });
+  }
+
+  async giveNotebook(chatId: string): Promise<void> {
+    await this.command({ type: 'notebook.give', chatId });
+  }
+
+  async interruptNotebook(id: string): Promise<void> {
+    await this.json(`${chatAt(id)}/notebook/interrupt`, {});
+  }
+
+  async restartNotebook(id: string, what: 'kernel' | 'editor'): Promise<void> {
+    await this.json(`${chatAt(id)}/notebook/restart`, { what });
+  }
+
+  async closeNotebook(id: string): Promise<void> {
+    await this.json(`${chatAt(id)}/notebook/close`, {});
+  }
+
+  checkpoints(id: string): Promise<Checkpoint[]> {
+    return this.json(`${chatAt(id)}/checkpoints`) as Promise<Checkpoint[]>;
+  }
+
+  checkpoint(id: string, sha: string, against?: string): Promise<CheckpointDiff> {
+    const query = against === undefined ? '' : `?against=${encodeURIComponent(against)}`;
+    return this.json(
+      `${chatAt(id)}/checkpoints/${encodeURIComponent(sha)}${query}`
+    ) as Promise<CheckpointDiff>;
+  }
+
+  async restoreCheckpoint(id: string, sha: string): Promise<string> {
+    const path = `${chatAt(id)}/checkpoints/${encodeURIComponent(sha)}/restore`;
+    return ((await this.json(path, {}, newId())) as { commit: string }).commit;
+  }
+
+  // --- what is known of GitHub ---
 
   github = (): Promise<GitHubStatus> => this.json('api/github') as Promise<GitHubStatus>;
 

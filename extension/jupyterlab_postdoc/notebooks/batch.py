@@ -7,36 +7,22 @@ checked here.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from jupyterlab_postdoc.errors import HTTP_STATUS, PostdocError
+from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks import messages
 from jupyterlab_postdoc.notebooks.base import CellEvent, CellState, EditResult, Issue, OnCell, Picture, RunReport
-from jupyterlab_postdoc.workspace.processes import Capture, Limits, Process
+from jupyterlab_postdoc.notebooks.wire import ENV, LINE, OURS, Worker, WorkerDied
+from jupyterlab_postdoc.workspace.processes import Limits
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
-LINE = 16 << 20
 CALL_S = 120.0  # creating, editing and checking are a second's work
 GRACE_S = 20.0  # after a run's own time limit the worker still writes what there is
 MEMORY = 4 << 30
-OURS = 768 << 20  # beside the kernel: worker 70 MB, the process it is forked from 200 MB, page renderer 110 MB and more
-THREADS = str(min(4, os.cpu_count() or 1))
-ENV = {
-    "OPENBLAS_NUM_THREADS": THREADS,
-    "OMP_NUM_THREADS": THREADS,
-    "POLARS_MAX_THREADS": THREADS,
-    "MARIMO_SKIP_UPDATE_CHECK": "1",
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
 
 
 class BatchRuntime:
@@ -148,7 +134,7 @@ class BatchRuntime:
         if self._closed:
             raise PostdocError("notebook_failed", "The notebook was closed.", next="Open it again.")
         if self._worker is None or not self._worker.process.running:
-            self._worker = await Worker.start(self.workspace, self.memory_bytes, self._modules)
+            self._worker = await start(self.workspace, self.memory_bytes, self._modules)
         return self._worker
 
     async def _call(
@@ -191,93 +177,10 @@ class BatchRuntime:
         return CellState(cell.name, cell.code, status, cell.hide_code, ran.outputs, ran.error, ran.duration_ms)
 
 
-class WorkerDied(Exception):
-    """The worker ended before it answered; ``end`` is how (memory, timeout, crashed), ``why`` its last words."""
-
-    def __init__(self, end: str, why: str) -> None:
-        super().__init__(why)
-        self.end, self.why = end, why
-
-    def as_error(self) -> PostdocError:
-        message = f"The notebook's process ended before it answered ({self.why})."
-        return PostdocError(
-            "notebook_failed", message, next="Try again; the notebook file is as it was.", retryable=True
-        )
-
-
-class Worker:
-    """The process and its pipes."""
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
-        self.number = 0
-        self.errors = Capture(32_000)
-        self.drain = asyncio.create_task(self._drain())
-
-    @classmethod
-    async def start(cls, workspace: Workspace, memory_bytes: int, modules: Sequence[str]) -> Worker:
-        argv = [str(workspace.python), "-P", "-m", "jupyterlab_postdoc.notebooks.worker.serve"]
-        # The kernel alone gets the address space limit (serve.py); resident memory is limited for all of them together.
-        limits = Limits(memory_bytes=None, total_bytes=memory_bytes + OURS)
-        env = {**ENV, "POSTDOC_KERNEL_MEMORY": str(memory_bytes), "POSTDOC_PRELOAD": ",".join(modules)}
-        return cls(await workspace.spawn(argv, env=env, limits=limits, line_limit=LINE))
-
-    def say(self, request: Mapping[str, Any]) -> None:
-        assert self.process.stdin is not None
-        with suppress(OSError, RuntimeError):
-            self.process.stdin.write(json.dumps(request).encode() + b"\n")
-
-    async def ask(self, request: Mapping[str, Any], on_event: messages.OnEvent | None) -> dict[str, Any]:
-        """The result. Raises PostdocError for an error that the worker tells, WorkerDied when it ends or talks
-        nonsense.
-        """
-        self.number += 1
-        self.say({**request, "id": self.number})
-        assert self.process.stdout is not None
-        while True:
-            try:
-                line = await self.process.stdout.readline()
-                message = msgspec.json.decode(line) if line else None
-            except (ValueError, msgspec.DecodeError) as error:
-                raise WorkerDied("crashed", "it sent something unreadable") from error
-            if message is None:
-                raise await self._death()
-            if not isinstance(message, dict) or message.get("id") != self.number:
-                continue
-            if isinstance(event := message.get("event"), dict):
-                if on_event is not None:
-                    await on_event(event)
-            elif isinstance(problem := message.get("error"), dict):
-                raise told(problem)
-            elif isinstance(result := message.get("result"), dict):
-                return result
-
-    async def _death(self) -> WorkerDied:
-        code = await self.process.wait()
-        await asyncio.wait({self.drain}, timeout=1)
-        end = "memory" if self.process.end == "memory" else "crashed"
-        last = [line for line in self.errors.text().splitlines() if line.strip()][-1:]
-        why = {"processes": "it started too many processes", "stopped": "it was stopped"}.get(self.process.end)
-        return WorkerDied(end, why or f"exit code {code}" + (f": {last[0][:300]}" if last else ""))
-
-    async def stop(self) -> None:
-        self.drain.cancel()
-        await self.process.discard()
-
-    async def _drain(self) -> None:
-        """What marimo and the notebook print: kept short, read always, so that nobody waits for us."""
-        assert self.process.stderr is not None
-        while data := await self.process.stderr.read(1 << 16):
-            self.errors.add(data)
-
-
-def told(error: Mapping[str, Any]) -> PostdocError:
-    """An error of the worker as ours; only known codes and plain details pass."""
-    code = str(error.get("code"))
-    details = {k: v for k, v in error.items() if k in ("cell", "theirs")}
-    return PostdocError(
-        code if code in HTTP_STATUS else "notebook_failed",
-        str(error.get("message", ""))[:2000],
-        next=str(error.get("next", ""))[:2000],
-        **details,
-    )
+async def start(workspace: Workspace, memory_bytes: int, modules: Sequence[str]) -> Worker:
+    """A batch worker of its own."""
+    argv = [str(workspace.python), "-P", "-m", "jupyterlab_postdoc.notebooks.worker.serve"]
+    # The kernel alone gets the address space limit (serve.py); resident memory is limited for all of them together.
+    limits = Limits(memory_bytes=None, total_bytes=memory_bytes + OURS)
+    env = {**ENV, "POSTDOC_KERNEL_MEMORY": str(memory_bytes), "POSTDOC_PRELOAD": ",".join(modules)}
+    return Worker(await workspace.spawn(argv, env=env, limits=limits, line_limit=LINE))

@@ -193,10 +193,14 @@ class Workspace:
         env: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         line_limit: int = 1 << 16,
+        writable: Sequence[Path] = (),
     ) -> Process:
-        """Start a long-lived program in the sandbox with pipes on all three streams."""
+        """Start a long-lived program in the sandbox with pipes on all three streams.
+
+        ``writable`` are folders beside the workspace that it shares with us.
+        """
         return await spawn(
-            self.sandbox.wrap(argv, root=self.root, readonly=self.readonly),
+            self.sandbox.wrap(argv, root=self.root, readonly=self.readonly, writable=writable),
             cwd=self.root,
             env={**self.env(), **(env or {})},
             limits=limits or self.limits,

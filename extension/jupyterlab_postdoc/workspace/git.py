@@ -149,13 +149,20 @@ class Git:
             return bool((await self.run(*argv, cwd=root, env=env)).stdout)
 
     async def commit_all(
-        self, root: Path, *, subject: str, trailers: Mapping[str, str], body: str = "", when: float | None = None
+        self,
+        root: Path,
+        *,
+        subject: str,
+        trailers: Mapping[str, str],
+        body: str = "",
+        when: float | None = None,
+        author: Identity | None = None,
     ) -> Commit | None:
         """Commit the whole tree to HEAD's branch.
 
         None: nothing changed. A commit that carries all ``trailers`` already is returned as it is, whatever the tree
         holds by now. What may not be committed (see :meth:`survey`) is left out and named in ``excluded``.
-        ``when`` fixes both dates. PostdocError ``busy`` when another program keeps the repository locked.
+        ``when`` fixes both dates; ``author`` is who has made the changes, when it was not we. PostdocError ``busy`` when another program keeps the repository locked.
         """
         wanted, date = _checked(trailers), int(time.time() if when is None else when)
         message = _message(subject, body, wanted)
@@ -171,7 +178,7 @@ class Git:
                     tree = (await self.change("write-tree", cwd=root, env=env)).text
                     if tree == await self._tree(root, parent, env):
                         return None
-                    commit = await self._commit_tree(root, tree, parent, message, env, date)
+                    commit = await self._commit_tree(root, tree, parent, message, env, date, author or self.identity)
                 if await self._move_head(root, commit, parent, title):
                     return Commit(commit, title, wanted, date, excluded)
             raise _locked(root)
@@ -298,11 +305,18 @@ class Git:
         return (await self.run("rev-parse", "--verify", f"{commit}^{{tree}}", cwd=root, env=env)).text
 
     async def _commit_tree(
-        self, root: Path, tree: str, parent: str | None, message: str, env: Mapping[str, str], date: int
+        self,
+        root: Path,
+        tree: str,
+        parent: str | None,
+        message: str,
+        env: Mapping[str, str],
+        date: int,
+        author: Identity,
     ) -> str:
         who = {}
-        for role in ("AUTHOR", "COMMITTER"):
-            who[f"GIT_{role}_NAME"], who[f"GIT_{role}_EMAIL"] = self.identity.name, self.identity.email
+        for role, one in (("AUTHOR", author), ("COMMITTER", self.identity)):
+            who[f"GIT_{role}_NAME"], who[f"GIT_{role}_EMAIL"] = one.name, one.email
             who[f"GIT_{role}_DATE"] = f"@{date} +0000"
         parents = ["-p", parent] if parent else []
         argv = ["commit-tree", tree, *parents, "-F", "-"]

@@ -162,7 +162,8 @@ class Git:
 
         None: nothing changed. A commit that carries all ``trailers`` already is returned as it is, whatever the tree
         holds by now. What may not be committed (see :meth:`survey`) is left out and named in ``excluded``.
-        ``when`` fixes both dates; ``author`` is who has made the changes, when it was not we. PostdocError ``busy`` when another program keeps the repository locked.
+        ``when`` fixes both dates; ``author`` is who has made the changes, when it was not we. PostdocError ``busy``
+        when another program keeps the repository locked.
         """
         wanted, date = _checked(trailers), int(time.time() if when is None else when)
         message = _message(subject, body, wanted)

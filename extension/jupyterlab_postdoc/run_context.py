@@ -200,6 +200,7 @@ class RunContext:
         *,
         reconcile: Callable[[], Awaitable[R | None]] | None = None,
         record: Callable[[R], Sequence[Body | Draft]] | None = None,
+        guard: Callable[[Tx], Awaitable[object]] | None = None,
     ) -> R:
         """Do ``fn`` once and for all. The result must be plain JSON.
 
@@ -207,7 +208,8 @@ class RunContext:
         ``reconcile()`` looks whether
         the effect is there; what it returns is the result, None means not done, so ``fn()``. ``record(result)``
         makes the events that
-        are stored together with the result.
+        are stored together with the result. ``guard`` is asked in the transaction in which the step begins, or begins
+        again; what it raises keeps the step from beginning.
 
         A PostdocError of ``fn`` is final: stored, and raised again on every resume; unless it is ``retryable``:
         then, as after a
@@ -215,7 +217,14 @@ class RunContext:
         """
         if self.cancel.how == "yield":
             raise Yielded
-        row, new = await self.write(lambda tx: tx.begin_step(self.run.id, key))
+
+        async def begin(tx: Tx) -> tuple[StepRow, bool]:
+            row, new = await tx.begin_step(self.run.id, key)
+            if guard is not None and row.status == "started":
+                await guard(tx)
+            return row, new
+
+        row, new = await self.write(begin)
         if row.status == "done":
             return cast("R", row.result)
         if row.status == "failed":
@@ -301,18 +310,24 @@ class RunContext:
         return value
 
     async def pause(
-        self, paused: Paused, *bodies: Body | Draft, then: Callable[[Tx], Awaitable[object]] | None = None
+        self,
+        paused: Paused,
+        *bodies: Body | Draft,
+        then: Callable[[Tx], Awaitable[object]] | None = None,
+        still: Callable[[Tx], Awaitable[bool]] | None = None,
     ) -> bool:
         """Give the lease back and wait. False: the answer was faster, the run is queued again (``then`` is not called).
 
-        Without a request the run waits until :func:`~.runs.requeue`.
+        Without a request the run waits until :func:`~.runs.requeue`, or not at all when what it is to wait for is over
+        by now (``still`` says no).
         """
         drafts = self._drafts(bodies)
         await self._settle_all()
 
         async def unit(tx: Tx) -> bool:
             request = await tx.get_request(paused.request) if paused.request is not None else None
-            if request is not None and request.status != "open":
+            over = request is not None and request.status != "open"
+            if over or (still is not None and not await still(tx)):
                 await tx.leave(self.session, self.fence, "queued")
                 return False
             await close_items(tx, self.run, self.fence, self.provider, tools=False)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, Struct
 
+from jupyterlab_postdoc.agent import hand
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.log import TextStream
 from jupyterlab_postdoc.protocol import ApprovalRequest, Question, ToolResult, iso
@@ -53,6 +55,8 @@ class Act:
         context = self._context()
 
         async def run() -> Any:
+            if self._changes and (instead := await self._instead()) is not None:
+                return msgspec.to_builtins(instead)
             await self.agent.status(tool.title(self.call.input))
             began = time.monotonic()
             with self.agent.watch.tool(tool.name, self.call.id) as span:
@@ -71,7 +75,11 @@ class Act:
 
     async def _step(self, run: Callable[[], Awaitable[Any]], look: Callable[[], Awaitable[Any]] | None = None) -> Done:
         result = await self.ctx.step(
-            self.agent.key(f"tool:{self.call.id}"), run, reconcile=look, record=lambda done: [self._result_event(done)]
+            self.agent.key(f"tool:{self.call.id}"),
+            run,
+            reconcile=look,
+            record=lambda done: [self._result_event(done)],
+            guard=partial(hand.guard, self.ctx) if self._changes else None,
         )
         return msgspec.convert(result, Done)
 
@@ -153,6 +161,42 @@ class Act:
             return ""
         why = f" They say: {answered.answer}" if answered.answer else ""
         return f"The researcher did not allow this.{why} It was not done; do not try it again in another form."
+
+    # --- when a person has the notebook, or had it ---
+
+    @property
+    def _changes(self) -> bool:
+        """Whether a person who has the notebook is not to be disturbed by it. The end of a study rests on it, too."""
+        return self.tool is not None and (self.tool.risk != "read" or self.tool.name == "finish")
+
+    async def _instead(self) -> Done | None:
+        """The answer in place of a call that was meant for a notebook which a person has changed meanwhile.
+
+        A model decides again. A script cannot: it goes on, but for the cells that are a person's now.
+        """
+        if self.agent.parent is not None:
+            return None
+        records = [one for one in await hand.news(self.ctx, f"tool:{self.call.id}") if not one.empty]
+        if not self.agent.means.speaks:
+            return await self._left_out()
+        if records:
+            told = await hand.sentences(self.ctx, records, undone=True)
+            cells = sorted({name for one in records for name in one.cells})
+            return Done(ToolOutcome(False, told, {"code": hand.TAKEN, "cells": cells}), 0)
+        if self.agent.reconsiders:
+            told = "Not carried out either: it was decided before the researcher's changes were known."
+            return Done(ToolOutcome(False, told, {"code": hand.TAKEN}), 0)
+        return None
+
+    async def _left_out(self) -> Done | None:
+        if self.call.name != "nb_edit":
+            return None
+        asked = [change for change in self.call.input.get("changes") or [] if isinstance(change, dict)]
+        names = {str(change.get("name")) for change in asked if change.get("op") != "move"}
+        if not (kept := sorted(names & await hand.theirs(self.ctx))):
+            return None
+        told = f"The researcher has changed {', '.join(kept)}; nothing of this edit was written."
+        return Done(ToolOutcome(False, told, {"code": "version_conflict", "cell": kept[0], "cells": kept}), 0)
 
     # --- doing it ---
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
 
+from jupyterlab_postdoc.agent import hand
 from jupyterlab_postdoc.agent.acts import Act, Done
 from jupyterlab_postdoc.agent.context import Context
 from jupyterlab_postdoc.agent.means import Means, Mission
@@ -54,6 +56,8 @@ class Agent:
         """What the harness has to tell the model with the next turn."""
         self.ids = {call.id for exchange in mission.earlier for turn in exchange.turns for call in turn.calls}
         """The ids of all calls so far, those of sub-agents too."""
+        self.reconsiders = False
+        """Whether a call of this turn was not carried out because a person had the notebook: then no other is."""
         self.children: list[Agent] = []
         self.speech = Speech(self)
         ctx.provider = self.provider.id
@@ -72,7 +76,8 @@ class Agent:
         number = len(self.turns)
 
         async def speak() -> Any:
-            return msgspec.to_builtins(await self.speech.reply(f"{number}", lambda: self.request(self.notes)))
+            notes = [*self.notes, *await self._handed_over(f"turn:{number}")]
+            return msgspec.to_builtins(await self.speech.reply(f"{number}", lambda: self.request(notes)))
 
         result = await self.ctx.step(self.key(f"turn:{number}"), speak, record=self._reply_events)
         reply = reply_of(result)
@@ -109,6 +114,13 @@ class Agent:
             return []
         words = await spoken_to(self.ctx.log.store, self.ctx.session, self.ctx.run.id)
         return [word["content"] for word in words[self.heard :]]
+
+    async def _handed_over(self, at: str) -> list[str]:
+        """What a person has done with the notebook since the model heard of it. A script learns it by its calls."""
+        if self.parent is not None or not self.means.speaks:
+            return []
+        records = [one for one in await hand.news(self.ctx, at) if not one.empty]
+        return [await hand.sentences(self.ctx, records, undone=False)] if records else []
 
     @property
     def heard(self) -> int:
@@ -190,6 +202,7 @@ class Agent:
         """The outcome of every call. What only reads runs side by side; what changes something, one after another."""
         outcomes: dict[str, ToolOutcome] = {}
         beside: list[Act] = []
+        self.reconsiders = False
 
         async def flush() -> None:
             for act, done in zip(beside, await together([act.carry_out() for act in beside]), strict=True):
@@ -208,6 +221,7 @@ class Agent:
 
     def _count(self, done: Done) -> ToolOutcome:
         self.limits.worked_s += done.duration_ms / 1000
+        self.reconsiders = self.reconsiders or done.outcome.data.get("code") == hand.TAKEN
         return done.outcome
 
     def cleaned(self, outcome: ToolOutcome) -> ToolOutcome:
@@ -257,7 +271,11 @@ class Agent:
             return await project.find_commit(step)
 
         sha = await self.ctx.step(
-            f"checkpoint:{number}", commit, reconcile=look, record=lambda sha: commit_events(sha, message)
+            f"checkpoint:{number}",
+            commit,
+            reconcile=look,
+            record=lambda sha: commit_events(sha, message),
+            guard=partial(hand.guard, self.ctx),
         )
         project.note(step, message, sha)
 

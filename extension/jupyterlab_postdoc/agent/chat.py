@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from jupyterlab_postdoc.agent import hand
 from jupyterlab_postdoc.agent.agent import Agent
 from jupyterlab_postdoc.agent.history import read_history
 from jupyterlab_postdoc.agent.lab import Lab
@@ -54,6 +55,8 @@ class ChatRun:
             )
             self.agent = Agent(self.ctx, replace(self.means, tools=tools, resources=resources), mission)
             ending = await converse(self.agent)
+            if project is not None and project.changed:
+                await hand.wait(self.ctx)
             self.artifacts = await self.workplace.conclude_revision()
             return ending
         finally:

@@ -7,11 +7,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
+from jupyterlab_postdoc.agent import hand
 from jupyterlab_postdoc.agent.agent import spoken_to
 from jupyterlab_postdoc.agent.chat import ChatRun
 from jupyterlab_postdoc.agent.crew import Crew
@@ -126,9 +128,18 @@ class Executor:
         except Paused as paused:
             self._working.pop(ctx.run.id, None)
             await work.settle()
-            await ctx.pause(paused, then=state_change(ctx.session, "waiting", paused.reason, ctx.run.id))
+            await self._pause(ctx, paused)
         except PostdocError as e:
             await self._fail(ctx, e)
+
+    async def _pause(self, ctx: RunContext, paused: Paused) -> None:
+        then = state_change(ctx.session, "waiting", paused.reason, ctx.run.id)
+        if paused.reason != hand.TAKEN:
+            await ctx.pause(paused, then=then)
+            return
+        holder = hand.hand_of(await ctx.log.store.get_session(ctx.session))
+        said = [AgentStatus(message=hand.waiting(holder), phase=hand.TAKEN)] if holder is not None else []
+        await ctx.pause(paused, *said, then=then, still=partial(hand.still_taken, ctx))
 
     def _provider(self, ctx: RunContext) -> Provider:
         """Who drives this run: what was chosen when it was asked for, for as long as it lasts."""
@@ -297,9 +308,11 @@ class Executor:
         """Commit what a run has made but not committed yet; the artifacts that the result shall name.
 
         None: there is no project, or it cannot be written now; the files stay as they are and the end is told anyway.
+        So they do while a person has the notebook: what lies there may be theirs, and is committed when it is given
+        back.
         """
         making = work.research or work.chat
-        if making is None:
+        if making is None or hand.hand_of(await ctx.log.store.get_session(ctx.session)) is not None:
             return None
         try:
             async with asyncio.timeout(KEEP_S):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from jupyterlab_postdoc.agent import hand
 from jupyterlab_postdoc.agent.acts import ask_user
 from jupyterlab_postdoc.agent.agent import Agent
 from jupyterlab_postdoc.agent.history import read_history
@@ -79,9 +80,11 @@ class ResearchRun:
             complete = template.validate_parameters(asked)
             # A model chooses the rest itself when it begins with the template.
             parameters = {name: complete[name] for name in asked} if self.means.speaks else complete
+        await hand.wait(self.ctx)  # the session's notebook will be another one: not while a person has this one
         try:
             project = await self.workplace.prepare(given, template, parameters)
             ending = await self._work(project, template, given)
+            await hand.wait(self.ctx)
             return await self._complete(project, ending)
         finally:
             if self.project is not None:

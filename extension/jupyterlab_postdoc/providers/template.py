@@ -31,6 +31,8 @@ class Failure:
     tool: str
     cell: str
     error: str
+    stale: bool = False
+    """The notebook was changed since it ran."""
 
     def as_dict(self) -> dict[str, str]:
         return {"tool": self.tool, "cell": self.cell, "error": self.error}
@@ -45,7 +47,10 @@ class Reply:
 
 
 class TemplateProvider:
-    """Plays ``script.yaml`` of the run's template. A failing cell gets the template's repair once, then it gives up."""
+    """Plays ``script.yaml`` of the run's template. A failing cell gets the template's repair once, then it gives up.
+
+    A cell that a person has changed meanwhile stays as they made it: the script goes on without it.
+    """
 
     id = "template"
     label = "Template script (no AI model)"
@@ -84,16 +89,28 @@ class Script:
         self.results: dict[str, Any] = {}
         self.verdict: dict[str, Any] | None = None
         self.failure: Failure | None = None
+        self.theirs: set[str] = set()
+        """The cells that a person has changed: they are left out from then on."""
 
     def next_reply(self) -> Reply:
         """Walk the finished turns along the script, then render what comes after them."""
-        position, repaired, gave_up = 0, False, False
+        position, repaired, reran, gave_up = self._next(0), False, False, False
+        rerunning, kept = False, ""
         script = self.template.script
         for turn in self.request.turns:
-            self.failure = first_failure(turn)
+            names = conflicts(turn)
+            self.theirs |= set(names)
             self._remember(script[min(position, len(script) - 1)]["id"], turn)
+            kept = f"The researcher has changed {', '.join(names)}; their version stays. " if names else ""
+            if names and self._unwritten(turn):
+                self.failure = None
+                continue
+            self.failure = first_failure(turn)
             if self.failure is None:
-                position += 1
+                position = position if rerunning else self._next(position + 1)
+                rerunning = False
+            elif self.failure.stale and not reran:
+                reran = rerunning = True
             elif not repaired and self._repair_of(self.failure) is not None:
                 repaired = True
             else:
@@ -101,8 +118,29 @@ class Script:
         if self.failure is not None:
             return self._after_failure(self.failure, gave_up)
         if position >= len(script):
-            return Reply("", [])
-        return self._scripted(script[position])
+            return Reply(kept, [])
+        reply = self._scripted(script[position])
+        return Reply(kept + reply.say, reply.calls)
+
+    def _next(self, position: int) -> int:
+        """The turn at ``position``, or the first one after it of which something is left to do."""
+        script = self.template.script
+        while position < len(script) and not self._anything_left(script[position]):
+            position += 1
+        return position
+
+    def _anything_left(self, turn: Mapping[str, Any]) -> bool:
+        calls = turn.get("calls") or []
+        return "plan" in turn or not calls or any(self._wanted(call) for call in calls)
+
+    def _wanted(self, call: Mapping[str, Any]) -> bool:
+        """Whether a call is to be made: an edit of nothing but a person's cells is not."""
+        return not call.get("cells") or not set(call["cells"]) <= self.theirs
+
+    def _unwritten(self, turn: Turn) -> bool:
+        """Whether an edit that was refused for a person's cells held others too: those are still to be written."""
+        refused = [call for call in turn.calls if is_conflict(turn.results.get(call.id))]
+        return any(change.get("name") not in self.theirs for call in refused for change in call.input["changes"])
 
     def _remember(self, turn_id: str, turn: Turn) -> None:
         for call in turn.calls:
@@ -114,9 +152,12 @@ class Script:
                 self.verdict = outcome.data["verdict"]
 
     def _repair_of(self, failure: Failure) -> str | None:
-        return self.template.repair(failure.cell) if failure.tool == "nb_run" and failure.cell else None
+        ours = failure.tool == "nb_run" and failure.cell and failure.cell not in self.theirs
+        return self.template.repair(failure.cell) if ours else None
 
     def _after_failure(self, failure: Failure, gave_up: bool) -> Reply:
+        if failure.stale and not gave_up:
+            return Reply("The notebook was changed since it ran, so it runs again.", [{"tool": "nb_run", "input": {}}])
         code = None if gave_up else self._repair_of(failure)
         if code is None:
             return Reply(f"{failure.error} The study stops here; what was made so far is kept.", [])
@@ -134,7 +175,7 @@ class Script:
         calls: list[dict[str, Any]] = []
         if "plan" in turn:
             calls.append({"tool": "plan", "input": {"items": self._plan(int(turn["plan"]))}})
-        for call in turn.get("calls") or []:
+        for call in filter(self._wanted, turn.get("calls") or []):
             given = self._render_all(call.get("input") or {})
             if call.get("cells"):
                 given["changes"] = self._puts(call["cells"])
@@ -154,7 +195,7 @@ class Script:
         return [
             {"op": "put", "name": cell.name, "code": cell.code, "hide_code": cell.hide_code}
             for cell in cells
-            if cell.name in names
+            if cell.name in names and cell.name not in self.theirs
         ]
 
     def _render_all(self, value: Any) -> Any:
@@ -199,11 +240,29 @@ def _heard(steer: Sequence[str]) -> str:
     )
 
 
-def first_failure(turn: Turn) -> Failure | None:
-    """The first call of the turn that failed, and for a notebook run its first failing cell."""
+def is_conflict(outcome: ToolOutcome | None) -> bool:
+    """Whether an edit was refused because a person has changed its cells."""
+    return outcome is not None and not outcome.ok and outcome.data.get("code") == "version_conflict"
+
+
+def conflicts(turn: Turn) -> list[str]:
+    """The cells of a person that an edit of this turn would have replaced."""
+    found: dict[str, None] = {}
     for call in turn.calls:
         outcome = turn.results.get(call.id)
-        if outcome is None or outcome.ok:
+        if outcome is not None and call.name == "nb_edit" and is_conflict(outcome):
+            found |= dict.fromkeys(outcome.data.get("cells") or [str(outcome.data.get("cell"))])
+    return list(found)
+
+
+def first_failure(turn: Turn) -> Failure | None:
+    """The first call of the turn that failed, and for a notebook run its first failing cell.
+
+    An edit that a person's change has refused is no failure.
+    """
+    for call in turn.calls:
+        outcome = turn.results.get(call.id)
+        if outcome is None or outcome.ok or (call.name == "nb_edit" and is_conflict(outcome)):
             continue
         return _failure(call, outcome)
     return None
@@ -214,7 +273,8 @@ def _failure(call: ToolCall, outcome: ToolOutcome) -> Failure:
     if call.name == "nb_run" and failed:
         error = (outcome.data.get("errors") or {}).get(failed[0]) or outcome.content
         return Failure(call.name, failed[0], _sentence(error))
-    return Failure(call.name, "", _sentence(outcome.content))
+    stale = call.name == "finish" and bool(outcome.data.get("stale"))
+    return Failure(call.name, "", _sentence(outcome.content), stale)
 
 
 def _sentence(text: str) -> str:

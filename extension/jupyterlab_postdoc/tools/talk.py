@@ -80,4 +80,5 @@ async def _refuse_stale(ctx: ToolContext) -> None:
             "tool_failed",
             f"The verdict is not that of the notebook as it stands: {', '.join(wrong[:8])} changed since, or failed.",
             next="Run the notebook (nb_run) until every cell is ok, then finish.",
+            stale=wrong,
         )

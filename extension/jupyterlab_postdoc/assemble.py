@@ -24,7 +24,8 @@ from jupyterlab_postdoc.forge.publisher import Publisher
 from jupyterlab_postdoc.health import Beside
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.models import ModelCatalogue
-from jupyterlab_postdoc.notebooks.batch import BatchRuntime
+from jupyterlab_postdoc.notebooks.editors import EditorPool
+from jupyterlab_postdoc.notebooks.runtime import ProjectRuntime
 from jupyterlab_postdoc.providers.anthropic import AnthropicProvider
 from jupyterlab_postdoc.providers.base import Provider
 from jupyterlab_postdoc.providers.prices import Prices
@@ -39,10 +40,12 @@ from jupyterlab_postdoc.telemetry import Telemetry
 from jupyterlab_postdoc.templates import TemplateRegistry
 from jupyterlab_postdoc.tools.registry import all_tools
 from jupyterlab_postdoc.tools.resources import Resources
+from jupyterlab_postdoc.workspace import sandbox
 from jupyterlab_postdoc.workspace.fetch import Fetcher
 from jupyterlab_postdoc.workspace.git import Git
 from jupyterlab_postdoc.workspace.kernels import KernelPool
 from jupyterlab_postdoc.workspace.processes import Limits
+from jupyterlab_postdoc.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from jupyterlab_postdoc.tools.mcp import McpTools
@@ -63,12 +66,14 @@ class Services:
     github: GitHub
     repositories: Repositories
     watch: PullWatch
+    editors: EditorPool
 
     async def start(self) -> None:
         """Open the log, put the sessions in order, take up the work."""
         await self.log.start()
         await self.crew.watch.start()
         await self.sessions.tidy()
+        await self.editors.start()
         await self.dispatcher.start()
         await self.watch.start()
 
@@ -76,6 +81,7 @@ class Services:
         """Let runs leave at their next step, give them back to the queue, close the log and everything beside it."""
         await self.watch.stop()
         await self.dispatcher.stop(grace_s)
+        await self.editors.stop()
         await self.crew.close()
         await self.connection.close()
         await self.github.close()
@@ -92,6 +98,7 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
     connection, github = _github(config, data_dir)
     publisher = Publisher(data_dir, git)
     repositories = Repositories(log, github=github, publisher=publisher, root_dir=root_dir)
+    editors = _editors(config, memory)
     lab = Lab(
         root_dir=root_dir,
         research_dir=_research_dir(config),
@@ -99,7 +106,8 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
         tools=all_tools(),
         git=git,
         forge=LocalForge(data_dir, git),
-        make_notebook=lambda workspace: BatchRuntime(workspace, memory_bytes=memory),
+        make_notebook=lambda workspace: ProjectRuntime(workspace, editors, memory_bytes=memory),
+        editors=editors,
         allow_unsandboxed=config.allow_unsandboxed,
         process_limits=Limits(memory_bytes=memory),
         notebook_timeout_s=config.notebook_timeout_s,
@@ -156,7 +164,19 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
     beside = Beside(connectors=connectors, github=connection, budgets=budgets, web_tools=config.web_tools)
     sessions = SessionManager(log, runs, lab, personas, models=models, beside=beside)
     pulls = PullWatch(log, github, poll_s=config.github_poll_s)
-    return Services(log, runs, sessions, dispatcher, crew, connection, github, repositories, pulls)
+    return Services(log, runs, sessions, dispatcher, crew, connection, github, repositories, pulls, editors)
+
+
+def _editors(config: Settings, memory: int) -> EditorPool:
+    """The live notebooks. What people write there is no code of ours: without a sandbox only by the setting."""
+
+    async def workspace(root: Path) -> Workspace:
+        status = await sandbox.probe()
+        box = sandbox.choose(status, trusted=False, allow_unsandboxed=config.allow_unsandboxed)
+        return Workspace(root, sandbox=box, limits=Limits(memory_bytes=memory))
+
+    idle_s = 60 * config.notebook_idle_minutes
+    return EditorPool(workspace, memory_bytes=memory, most=config.max_notebooks, idle_s=idle_s)
 
 
 def _github(config: Settings, data_dir: Path) -> tuple[Connection, GitHub]:

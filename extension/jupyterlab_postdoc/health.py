@@ -12,6 +12,7 @@ from jupyterlab_postdoc.agent.research import Lab
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.models import GET_KEY, ModelCatalogue
+from jupyterlab_postdoc.notebooks.live import Editors
 from jupyterlab_postdoc.workspace import sandbox
 
 DAY_S = 86_400
@@ -62,6 +63,8 @@ async def health(log: EventLog, lab: Lab, models: ModelCatalogue, beside: Beside
         "notebooks": _notebooks(),
         "templates": _templates(lab),
     }
+    if lab.editors is not None:
+        parts["live"] = await _live(lab, lab.editors)
     if models.configured:
         parts |= {"budgets": await _budgets(log, beside.budgets, owner), "web": _web(beside.web_tools)}
     if beside.connectors is not None:
@@ -150,6 +153,23 @@ def _notebooks() -> dict[str, Any]:
         return _part(True, f"marimo {version('marimo')}")
     except PackageNotFoundError:
         return _part(False, "marimo is not installed.", "Run `pip install marimo` in the server's environment.")
+
+
+async def _live(lab: Lab, editors: Editors) -> dict[str, Any]:
+    """The live notebooks: how many are open, and whether one could be."""
+    found = editors.running()
+    up = sum(status.state in ("ready", "following", "starting") for status in found)
+    failed = [status.message for status in found if status.state == "failed"]
+    busy = sum(status.kernel == "busy" for status in found)
+    figures: dict[str, Any] = {"open": up, "busy": busy, "failed": len(failed)}
+    status = await sandbox.probe()
+    if not status.available and not lab.allow_unsandboxed:
+        return _part(False, f"No live notebook can be opened. {status.why}", status.install_hint, **figures)
+    told = f"{up} live {'notebook' if up == 1 else 'notebooks'}"
+    if failed:
+        return _part(False, f"{told}; {failed[0]}", "Open the notebook again.", **figures)
+    plain = "" if status.available else " They run without a sandbox and see all that the server sees."
+    return _part(True, f"{told}.{plain}", **figures)
 
 
 def _templates(lab: Lab) -> dict[str, Any]:

@@ -31,6 +31,12 @@ class Settings(HasTraits):
     max_minutes = Float(60.0, min=0.1, help="Minutes that one run may work.").tag(config=True)
     notebook_timeout_s = Float(900.0, min=1.0, help="Seconds until a running notebook is stopped.").tag(config=True)
     memory_limit_mb = Int(4096, min=512, help="Memory of one notebook or command, in MiB.").tag(config=True)
+    notebook_idle_minutes = Float(
+        30.0, min=0.05, help="Minutes until a live notebook that nobody uses is saved and closed."
+    ).tag(config=True)
+    max_notebooks = Int(20, min=1, help="Live notebooks that may be open at the same time in this server.").tag(
+        config=True
+    )
     stop_grace_s = Float(5.0, min=0.0, help="Seconds that runs get to reach a step's end when the server stops.").tag(
         config=True
     )

@@ -12,6 +12,7 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import datasets
 from jupyterlab_postdoc.forge.base import Forge
 from jupyterlab_postdoc.notebooks.base import NotebookRuntime
+from jupyterlab_postdoc.notebooks.live import Editors
 from jupyterlab_postdoc.templates import TemplateRegistry
 from jupyterlab_postdoc.tools.base import ToolBox
 from jupyterlab_postdoc.workspace.git import Git
@@ -45,6 +46,8 @@ class Lab:
     publishing: PublishParts | None = None
     pages: bool = False
     """Whether studies get a workflow that publishes their report."""
+    editors: Editors | None = None
+    """The live notebooks; None: there are none on this server."""
 
     @property
     def queue(self) -> str:

@@ -134,6 +134,9 @@ OnCell = Callable[[CellEvent], Awaitable[None]]
 class NotebookRuntime(Protocol):
     """One notebook file of one workspace. Calls are made one at a time; ``interrupt`` and ``close`` may come any time.
 
+    While ``live`` is True the notebook is open in an editor: edits and runs show there, and ``run(cells=…)`` runs these
+    cells and what depends on them in the kernel as it is, without artifacts.
+
     Errors: ``PostdocError("notebook_failed" | "version_conflict" | "bad_message" | "not_found" | "sandbox_missing")``.
     """
 
@@ -145,8 +148,15 @@ class NotebookRuntime(Protocol):
     async def cells(self) -> list[CellState]: ...
     async def edit(self, changes: Sequence[Mapping[str, Any]]) -> EditResult: ...
     async def check(self) -> list[Issue]: ...
+    @property
+    def live(self) -> bool: ...
     async def run(
-        self, on_cell: OnCell | None = None, *, args: Sequence[str] = (), timeout_s: float = 600.0
+        self,
+        on_cell: OnCell | None = None,
+        *,
+        args: Sequence[str] = (),
+        timeout_s: float = 600.0,
+        cells: Sequence[str] | None = None,
     ) -> RunReport: ...
     async def pictures(self, names: Sequence[str]) -> list[Picture]: ...
     async def interrupt(self) -> None: ...

@@ -83,12 +83,28 @@ class BatchRuntime:
         answer = await self._call("check")
         return messages.issues(answer)
 
+    @property
+    def live(self) -> bool:
+        """Whether a live notebook does the work: never here."""
+        return False
+
     async def run(
-        self, on_cell: OnCell | None = None, *, args: Sequence[str] = (), timeout_s: float = 600.0
+        self,
+        on_cell: OnCell | None = None,
+        *,
+        args: Sequence[str] = (),
+        timeout_s: float = 600.0,
+        cells: Sequence[str] | None = None,
     ) -> RunReport:
         """Execute the whole notebook once and write session, figures, results and reports. Never raises for a failing
-        cell.
+        cell; PostdocError("bad_message") for single ``cells``, which need a live notebook.
         """
+        if cells is not None:
+            raise PostdocError(
+                "bad_message",
+                "Single cells can only be run while the live notebook is open.",
+                next="Run the whole notebook.",
+            )
         began = time.monotonic()
         seen: dict[str, CellEvent] = {}
 
@@ -105,9 +121,13 @@ class BatchRuntime:
             answer = messages.of_death(died.end, died.why, list(seen.values()), self._known or {})
         report = messages.run_report(answer, self.workspace, self.memory_bytes, timeout_s, time.monotonic() - began)
         self._ran = {cell.name: cell for cell in report.cells}
-        before, self._drawn = self._drawn, messages.drawn(answer)
-        redrawn = tuple(name for name, digest in self._drawn.items() if before.get(name) != digest)
-        return replace(report, pictured=tuple(self._drawn), redrawn=redrawn)
+        return self._compared(report, messages.drawn(answer))
+
+    def _compared(self, report: RunReport, drawn: dict[str, str]) -> RunReport:
+        """The report with what was drawn, and what of it is new."""
+        before, self._drawn = self._drawn, drawn
+        redrawn = tuple(name for name, digest in drawn.items() if before.get(name) != digest)
+        return replace(report, pictured=tuple(drawn), redrawn=redrawn)
 
     async def pictures(self, names: Sequence[str]) -> list[Picture]:
         """What these cells drew in the last run, at most eight pictures; drawn now, in the sandbox.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+from jupyterlab_postdoc.notebooks.base import CellState
 
 EditorState = Literal["stopped", "starting", "ready", "following", "failed"]
 KernelState = Literal["none", "starting", "idle", "busy", "dead"]
@@ -43,12 +46,45 @@ class Upstream:
 
 
 class Editor(Protocol):
-    """One running editor, as the proxy uses it."""
+    """One running editor. What is asked of it raises PostdocError("notebook_failed", retryable) when it is not up."""
+
+    path: str
+    """The notebook's file, relative to the project."""
 
     @property
     def status(self) -> EditorStatus: ...
     @property
-    def upstream(self) -> Upstream: ...
+    def upstream(self) -> Upstream:
+        """Asking for it counts as use: ask for every request of a browser."""
+        ...
+
+    async def cells(self) -> list[CellState]:
+        """The cells as they stand in the page, also what is not saved yet."""
+        ...
+
+    async def save(self) -> bool:
+        """Write to disk what people have typed; whether there was anything to write."""
+        ...
+
+    async def replace(self, text: str) -> None:
+        """Make the notebook equal to this text of a notebook file, in the page and on disk."""
+        ...
+
+    async def restart(self) -> None:
+        """A new kernel: all variables are lost."""
+        ...
+
+    async def interrupt(self) -> None:
+        """Ctrl-C for whatever runs in the kernel."""
+        ...
+
+    def listen(self, hear: Callable[[Mapping[str, Any]], None]) -> Callable[[], None]:
+        """Events: ``{"type": "kernel" | "changed" | "saved" | "state", …}``; returns what ends it.
+
+        ``hear`` must neither wait nor fail.
+        """
+        ...
+
     def viewer(self, change: int) -> None:
         """A browser connection came (1) or went (-1)."""
         ...
@@ -74,4 +110,12 @@ class Editors(Protocol):
 
     async def close(self, root: Path, *, reason: str = "") -> None:
         """Save, and end its processes."""
+        ...
+
+    async def renew(self, root: Path) -> None:
+        """Start the process of this project anew when there is one."""
+        ...
+
+    def running(self) -> list[EditorStatus]:
+        """How all of them are that there are now."""
         ...

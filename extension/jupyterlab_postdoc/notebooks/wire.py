@@ -31,6 +31,7 @@ ENV = {
 }
 OURS = 768 << 20  # beside the kernel: worker 70 MB, the process it is forked from 200 MB, page renderer 110 MB and more
 OnUnasked = Callable[[Mapping[str, Any]], None]
+OnDeath = Callable[["WorkerDied"], object]
 
 
 class WorkerDied(Exception):
@@ -48,13 +49,13 @@ class WorkerDied(Exception):
 
 
 class Worker:
-    """The process and its pipes. ``on_unasked`` hears the events that belong to no request."""
+    """The process and its pipes. ``on_unasked`` hears the events that belong to no request, ``on_death`` the end."""
 
-    def __init__(self, process: Process, on_unasked: OnUnasked | None = None) -> None:
+    def __init__(self, process: Process, on_unasked: OnUnasked | None = None, on_death: OnDeath | None = None) -> None:
         self.process = process
         self.number = 0
         self.errors = Capture(32_000)
-        self.on_unasked = on_unasked
+        self.on_unasked, self.on_death = on_unasked, on_death
         self.drain = asyncio.create_task(self._drain())
         self.dead: WorkerDied | None = None
         self.death = asyncio.Event()
@@ -122,6 +123,8 @@ class Worker:
                 with suppress(PostdocError):
                     self.dead = await self._death()
             self.death.set()
+            if self.on_death is not None:
+                self.on_death(self.dead)
             for queue in list(self._waiting.values()):
                 if queue.full():
                     queue.get_nowait()

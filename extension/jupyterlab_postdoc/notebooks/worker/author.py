@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -97,35 +97,53 @@ def _parse(text: str) -> Notebook:
             "The file is not a marimo notebook: it has no `app = marimo.App()`.",
             "Use another file name, or convert it with `marimo convert`.",
         )
-    cells: list[Cell] = []
-    seen: dict[str, int] = {}
-    for number, cell in enumerate(ir.cells, 1):
-        options = {k: v for k, v in cell.options.items() if k != "name"}
-        name = str(cell.options.get("name") or cell.name) if isinstance(cell, UnparsableCell) else cell.name
-        name = name.lstrip("*")
-        key = name if name not in ("", "_", "__") else f"_{number}"
-        seen[key] = seen.get(key, 0) + 1
-        cells.append(Cell(key if seen[key] == 1 else f"{key}#{seen[key]}", cell.code, options))
+    names = [str(c.options.get("name") or c.name) if isinstance(c, UnparsableCell) else c.name for c in ir.cells]
+    cells = [
+        Cell(key, cell.code, {k: v for k, v in cell.options.items() if k != "name"})
+        for key, cell in zip(keyed(names), ir.cells, strict=True)
+    ]
     return Notebook(text, cells, dict(ir.app.options), ir.header.value if ir.header else "")
+
+
+def keyed(names: Iterable[str]) -> list[str]:
+    """The durable keys of cells with these names, in order: ``load``, ``_3`` for one without a name, ``load#2``."""
+    keys: list[str] = []
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names, 1):
+        bare = name.lstrip("*")
+        key = bare if bare not in ("", "_", "__") else f"_{number}"
+        seen[key] = seen.get(key, 0) + 1
+        keys.append(key if seen[key] == 1 else f"{key}#{seen[key]}")
+    return keys
+
+
+def name_of(key: str) -> str:
+    """The name that marimo knows the cell of this key by."""
+    return "_" if key.startswith("_") and key[1:].isdigit() else key.partition("#")[0]
 
 
 def generate(notebook: Notebook) -> str:
     """The notebook's file. Raises Refused when marimo's generator does not give back what went in."""
-    cells: list[CellDef] = []
-    for cell in notebook.cells:
-        name = "_" if cell.key.startswith("_") and cell.key[1:].isdigit() else cell.key.partition("#")[0]
-        kind = SetupCell if name == "setup" else CellDef
-        cells.append(kind(code=cell.code, name=name, options=dict(cell.options)))
-    ir = NotebookSerializationV1(
-        app=AppInstantiation(options=notebook.app), header=Header(value=notebook.header), cells=cells, filename="nb.py"
-    )
-    text: str = MarimoConvert.from_ir(ir).to_py()
+    text = written(notebook)
     again = parse(text)
     before, after = notebook.cells, again.cells
     same = len(before) == len(after) and all(alike(a.code, b.code) for a, b in zip(before, after, strict=True))
     if not same or again.app != notebook.app:
         raise Refused("notebook_failed", "marimo cannot write these cells without changing them.", "Simplify the cell.")
     return text
+
+
+def written(notebook: Notebook) -> str:
+    """What marimo's generator makes of the cells, not looked at again."""
+    cells: list[CellDef] = []
+    for cell in notebook.cells:
+        name = name_of(cell.key)
+        kind = SetupCell if name == "setup" else CellDef
+        cells.append(kind(code=cell.code, name=name, options=dict(cell.options)))
+    ir = NotebookSerializationV1(
+        app=AppInstantiation(options=notebook.app), header=Header(value=notebook.header), cells=cells, filename="nb.py"
+    )
+    return str(MarimoConvert.from_ir(ir).to_py())
 
 
 def alike(code: str, back: str) -> bool:

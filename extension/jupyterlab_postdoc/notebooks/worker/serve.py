@@ -10,17 +10,23 @@ from __future__ import annotations
 import os
 import sys
 
+
+def limit() -> None:
+    """In a kernel: its address space limit, in bytes."""
+    import resource
+
+    if most := int(os.environ.get("POSTDOC_KERNEL_MEMORY", "0")):
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 if __name__ == "__mp_main__":
     # marimo's kernel is a spawned child, which imports this module before any of the notebook's code runs: the one
     # place to give it, and only it, an address space limit. (This process and the chart renderer need more virtual
     # memory than a kernel may have.)
-    import resource
-
-    if _most := int(os.environ.get("POSTDOC_KERNEL_MEMORY", "0")):
-        resource.setrlimit(resource.RLIMIT_AS, (_most, _most))
+    limit()
 
 
-def main() -> None:
+def pipes() -> tuple[int, int]:
     """Take the protocol's pipes away from file descriptors 0 and 1, so that nothing else can read or write them."""
     receive, send = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
@@ -29,6 +35,11 @@ def main() -> None:
     os.close(null)
     for descriptor in (receive, send):
         os.set_inheritable(descriptor, False)
+    return receive, send
+
+
+def main() -> None:
+    receive, send = pipes()
     import asyncio
     import gc
 

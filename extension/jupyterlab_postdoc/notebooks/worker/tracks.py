@@ -48,6 +48,10 @@ class Track:
     traceback: str = ""
     outputs: list[dict[str, Any]] = field(default_factory=list)
 
+    def again(self) -> None:
+        """The cell is about to run once more: what is known of its last run goes."""
+        self.__dict__.update(vars(Track(self.key, self.code)), outputs=[], errors=[])
+
     def state(self) -> dict[str, Any]:
         names = ("status", "outputs", "error", "duration_ms")
         return {"name": self.key, "code": self.code, **{name: getattr(self, name) for name in names}}

@@ -1,0 +1,95 @@
+"""One run in the live kernel: the whole notebook, as it would be from a fresh state, or some cells and what depends on
+them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from jupyterlab_postdoc.notebooks.worker.author import Notebook
+from jupyterlab_postdoc.notebooks.worker.check import Graph
+from jupyterlab_postdoc.notebooks.worker.execute import SETTLE_S, Execution
+from jupyterlab_postdoc.notebooks.worker.live_kernel import Kernel, ignore
+from jupyterlab_postdoc.notebooks.worker.tracks import Emit, See, Track
+
+
+class LiveRun(Execution):
+    """``cells`` are all of the notebook's after a whole run, those that ran after a partial one."""
+
+    def __init__(self, kernel: Kernel, timeout_s: float, emit: Emit, see: See) -> None:
+        super().__init__(kernel.book.path, None, {}, timeout_s)
+        self.kernel, self.emit, self.see = kernel, emit, see
+        self.restarted = False
+
+    async def whole(self) -> None:
+        """Everything, in a fresh kernel unless this one is as good; then only what has not run yet."""
+        kernel = self.kernel
+        new = kernel.session is None or kernel.status == "dead"
+        await kernel.up()
+        kernel.sync()
+        left = [id for id in kernel.tracks if not kernel.ran.get(id)]
+        fresh = not kernel.ran and not kernel.tainted
+        if not (new or fresh or kernel.pristine(self.path.parent, lambda: readers(kernel.book.read()))):
+            await kernel.renew()
+            self.restarted, fresh, left = True, True, list(kernel.tracks)
+        self.begin()
+        if fresh or new:
+            kernel.instantiate(run=True)
+        else:
+            for id in (id for id in kernel.tracks if id not in left):
+                self.told(kernel.tracks[id])
+            if left:
+                kernel.execute(left)
+        await self.wait()
+        self.end_with({id: track for id, track in kernel.tracks.items() if id in kernel.book.ids()})
+
+    async def some(self, names: Sequence[str]) -> None:
+        """These cells, what they need that has not run yet, and what depends on them."""
+        kernel = self.kernel
+        await kernel.up()
+        kernel.sync()
+        wanted = [id for id, track in kernel.tracks.items() if track.key in set(names)]
+        self.begin()
+        if not kernel.instantiated:
+            kernel.instantiate(run=False)
+        kernel.execute(wanted)
+        await self.wait()
+        self.end_with({id: track for id, track in kernel.tracks.items() if id in kernel.touched})
+
+    def begin(self) -> None:
+        kernel = self.kernel
+        kernel.started, kernel.emit, kernel.see = 0, self.emit, self.see
+        kernel.touched.clear()
+        kernel.interrupted = False
+        self.file, self.view = kernel.session.app_file_manager, kernel.session.session_view
+
+    def told(self, track: Track) -> None:
+        """A cell that need not run again says so, with what it gave."""
+        self.kernel.started += 1
+        track.index = self.kernel.started
+        if track.output is not None:
+            self.see(track.key, track.output.mimetype, track.output.data)
+        self.kernel.event(track)
+
+    async def wait(self) -> None:
+        kernel = self.kernel
+        kernel.mark()
+        await self.watch(kernel.session, kernel)
+        await asyncio.sleep(SETTLE_S)
+        if self.end == "ok" and kernel.interrupted:
+            self.end = "stopped"
+
+    def end_with(self, cells: dict[str, Track]) -> None:
+        self.cells = cells
+        self.conclude(self.kernel)
+        self.kernel.emit, self.kernel.see = ignore, ignore
+
+
+def readers(notebook: Notebook) -> Mapping[str, set[str]]:
+    """Cell → the cells that read a name it defines."""
+    graph = Graph(notebook)
+    return {
+        name: {other for other, refs in graph.refs.items() if other != name and refs & defs}
+        for name, defs in graph.defs.items()
+    }

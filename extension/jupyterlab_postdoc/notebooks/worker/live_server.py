@@ -1,0 +1,221 @@
+"""The live worker's requests: the same as the batch worker's (server.py), carried out in the open notebook."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from jupyterlab_postdoc.notebooks.worker import author, launch, live_marimo
+from jupyterlab_postdoc.notebooks.worker.author import Refused
+from jupyterlab_postdoc.notebooks.worker.check import check
+from jupyterlab_postdoc.notebooks.worker.live_book import Book
+from jupyterlab_postdoc.notebooks.worker.live_kernel import Kernel
+from jupyterlab_postdoc.notebooks.worker.live_run import LiveRun
+from jupyterlab_postdoc.notebooks.worker.server import LINE, Page, Server, described, digest, imported
+
+
+def serve(receive: int, send: int, notebook: Path) -> None:
+    """Until stdin ends or ``shutdown`` comes."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        server = LiveServer(receive, send, notebook)
+        task = asyncio.create_task(server.live(app))
+        yield
+        task.cancel()
+
+    live_marimo.run(Path(os.environ["POSTDOC_LIVE_DIR"]), notebook.parent, lifespan)
+
+
+class LiveServer(Server):
+    """Owns the open notebook; runs in marimo's event loop."""
+
+    def __init__(self, receive: int, send: int, notebook: Path) -> None:
+        super().__init__(receive, send)
+        self.path = notebook
+        self.why = ""
+        self.book: Book | None = None
+        self.kernel: Kernel | None = None
+        self.editing, self.executing = asyncio.Lock(), asyncio.Lock()
+        self.running: dict[int, LiveRun] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def live(self, app: Any) -> None:
+        """Find out whether marimo can be driven, open the notebook, answer until stdin ends."""
+        manager = app.state.session_manager
+        try:
+            self.book = Book(live_marimo.bridge(app), self.path)
+            self.kernel = Kernel(manager, self.book, self.tell)
+        except LookupError as error:
+            self.why = f"{error}; the page follows the file instead"
+            manager.watch = True
+        self.tell({"type": "ready", "marimo": live_marimo.VERSION, "host_api": not self.why, "why": self.why})
+        self.start(self.opened(manager))
+        try:
+            await self.requests()
+        finally:
+            with suppress(Refused, OSError):
+                if self.book is not None and self.book.host is not None:
+                    self.book.save()
+            os._exit(0)
+
+    async def opened(self, manager: Any) -> None:
+        """A kernel at once, since a page that only watches needs one."""
+        if not self.path.exists():
+            return
+        if self.kernel is None:
+            await live_marimo.follow(manager, self.path)
+            return
+        with suppress(Refused):
+            await self.kernel.up()
+            self.kernel.instantiate(run=False)
+
+    async def requests(self) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=LINE)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(self.receive, "rb", 0))
+        while line := await reader.readline():
+            self.start(self.answer(json.loads(line)))
+
+    def start(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def tell(self, event: dict[str, Any]) -> None:
+        """Unasked."""
+        self.write({"id": 0, "event": event})
+
+    async def ready(self, request: dict[str, Any]) -> tuple[Book, Kernel]:
+        """The open notebook. Refused when marimo cannot be driven, or the request is about another file."""
+        if self.book is None or self.kernel is None:
+            raise Refused("busy", f"The notebook cannot be driven: {self.why}.", "Work on the file.")
+        if Path(request["path"]).absolute() != self.path:
+            raise Refused("bad_message", f"This editor has {self.path.name!r} open.", "Use that notebook.")
+        await self.book.load()
+        return self.book, self.kernel
+
+    async def do_create(self, request: dict[str, Any]) -> dict[str, Any]:
+        if not self.path.exists():
+            author.create(self.path, request["title"], request.get("header", ""), request.get("width", "medium"))
+        book, kernel = await self.ready(request)
+        if kernel.session is None:
+            self.start(self.opened(kernel.manager))
+        return described(book.read())
+
+    async def do_cells(self, request: dict[str, Any]) -> dict[str, Any]:
+        book, kernel = await self.ready(request)
+        async with self.editing:
+            await book.refresh()
+        answer = described(book.read())
+        states = {track.key: track.state() for track in kernel.tracks.values() if track.status != "new"}
+        return answer | {"states": list(states.values())}
+
+    async def do_edit(self, request: dict[str, Any]) -> dict[str, Any]:
+        book, kernel = await self.ready(request)
+        async with self.editing:
+            await kernel.up()
+            await book.refresh()
+            made = await book.edit(request["changes"], request.get("known"))
+        if modules := imported(made.notebook):
+            launch.start(modules)
+        issues = await asyncio.to_thread(check, self.path, made.notebook, full=False)
+        return {**described(made.notebook), "changed": made.changed, "deleted": made.deleted, "issues": issues}
+
+    async def do_replace(self, request: dict[str, Any]) -> dict[str, Any]:
+        book, kernel = await self.ready(request)
+        async with self.editing:
+            await kernel.up()
+            return described(await book.replace(str(request["text"])))
+
+    async def do_save(self, request: dict[str, Any]) -> dict[str, Any]:
+        book, _ = await self.ready(request)
+        async with self.editing:
+            return {"saved": book.save()}
+
+    async def do_check(self, request: dict[str, Any]) -> dict[str, Any]:
+        book, _ = await self.ready(request)
+        async with self.editing:
+            await book.refresh()
+            book.save()  # the check reads the file's lines
+        notebook = author.load(self.path)
+        return {**described(notebook), "issues": await self.issues(self.path, notebook)}
+
+    async def do_run(self, request: dict[str, Any]) -> dict[str, Any]:
+        book, kernel = await self.ready(request)
+        names = request.get("cells")
+        if request.get("args"):
+            raise Refused("bad_message", "A live notebook takes no command line arguments.", "Run it by itself.")
+
+        def emit(event: dict[str, Any]) -> None:
+            self.write({"id": request["id"], "event": event})
+
+        async with self.executing:
+            async with self.editing:
+                await book.refresh()
+                book.save()
+            page = Page(self.path.parent) if names is None else None
+            see = page.see if page is not None else lambda *_: None
+            run = LiveRun(kernel, float(request["timeout_s"]), emit, see)
+            self.running[request["id"]] = run
+            began = time.monotonic()
+            try:
+                await (run.whole() if names is None else run.some([str(name) for name in names]))
+                return await self.reported(run, page, time.monotonic() - began)
+            except BaseException:
+                if page is not None:
+                    await page.close()
+                raise
+            finally:
+                self.running.pop(request["id"], None)
+
+    async def reported(self, run: LiveRun, page: Page | None, took: float) -> dict[str, Any]:
+        assert self.book is not None
+        if page is None:
+            cells = [cell.state() for cell in run.cells.values()]
+            return {"end": run.end, "detail": run.detail, "cells": cells, "executed_s": took}
+        old, self.page = self.page, page
+        if old is not None:
+            await old.close()
+        self.drawings = run.drawings()
+        drawn = {name: digest(items) for name, items in self.drawings.items()}
+        notebook = self.book.read()
+        return {**await self.artifacts(run, self.path, notebook, page), "executed_s": took, "drawn": drawn}
+
+    async def do_interrupt(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Ctrl-C for what runs, whoever started it."""
+        for run in self.running.values():
+            run.interrupt()
+        if not self.running and self.kernel is not None and self.kernel.session is not None:
+            self.kernel.session.try_interrupt()
+        return {}
+
+    async def do_restart(self, request: dict[str, Any]) -> dict[str, Any]:
+        book, kernel = await self.ready(request)
+        for run in self.running.values():
+            run.interrupt()
+        async with self.executing:
+            async with self.editing:
+                book.save()
+            if kernel.session is None:
+                await kernel.up()
+            else:
+                await kernel.renew()
+            kernel.instantiate(run=False)
+        return {}
+
+    async def do_shutdown(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer is the last word of this process."""
+        if self.book is not None and self.book.host is not None:
+            self.book.save()
+        if self.kernel is not None:
+            self.kernel.kill()
+        self.write({"id": request["id"], "result": {}})
+        os._exit(0)

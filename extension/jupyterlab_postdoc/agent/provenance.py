@@ -5,6 +5,7 @@ The files of a repository may be written by the agent that is described there; t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
@@ -17,6 +18,7 @@ from jupyterlab_postdoc.runs import RunContext
 from jupyterlab_postdoc.store.base import Reads, RunRow
 from jupyterlab_postdoc.templates import Template, TemplateRegistry
 from jupyterlab_postdoc.tools.project import Project
+from jupyterlab_postdoc.workspace.git import Commit
 
 MODEL, PERSONA = "Research-Model", "Research-Persona"
 """Trailers of the commits of a run in which a model worked."""
@@ -91,16 +93,24 @@ def _as_asked(made: RunRow, name: str, chosen: str, templates: TemplateRegistry)
 
 async def read_commits(project: Project) -> None:
     """Fill in the project's steps and revisions from its commits; those of the run at work are not a revision yet."""
+    found = await project.git.log(project.root, limit=MAX_COMMITS)
+    project.study, steps = recorded(project.study, found, project.run)
+    project.steps += steps
+
+
+def recorded(study: Study, commits: Sequence[Commit], at_work: str = "") -> tuple[Study, list[StepRecord]]:
+    """The study with its revisions, and its steps, as its commits (newest first) tell them."""
+    steps: list[StepRecord] = []
     revisions: dict[str, Revision] = {}
-    for commit in reversed(await project.git.log(project.root, limit=MAX_COMMITS)):
+    for commit in reversed(commits):
         run = commit.trailers.get("Research-Run")
-        if commit.trailers.get("Research-Session") != project.study.session or run is None:
+        if commit.trailers.get("Research-Session") not in (study.session, *study.origins) or run is None:
             continue
-        later = None if run == project.study.run else run
-        project.steps.append(StepRecord(commit.trailers.get("Research-Step", ""), commit.subject, commit.sha, later))
-        if later is not None and later != project.run and (model := commit.trailers.get(MODEL)):
+        later = None if run == study.run else run
+        steps.append(StepRecord(commit.trailers.get("Research-Step", ""), commit.subject, commit.sha, later))
+        if later is not None and later != at_work and (model := commit.trailers.get(MODEL)):
             revisions[later] = Revision(later, model, commit.trailers.get(PERSONA, ""), float(commit.time))
-    project.study = replace(project.study, revisions=tuple(revisions.values()))
+    return replace(study, revisions=tuple(revisions.values())), steps
 
 
 async def learned(ctx: RunContext, means: Means, study: Study, now: float) -> Study:

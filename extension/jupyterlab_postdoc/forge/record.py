@@ -38,6 +38,7 @@ def provenance(root: Path, study: Study, outcome: Outcome, packages: Mapping[str
             "reviewed_by": [],
             "session": study.session,
             "run": study.run,
+            **({"forked_from": {"sessions": [*study.origins], "commit": study.forked_at}} if study.origins else {}),
             "asked_by": study.author,
             "created": moment(study.created),
             "finished": None if study.finished is None else moment(study.finished),

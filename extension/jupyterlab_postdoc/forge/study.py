@@ -39,7 +39,8 @@ class Study:
     ``references`` have ``text`` and ``doi`` or ``url``. A study that a language model wrote has no ``title``, and a
     ``template`` only when it began with one. ``home`` is the web address of the repository once it is published, and
     ``branch`` the study's branch there; ``pages``: a workflow publishes the report as a site.
-    ``prompts`` are the sha256 of what a model was told first (``system``, ``task``).
+    ``prompts`` are the sha256 of what a model was told first (``system``, ``task``). ``origins`` are the sessions that
+    made the study up to the checkpoint from which this session goes on (``forked_at``), the first one first.
 
     In somebody's repository ``readme`` is the file that describes the study, and ``theirs`` are paths that are not the
     study's to write, whether they exist or not.
@@ -70,6 +71,8 @@ class Study:
     prompts: Mapping[str, str] = field(default_factory=dict)
     readme: str = "README.md"
     theirs: Sequence[str] = ()
+    origins: Sequence[str] = ()
+    forked_at: str = ""
 
     def may_write(self, path: str) -> bool:
         """Whether a file that is made for the study may lie there."""

@@ -134,7 +134,12 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
     def be(self, status: str, message: str = "") -> None:
         if (status, message) != (self.status, self.message):
             self.status, self.message = status, message
-            self.tell({"type": "kernel", "status": status, "message": message})
+            self.tell({"type": "kernel", "status": status, "message": message, "live": self.live})
+
+    @property
+    def live(self) -> bool:
+        """Whether what a page shows is from this kernel: every cell has run in it."""
+        return all(id in self.ran for id, track in self.tracks.items() if track.code.strip())
 
     # what the kernel says
 
@@ -146,6 +151,8 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
             if message.cell_id != SCRATCH_CELL_ID:
                 self.cell(self.track(message.cell_id), message)
         elif isinstance(message, CompletedRunNotification):
+            if not self.going and self.status == "busy":
+                self.be("idle")
             if message.run_id is not None and message.run_id == self.waiting:
                 self.done.set()
         elif isinstance(message, InterruptedNotification):
@@ -162,10 +169,10 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
             self.touched.add(id)
             self.ran.setdefault(id, []).append(message.code or "")
             self.track(id).again()
+            if self.status == "idle":
+                self.be("busy")
         elif message.phase == "completed":
             self.going.discard(message.execution_id)
-        if self.status in ("idle", "busy"):
-            self.be("busy" if self.going else "idle")
 
     def track(self, id: str) -> Track:
         if id not in self.tracks:

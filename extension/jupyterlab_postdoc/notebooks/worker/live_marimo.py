@@ -54,14 +54,25 @@ class Session(SessionImpl):  # type: ignore[misc]
         return await super().create(**options | {"virtual_file_storage": None})
 
 
-def run(folder: Path, root: Path, lifespan: Callable[[Any], AbstractAsyncContextManager[None]]) -> None:
-    """marimo's edit server for the notebooks in ``root``, until it is told to end. Listens on ``folder/s``."""
+def run(
+    folder: Path,
+    root: Path,
+    lifespan: Callable[[Any], AbstractAsyncContextManager[None]],
+    started: Callable[[], None],
+) -> None:
+    """marimo's edit server for the notebooks in ``root``, until it is told to end. Listens on ``folder/s``; ``started``
+    is called when it answers.
+    """
     token = (folder / "token").read_text(encoding="utf-8").strip()
     listening = bind(folder / "s")
 
     class Server(uvicorn.Server):  # type: ignore[misc]
         def run(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
             super().run(sockets=[listening])
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            started()
 
     known = config.get_default_config_manager
     # start() takes these from its own module; there is no other way to give it a socket and settings.

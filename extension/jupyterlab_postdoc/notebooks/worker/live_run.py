@@ -49,11 +49,11 @@ class LiveRun(Execution):
         kernel = self.kernel
         await kernel.up()
         kernel.sync()
-        wanted = [id for id, track in kernel.tracks.items() if track.key in set(names)]
+        wanted = needed(kernel, set(names))
         self.begin()
         if not kernel.instantiated:
             kernel.instantiate(run=False)
-        kernel.execute(wanted)
+        kernel.execute([id for id, track in kernel.tracks.items() if track.key in wanted])
         await self.wait()
         self.end_with({id: track for id, track in kernel.tracks.items() if id in kernel.touched})
 
@@ -84,6 +84,20 @@ class LiveRun(Execution):
         self.cells = cells
         self.conclude(self.kernel)
         self.kernel.emit, self.kernel.see = ignore, ignore
+
+
+def needed(kernel: Kernel, names: set[str]) -> set[str]:
+    """These cells, and those they read from, directly or not, that have not run as they are now."""
+    graph = Graph(kernel.book.read())
+    behind = {track.key for id, track in kernel.tracks.items() if kernel.ran.get(id, [])[-1:] != [track.code]}
+    found, left = set(names), list(names)
+    while left:
+        refs = graph.refs.get(left.pop(), set())
+        for name in behind - found:
+            if name == "setup" or graph.defs.get(name, set()) & refs:
+                found.add(name)
+                left.append(name)
+    return found
 
 
 def readers(notebook: Notebook) -> Mapping[str, set[str]]:

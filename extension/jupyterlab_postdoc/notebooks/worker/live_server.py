@@ -24,14 +24,16 @@ from jupyterlab_postdoc.notebooks.worker.server import LINE, Page, Server, descr
 def serve(receive: int, send: int, notebook: Path) -> None:
     """Until stdin ends or ``shutdown`` comes."""
 
+    started = asyncio.Event()
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
         server = LiveServer(receive, send, notebook)
-        task = asyncio.create_task(server.live(app))
+        task = asyncio.create_task(server.live(app, started))
         yield
         task.cancel()
 
-    live_marimo.run(Path(os.environ["POSTDOC_LIVE_DIR"]), notebook.parent, lifespan)
+    live_marimo.run(Path(os.environ["POSTDOC_LIVE_DIR"]), notebook.parent, lifespan, started.set)
 
 
 class LiveServer(Server):
@@ -47,7 +49,7 @@ class LiveServer(Server):
         self.running: dict[int, LiveRun] = {}
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def live(self, app: Any) -> None:
+    async def live(self, app: Any, started: asyncio.Event) -> None:
         """Find out whether marimo can be driven, open the notebook, answer until stdin ends."""
         manager = app.state.session_manager
         try:
@@ -56,7 +58,9 @@ class LiveServer(Server):
         except LookupError as error:
             self.why = f"{error}; the page follows the file instead"
             manager.watch = True
-        self.tell({"type": "ready", "marimo": live_marimo.VERSION, "host_api": not self.why, "why": self.why})
+        await started.wait()
+        facts = {"marimo": live_marimo.VERSION, "port": live_marimo.PORT, "file": self.path.name}
+        self.tell({"type": "ready", "host_api": not self.why, "why": self.why, **facts})
         self.start(self.opened(manager))
         try:
             await self.requests()
@@ -82,7 +86,11 @@ class LiveServer(Server):
         reader = asyncio.StreamReader(limit=LINE)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(self.receive, "rb", 0))
         while line := await reader.readline():
-            self.start(self.answer(json.loads(line)))
+            request = json.loads(line)
+            if request["op"] == "interrupt":
+                self.interrupt(request.get("id"))
+            else:
+                self.start(self.answer(request))
 
     def start(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -178,24 +186,27 @@ class LiveServer(Server):
 
     async def reported(self, run: LiveRun, page: Page | None, took: float) -> dict[str, Any]:
         assert self.book is not None
-        if page is None:
-            cells = [cell.state() for cell in run.cells.values()]
-            return {"end": run.end, "detail": run.detail, "cells": cells, "executed_s": took}
         old, self.page = self.page, page
         if old is not None:
             await old.close()
-        self.drawings = run.drawings()
-        drawn = {name: digest(items) for name, items in self.drawings.items()}
+        made = run.drawings()
+        self.drawings = made if page is not None else {**self.drawings, **made}
+        drawn = {name: digest(items) for name, items in made.items()}
+        if page is None:
+            cells = [cell.state() for cell in run.cells.values()]
+            return {"end": run.end, "detail": run.detail, "cells": cells, "executed_s": took, "drawn": drawn}
         notebook = self.book.read()
         return {**await self.artifacts(run, self.path, notebook, page), "executed_s": took, "drawn": drawn}
 
-    async def do_interrupt(self, request: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Ctrl-C for what runs, whoever started it."""
-        for run in self.running.values():
+    def interrupt(self, number: int | None) -> None:
+        """Ctrl-C for that run, else for what runs, whoever started it; nothing is answered."""
+        runs = (
+            [self.running[number]] if isinstance(number, int) and number in self.running else [*self.running.values()]
+        )
+        for run in runs:
             run.interrupt()
-        if not self.running and self.kernel is not None and self.kernel.session is not None:
+        if not runs and self.kernel is not None and self.kernel.session is not None:
             self.kernel.session.try_interrupt()
-        return {}
 
     async def do_restart(self, request: dict[str, Any]) -> dict[str, Any]:
         book, kernel = await self.ready(request)

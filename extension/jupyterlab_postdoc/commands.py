@@ -14,9 +14,11 @@ from jupyterlab_postdoc.agent.execute import set_state
 from jupyterlab_postdoc.agent.personas import Personas
 from jupyterlab_postdoc.agent.publication import PUBLISH, WANTED, project_root
 from jupyterlab_postdoc.agent.research import SYNTHETIC, Lab, data_file
+from jupyterlab_postdoc.checkpoints import Checkpoints
 from jupyterlab_postdoc.errors import PostdocError, not_found
 from jupyterlab_postdoc.forge.names import check_remote_name, check_repo_name
 from jupyterlab_postdoc.forge.refs import check_branch
+from jupyterlab_postdoc.handover import Handover
 from jupyterlab_postdoc.models import ModelCatalogue
 from jupyterlab_postdoc.protocol import Answered, ApprovalResolved, QueueChanged, Result, UserMessage, iso, new_id
 from jupyterlab_postdoc.publishing import state
@@ -66,6 +68,12 @@ class Commands:
     lab: Lab
     personas: Personas
     models: ModelCatalogue
+    checkpoints: Checkpoints
+
+    @property
+    def handover(self) -> Handover:
+        """The notebooks between agents and people."""
+        return Handover(self.runs.log.store, self.lab)
 
     async def prepare(self, user: User, command: protocol.Command, row: SessionRow, id: str) -> Unit:
         """What the transaction has to do. What needs files, templates or other transactions happens here, before it."""
@@ -87,7 +95,11 @@ class Commands:
             case protocol.Resume():
                 return self._resume()
             case protocol.Fork():
-                return await self._fork(user, command, row)
+                return await self._fork(user, command, row, id)
+            case protocol.NotebookTake():
+                return await self.handover.take(user, row)
+            case protocol.NotebookGive():
+                return await self.handover.give(user, row)
             case protocol.Post():
                 return self._post(user, command, id)
         raise PostdocError("unknown_type", f"The command {type(command).__name__} is not known.")
@@ -390,8 +402,10 @@ class Commands:
 
         return unit
 
-    async def _fork(self, user: User, command: protocol.Fork, source: SessionRow) -> Unit:
+    async def _fork(self, user: User, command: protocol.Fork, source: SessionRow, id: str) -> Unit:
         _no_room(source)
+        if command.commit is not None:
+            return await self.checkpoints.fork(source, command.commit, owner=user.name, key=id, at=command.at)
         new = new_id("c")
 
         async def unit(tx: Tx, session: SessionRow) -> Receipt:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jupyterlab_postdoc.agent.hand import hand_of
 from jupyterlab_postdoc.protocol import Event, iso
 from jupyterlab_postdoc.store.base import PublicationRow, Reads, SessionRow
 
@@ -74,7 +75,16 @@ def chat_object(
         "needs": needs,
         "publication": published(publication),
         "repository": row.meta.get("repository"),
+        "notebook": _hand(row),
     }
+
+
+def _hand(row: SessionRow) -> dict[str, Any] | None:
+    """Who has the session's notebook; None: the agent."""
+    held = hand_of(row)
+    if held is None:
+        return None
+    return {"hand": "person", "holder": held.holder, "display": held.display, "since": iso(held.since)}
 
 
 def published(row: PublicationRow | None) -> dict[str, Any] | None:

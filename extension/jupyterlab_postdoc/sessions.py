@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +19,10 @@ from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.agent.execute import set_state
 from jupyterlab_postdoc.agent.personas import Persona, Personas
 from jupyterlab_postdoc.agent.research import Lab
+from jupyterlab_postdoc.checkpoints import Checkpoints
 from jupyterlab_postdoc.commands import QUEUED, Commands, Receipt, pending
 from jupyterlab_postdoc.commands import User as User
+from jupyterlab_postdoc.desk import Desk
 from jupyterlab_postdoc.errors import PostdocError, not_found
 from jupyterlab_postdoc.health import Beside, health
 from jupyterlab_postdoc.log import EventLog
@@ -79,7 +81,11 @@ class SessionManager:
         self._runs = runs
         self._lab = lab
         self._personas = personas
-        self._commands = Commands(runs, lab, personas, self.models)
+        self.checkpoints = Checkpoints(log, lab)
+        self._commands = Commands(runs, lab, personas, self.models, self.checkpoints)
+        self.desk = Desk(self._commands.handover)
+        self.on_hand: list[Callable[[str], None]] = []
+        """Called with a session's id after its notebook has changed hands, and when it is deleted."""
 
     # --- sessions ---
 
@@ -166,10 +172,19 @@ class SessionManager:
                 break
             await asyncio.sleep(0.05)
         await self.log.write(lambda tx: tx.delete_session(id))
+        self._hands_changed(id)
+
+    def _hands_changed(self, id: str) -> None:
+        for tell in self.on_hand:
+            tell(id)
 
     async def check(self, user: User, id: str) -> None:
         """Raises not_found unless the session exists and this user may see it."""
         await self._row(user, id)
+
+    async def row(self, user: User, id: str) -> SessionRow:
+        """One session as it is stored, for the services beside this one; raises not_found."""
+        return await self._row(user, id)
 
     async def _row(self, user: User, id: str) -> SessionRow:
         row = await self.log.store.get_session(id)
@@ -221,6 +236,8 @@ class SessionManager:
             return receipt, False
 
         receipt, duplicate = await self.log.write(unit)
+        if isinstance(command, protocol.NotebookTake | protocol.NotebookGive):
+            self._hands_changed(chat)
         extra = receipt.get("extra") or {}
         return Ack(id, receipt.get("seq", 0), duplicate, bool(receipt.get("queued")), extra)
 

@@ -1,0 +1,331 @@
+"""The notebook between agent and person: taken, given back, and what of it a person may ask for meanwhile.
+
+The lease itself, and what runs do about it, is in agent/hand.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from jupyterlab_postdoc.agent import hand
+from jupyterlab_postdoc.agent.execute import set_state
+from jupyterlab_postdoc.agent.hand import GIVEN, HAND, HANDS, Hand, News
+from jupyterlab_postdoc.agent.lab import Lab
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge import names
+from jupyterlab_postdoc.forge.text import disarmed, one_line
+from jupyterlab_postdoc.forge.tree import read
+from jupyterlab_postdoc.notebooks.compare import CellChange, compare
+from jupyterlab_postdoc.notebooks.live import Editor, EditorStatus
+from jupyterlab_postdoc.protocol import Artifact, Notebook
+from jupyterlab_postdoc.store.base import RUN_OPEN, BlobRow, RunStatus, SessionRow, Store, Tx
+from jupyterlab_postdoc.workspace.git import Git
+
+NOTEBOOK = "notebook.py"
+SAVE_S = 10.0
+KEPT_NEWS = 20
+"""So many give-backs wait for an agent to hear of them; of older ones only their commits tell."""
+MAX_CELL, MAX_DIFFERENCES = 6_000, 60_000
+MAX_FILES = 100
+
+RUNNING: tuple[RunStatus, ...] = ("running",)
+WAITING: tuple[RunStatus, ...] = ("waiting",)
+
+Unit = Callable[[Tx, SessionRow], Awaitable[dict[str, Any]]]
+_log = logging.getLogger(__name__)
+
+
+class Actor(Protocol):
+    """Who asks."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def display(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """A session's project: its folder, the same as the file browser shows it, and the notebook in it."""
+
+    root: Path
+    public: str
+    notebook: str = NOTEBOOK
+
+    @property
+    def shown(self) -> str:
+        """The notebook as the file browser shows it."""
+        return f"{self.public}/{self.notebook}"
+
+
+@dataclass(frozen=True)
+class Handover:
+    """All of a server's notebooks, as people take and give them. ``store`` is for reading, and for blobs."""
+
+    store: Store
+    lab: Lab
+
+    # --- commands ---
+
+    async def take(self, user: Actor, row: SessionRow) -> Unit:
+        """The unit of ``notebook.take``. An agent at work carries out the call that it has begun, then waits."""
+        place = self.place(row)
+        _check_holder(row, user)
+        await self._keep_work(place, row)
+        base = await self._blob(await _text(place), row.id)
+
+        async def unit(tx: Tx, session: SessionRow) -> dict[str, Any]:
+            _check_holder(session, user)
+            working = bool(await tx.list_runs(session.id, status=RUNNING))
+            if (held := hand.hand_of(session)) is not None:
+                return {"seq": 0, "extra": {"hand": "person", "holder": held.display, "working": working}}
+            number = int(session.meta.get(HANDS) or 0) + 1
+            if base is not None:
+                await tx.put_blob(base)
+            held = Hand(
+                holder=user.name,
+                display=one_line(user.display or user.name, 100),
+                since=tx.now,
+                number=number,
+                path=place.public,
+                notebook=place.notebook,
+                base=base.hash if base is not None else "",
+            )
+            meta = {**session.meta, HAND: hand.kept_hand(held), HANDS: number}
+            await tx.update_session(session.id, meta=meta)
+            events = await tx.append(session.id, self._picture(place, held))
+            return {"seq": events[0].seq, "extra": {"hand": "person", "holder": held.display, "working": working}}
+
+        return unit
+
+    async def give(self, user: Actor, row: SessionRow) -> Unit:
+        """The unit of ``notebook.give``. What the person has changed is committed by then; an agent that waits goes on.
+
+        PostdocError: forbidden when somebody else has it; busy when another git program is at work.
+        """
+        _check_holder(row, user)
+        held = hand.hand_of(row)
+        if held is None:
+            return _nothing_to_give
+        news, blob = await self._changes(held, row)
+
+        async def unit(tx: Tx, session: SessionRow) -> dict[str, Any]:
+            now = hand.hand_of(session)
+            if now is None or now.number != held.number:
+                return await _nothing_to_give(tx, session)
+            meta = {name: value for name, value in session.meta.items() if name != HAND}
+            if not news.empty:
+                meta[GIVEN] = [*session.meta.get(GIVEN, []), msgspec.to_builtins(news)][-KEPT_NEWS:]
+            if blob is not None:
+                await tx.put_blob(blob)
+            await tx.update_session(session.id, meta=meta)
+            place = Place(self.lab.root_dir / held.path, held.path, held.notebook)
+            events = await tx.append(session.id, self._picture(place, None))
+            if news.commit:
+                title = f"By {held.display}: {_subject(news)}"
+                await tx.append(session.id, Artifact(artifact="commit", title=title, data={"commit": news.commit}))
+            goes_on = await _wake(tx, session.id)
+            extra = {"hand": "agent", "commit": news.commit or None, "cells": news.cells, "runId": goes_on}
+            return {"seq": events[0].seq, "queued": goes_on is not None, "extra": extra}
+
+        return unit
+
+    def _picture(self, place: Place, held: Hand | None) -> Notebook:
+        status = self.editor_status(place.root)
+        return Notebook(
+            state=status.state,
+            hand="agent" if held is None else "person",
+            holder="" if held is None else held.display,
+            message=status.message,
+            path=place.shown,
+        )
+
+    # --- what it is about ---
+
+    def place(self, row: SessionRow) -> Place:
+        """The session's project. PostdocError ``not_found`` when there is none, or when it is not where it was."""
+        shown = row.meta.get("project")
+        path = str(shown.get("path") or "") if isinstance(shown, dict) else ""
+        if not path:
+            raise PostdocError(
+                "not_found",
+                "This session has no notebook yet.",
+                next="Start a research in it first; its notebook can be taken over as soon as there is one.",
+            )
+        root = self.lab.root_dir / path
+        if names.read_marker(root / ".git").get("session") != row.id:
+            raise PostdocError(
+                "not_found",
+                f"The project's folder {path} is gone: it was moved, renamed or deleted.",
+                next="Put it back where it was.",
+            )
+        assert isinstance(shown, dict)
+        notebook = str(shown.get("notebook") or "").removeprefix(f"{path}/")
+        return Place(root, path, notebook or NOTEBOOK)
+
+    def editor_status(self, root: Path) -> EditorStatus:
+        """How the project's editor is, also when there is none."""
+        editors = self.lab.editors
+        return editors.status(root) if editors is not None else EditorStatus("stopped")
+
+    def _editor(self, root: Path) -> Editor | None:
+        return self.lab.editors.get(root) if self.lab.editors is not None else None
+
+    async def _save(self, root: Path) -> None:
+        """What people have typed goes to disk. An editor that cannot do that now has saved what it had by itself."""
+        editor = self._editor(root)
+        if editor is None:
+            return
+        try:
+            async with asyncio.timeout(SAVE_S):
+                await editor.save()
+        except (PostdocError, TimeoutError) as e:
+            _log.warning("The editor of %s could not save: %s", root.name, e or "it took too long")
+
+    async def _keep_work(self, place: Place, row: SessionRow) -> None:
+        """What an agent has not committed yet becomes a commit of its own, so that the next one is the person's."""
+        begun = [run for run in await self.store.list_runs(row.id, status=RUN_OPEN) if run.started_at is not None]
+        if not begun:
+            return
+        await self._save(place.root)
+        step = f"before-hand:{int(row.meta.get(HANDS) or 0) + 1}"
+        subject = "Keep the work before the notebook was taken over"
+        try:
+            await self.lab.git.commit_all(place.root, subject=subject, trailers=_trailers(row.id, begun[0].id, step))
+        except PostdocError as e:  # the person takes it all the same: the work is in the next commit then
+            _log.warning("The work in %s was not committed: %s", place.root.name, e)
+
+    async def _blob(self, text: str | None, session: str) -> BlobRow | None:
+        """The text on disk, to be named in the unit; None for none."""
+        if text is None:
+            return None
+        data = text.encode("utf-8", "replace")
+        media_type = "text/plain; charset=utf-8"
+        hash = await self.store.write_blob(data)
+        return BlobRow(hash=hash, session=session, media_type=media_type, size=len(data))
+
+    async def _changes(self, held: Hand, row: SessionRow) -> tuple[News, BlobRow | None]:
+        """What the person has done, committed in their name; nothing when the project is gone."""
+        nothing = News(number=held.number, by=held.display)
+        try:
+            place = self.place(msgspec.structs.replace(row, meta={**row.meta, "project": {"path": held.path}}))
+        except PostdocError:
+            return nothing, None
+        place = Place(place.root, place.public, held.notebook)
+        await self._save(place.root)
+        after = await _text(place)
+        before = await self._base(held, after)
+        changes = [c for c in compare(before, after, held.notebook) if c.change != "same"]
+        news = msgspec.structs.replace(nothing, cells={c.name: c.change for c in changes})
+        commit = await self._commit(place, row, held, news)
+        files = [path for path in await _files_of(self.lab.git, place.root, commit) if path != held.notebook]
+        news = msgspec.structs.replace(news, commit=commit, files=files[:MAX_FILES])
+        blob = await self._blob("\n".join(map(_difference, changes))[:MAX_DIFFERENCES] or None, row.id)
+        return msgspec.structs.replace(news, blob=blob.hash if blob is not None else ""), blob
+
+    async def _base(self, held: Hand, now: str | None) -> str | None:
+        """The notebook as it was when it was taken."""
+        try:
+            return (await self.store.read_blob(held.base)).decode("utf-8", "replace") if held.base else None
+        except PostdocError as e:  # removed by hand: the commit tells what was changed
+            _log.warning("What the notebook was before cannot be read: %s", e)
+            return now
+
+    async def _commit(self, place: Place, row: SessionRow, held: Hand, news: News) -> str:
+        """The commit of what lies there now, empty when nothing has changed.
+
+        A give-back that a crash cut off may have been committed; then somebody may have typed on.
+        """
+        runs = await self.store.list_runs(row.id)
+        begun = [run for run in runs if run.started_at is not None]
+        open_runs = [run for run in begun if run.status in RUN_OPEN]
+        newest = sorted(begun, key=lambda run: run.started_at or 0.0)[-1:]
+        run = next((run.id for run in [*open_runs, *newest]), row.id)
+        git, root, made = self.lab.git, place.root, ""
+        for time in range(1, 100):
+            step = f"hand:{held.number}" + (f".{time}" if time > 1 else "")
+            trailers = _trailers(row.id, run, step)
+            known = await git.find_trailers(root, {name: trailers[name] for name in trailers if name != "Research-Run"})
+            if known is not None:
+                made = known.sha
+                continue
+            author = hand.person(held.holder, held.display)
+            commit = await git.commit_all(root, subject=disarmed(_subject(news)), trailers=trailers, author=author)
+            return commit.sha if commit is not None else made
+        return made
+
+
+def _check_holder(row: SessionRow, user: Actor) -> None:
+    if row.kind == "room":
+        raise PostdocError("bad_message", "A room has no notebook.", next="Take the notebook of a research session.")
+    held = hand.hand_of(row)
+    if held is not None and held.holder != user.name:
+        raise PostdocError(
+            "forbidden",
+            f"{held.display} has the notebook.",
+            next="Watch it, or ask them to give it back.",
+            holder=held.display,
+        )
+
+
+async def _nothing_to_give(_tx: Tx, _session: SessionRow) -> dict[str, Any]:
+    return {"seq": 0, "extra": {"hand": "agent", "commit": None, "cells": {}, "runId": None}}
+
+
+async def _wake(tx: Tx, session: str) -> str | None:
+    """The run that waited for the notebook is queued again; its id."""
+    asked = {request.run for request in await tx.list_requests(session)}
+    for run in await tx.list_runs(session, status=WAITING):
+        if run.id in asked:
+            continue
+        if await tx.update_run(run.id, expect=WAITING, status="queued", not_before=0.0) is not None:
+            await set_state(tx, session, "queued", None, run.id)
+            return run.id
+    return None
+
+
+def _trailers(session: str, run: str, step: str) -> dict[str, str]:
+    return {"Research-Session": session, "Research-Run": run, "Research-Step": step}
+
+
+def _subject(news: News) -> str:
+    """What was done, for a commit: ``Change load and plot by hand``."""
+    cells = list(news.cells)
+    if not cells:
+        return "Change the project by hand"
+    shown = ", ".join(cells[:4]) + (f" and {len(cells) - 4} more" if len(cells) > 4 else "")
+    return one_line(f"Change {shown} by hand")
+
+
+def _difference(change: CellChange) -> str:
+    """One cell's difference as lines with ``+`` and ``-``; a new cell as it is."""
+    head = f"## {change.name} ({change.change})"
+    if change.before is None or change.change == "moved":
+        return f"{head}\n{(change.after or '')[:MAX_CELL]}" if change.before is None else head
+    before, after = (text.splitlines() for text in (change.before, change.after or ""))
+    lines = [line.rstrip("\n") for line in unified_diff(before, after, lineterm="", n=2)][2:]
+    return f"{head}\n" + "\n".join(lines)[:MAX_CELL]
+
+
+async def _text(place: Place) -> str | None:
+    try:
+        return await asyncio.to_thread(read, place.root, place.notebook)
+    except OSError:
+        return None
+
+
+async def _files_of(git: Git, root: Path, commit: str) -> list[str]:
+    """The paths that a commit changes."""
+    if not commit:
+        return []
+    argv = ("diff-tree", "--root", "--no-commit-id", "--name-only", "--no-renames", "-r", "-z", commit)
+    listed = await git.run(*argv, cwd=root, env=git.own(root))
+    return [path for path in listed.text.split("\0") if path]

@@ -12,6 +12,7 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge.names import MARKER, disk_errors
 from jupyterlab_postdoc.forge.transfer import FETCHING, Destination
 from jupyterlab_postdoc.workspace.git import Git
+from jupyterlab_postdoc.workspace.githistory import reading
 
 RECORD = "postdoc-checkout.json"
 """Inside `.git`: what is being checked out, so that a crash in the middle is finished, and nothing else touched."""
@@ -55,6 +56,35 @@ async def make_checkout(git: Git, bare: Path, to: Destination, root: Path, *, br
     await git.change("checkout-index", "--all", "--force", "--index", cwd=root, env=own, timeout_s=900.0)
     _record(root, {**known, "done": True})
     return sha
+
+
+async def make_fork(git: Git, source: Path, root: Path, *, branch: str, sha: str) -> None:
+    """Put the commit ``sha`` of one of our checkouts, with all before it, into ``root`` on ``branch``.
+
+    As :func:`make_checkout`, but that nothing is left that leads back: it has no remote.
+    """
+    with disk_errors(root):
+        known = _begin(root, f"fork/{sha}", branch, sha)
+    if known["done"]:
+        return
+    await git.init(root, branch=branch)
+    own = {"GIT_DIR": str(root / ".git"), "GIT_WORK_TREE": str(root)}
+    with reading(source, sha) as (view, _):
+        offer = view / "refs" / "heads" / "fork"
+        offer.write_text(f"{sha}\n")
+        await git.change(
+            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--no-recurse-submodules"),
+            *(str(view), f"+refs/heads/fork:refs/heads/{branch}"),
+            cwd=root,
+            env={"GIT_DIR": str(root / ".git")},
+            transport="file",
+            config={**FETCHING, "receive.denyCurrentBranch": "ignore"},
+            timeout_s=900.0,
+        )
+    await git.change("symbolic-ref", "HEAD", f"refs/heads/{branch}", cwd=root, env=git.own(root))
+    await git.change("read-tree", sha, cwd=root, env=own)
+    await git.change("checkout-index", "--all", "--force", "--index", cwd=root, env=own, timeout_s=900.0)
+    _record(root, {**known, "done": True})
 
 
 def _begin(root: Path, key: str, branch: str, sha: str) -> dict[str, Any]:

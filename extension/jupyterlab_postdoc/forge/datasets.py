@@ -132,6 +132,23 @@ def suffix_of(name: str, *, fetched: bool = False) -> str:
     )
 
 
+def bring(source: Path, root: Path, path: str, digest: str) -> bool:
+    """Copy ``path`` (in ``data/``) from another checkout, when it still has that sha256. Blocking."""
+    if (source / "data").is_symlink():
+        return False
+    partial = inside(root, "data") / ".incoming"
+    try:
+        with _opened(source / path) as file:
+            same = _copy(file, partial, source.name) == digest
+        if same:
+            partial.replace(root / path)
+        return same
+    except PostdocError:  # it is gone, or no plain file: whoever reads it in the fork will say so
+        return False
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _opened(source: Path) -> Iterator[BinaryIO]:
     """The file, if it is a regular one of a sensible size; never follows a link, never waits on a pipe."""

@@ -1,0 +1,209 @@
+"""A checkpoint brought back: the notebook is again what it was then, and that is a commit of its own.
+
+What was there before is committed first, so nothing is lost by going back. Other files stay as they are; when nobody is
+at work, the study's own texts say that the notebook was not run since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jupyterlab_postdoc.agent import provenance
+from jupyterlab_postdoc.agent.hand import GIVEN, News, hand_of, person
+from jupyterlab_postdoc.agent.lab import Lab
+from jupyterlab_postdoc.agent.publication import PUBLISH
+from jupyterlab_postdoc.checkpoints.place import Place, check, place_of
+from jupyterlab_postdoc.checkpoints.reading import TOO_LONG, Reader, live_text
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge import names, repository, tree
+from jupyterlab_postdoc.forge.study import Outcome, Study
+from jupyterlab_postdoc.forge.text import disarmed, one_line
+from jupyterlab_postdoc.log import EventLog
+from jupyterlab_postdoc.notebooks.compare import compare
+from jupyterlab_postdoc.protocol import Artifact
+from jupyterlab_postdoc.publishing.places import CHECKOUT
+from jupyterlab_postdoc.store.base import RUN_OPEN, Reads, SessionRow, Tx
+from jupyterlab_postdoc.workspace import githistory
+from jupyterlab_postdoc.workspace.git import Commit
+
+KEPT = "Keep what was there before going back"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """``commit`` holds the notebook as it was; ``changed`` is False when it was so already."""
+
+    commit: str
+    changed: bool
+
+
+async def restore(
+    log: EventLog, lab: Lab, reader: Reader, session: SessionRow, sha: str, *, user: str, display: str, key: str
+) -> Restored:
+    """Make the session's notebook what it was at ``sha``; the same ``key`` does it once.
+
+    PostdocError ``not_found`` (no such checkpoint, or no notebook in it), ``busy`` (an agent works), ``forbidden``
+    (somebody else has the notebook), ``notebook_failed`` (it cannot be written back).
+    """
+    place = await place_of(lab, session)
+    await check(lab.git, place, sha)
+    text = await _text(reader, place, sha)
+    tag = hashlib.sha256(key.encode()).hexdigest()[:16]
+    trailers = {"Research-Session": session.id, "Research-Run": _maker(place.root, session)}
+    mark = {**trailers, "Research-Step": f"restore:{tag}"}
+    if (known := await lab.git.find_trailers(place.root, mark)) is not None:
+        return Restored(known.sha, True)
+    await log.write(lambda tx: _check_free(tx, session.id, user))
+    author = person(user, display)
+    before = await live_text(place, lab.editors)
+    kept = await lab.git.commit_all(
+        place.root, subject=KEPT, trailers={**trailers, "Research-Step": f"kept:{tag}"}, author=author
+    )
+    await _put(lab, place, text)
+    title = await _title(lab, place, sha)
+    reason = f"The notebook was set back to {sha[:7]} and was not run since."
+    if before != text:
+        await _describe(log.store, lab, session, place, reason)
+    commit = await lab.git.commit_all(
+        place.root,
+        subject=title,
+        body=f"The notebook is that of {sha}.",
+        trailers={**mark, "Research-Restored": sha},
+        author=author,
+    )
+    await log.write(lambda tx: _tell(tx, session.id, display or user, place, before, text, kept, commit, sha))
+    head = commit.sha if commit is not None else await lab.git.head(place.root)
+    return Restored(str(head), commit is not None)
+
+
+async def _text(reader: Reader, place: Place, sha: str) -> str:
+    """The notebook's text at a checkpoint, exactly."""
+    content = await reader.content(place, sha)
+    if content is None:
+        raise PostdocError(
+            "not_found",
+            f"There is no notebook {place.notebook} at {sha[:7]}.",
+            next="Choose a checkpoint at which there was one.",
+        )
+    try:
+        if content == TOO_LONG:
+            raise ValueError("it is too long")
+        return content.decode("utf-8")
+    except ValueError as e:
+        raise PostdocError(
+            "notebook_failed",
+            f"The notebook at {sha[:7]} cannot be brought back: it is no text, or it is too long.",
+            next="Choose another checkpoint.",
+        ) from e
+
+
+async def _check_free(tx: Tx, id: str, user: str) -> None:
+    """Refused while an agent works, unless this user has the notebook: then the agent waits."""
+    hand = hand_of(await tx.get_session(id))
+    if hand is not None and hand.holder != user:
+        raise PostdocError(
+            "forbidden",
+            f"{one_line(hand.display, 100)} has the notebook.",
+            next="Ask them to give it back, then restore the checkpoint.",
+        )
+    for run in await tx.list_runs(id, status=RUN_OPEN):
+        if run.kind == PUBLISH and run.status == "running":
+            raise PostdocError(
+                "busy",
+                "The project is being published.",
+                next="Wait for the end of that, then restore.",
+                retryable=True,
+            )
+        if run.kind != PUBLISH and hand is None:
+            raise PostdocError(
+                "busy",
+                "An agent works in this project.",
+                next="Stop it or take the notebook over, then restore the checkpoint.",
+                retryable=True,
+            )
+
+
+async def _put(lab: Lab, place: Place, text: str) -> None:
+    """Into the open editor, where those who watch see it at once; else into the file."""
+    editor = lab.editors.get(place.root) if lab.editors is not None else None
+    if editor is not None and editor.status.state == "ready" and editor.path == place.notebook:
+        await editor.replace(text)
+        return
+    with names.disk_errors(place.root):
+        await asyncio.to_thread(tree.put, place.root, place.notebook, text)
+
+
+async def _title(lab: Lab, place: Place, sha: str) -> str:
+    subject = await githistory.subject(lab.git, place.root, sha)
+    return disarmed(f"Go back to {sha[:7]}: {one_line(subject, 80)}")
+
+
+def _maker(root: Path, session: SessionRow) -> str:
+    """The run that made the study: what a person does belongs to no run of an agent."""
+    return str(names.read_marker(root / ".git").get("run") or session.id)
+
+
+async def _describe(reads: Reads, lab: Lab, session: SessionRow, place: Place, reason: str) -> None:
+    """README and provenance say that the results are not those of this notebook. A run at work does that at its end."""
+    if await reads.list_runs(session.id, status=RUN_OPEN):
+        return
+    study = await _study(reads, lab, session, place.root)
+    if study is None:
+        return
+    found = await lab.git.log(place.root, limit=provenance.MAX_COMMITS)
+    study, steps = provenance.recorded(study, found)
+    study = replace(study, steps=tuple(steps), finished=time.time())
+    verdict = await asyncio.to_thread(_verdict, place.root)
+    outcome = Outcome("changed", reason) if verdict is not None else Outcome("failed", "There is no verdict.")
+    await repository.write_results(place.root, study, verdict, outcome=outcome)
+
+
+async def _study(reads: Reads, lab: Lab, session: SessionRow, root: Path) -> Study | None:
+    if session.meta.get(CHECKOUT):
+        return await provenance.newest_study(reads, session.id)
+    return await provenance.known_study(reads, lab.templates, _maker(root, session), root.name)
+
+
+def _verdict(root: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(tree.read(root, "results.json"))
+    except (OSError, ValueError, RecursionError):  # an agent may have written anything
+        return None
+    return found if isinstance(found, dict) else None
+
+
+async def _tell(
+    tx: Tx,
+    id: str,
+    by: str,
+    place: Place,
+    before: str | None,
+    after: str,
+    kept: Commit | None,
+    commit: Commit | None,
+    sha: str,
+) -> None:
+    """The commits in the session's log; and the next agent learns that these cells are not as it left them."""
+    for made, more in ((kept, {}), (commit, {"restored": sha})):
+        if made is not None:
+            await tx.append(id, Artifact(artifact="commit", title=made.subject, data={"commit": made.sha, **more}))
+    row = await tx.get_session(id)
+    if row is None or commit is None:
+        return
+    meta = dict(row.meta)
+    shown = meta.get("project")
+    if isinstance(shown, dict) and shown.get("commit"):
+        meta["project"] = {**shown, "commit": commit.sha}
+    if hand_of(row) is None and before != after:
+        cells = {one.name: str(one.change) for one in compare(before, after, place.notebook) if one.change != "same"}
+        news = News(number=0, by=by, cells=cells, commit=commit.sha)
+        meta[GIVEN] = [*meta.get(GIVEN, []), msgspec.to_builtins(news)]
+    await tx.update_session(id, meta=meta)

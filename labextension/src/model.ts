@@ -10,6 +10,7 @@ import type {
   EventFrame,
   ImageRef,
   PlanItem,
+  Notebook as NotebookEvent,
   Publication as PublicationEvent,
   Result as ResultEvent,
   UserMessage
@@ -25,6 +26,9 @@ export type Publication = Omit<PublicationEvent, 'type' | 'provider'> & {
   readonly once: boolean;
   readonly told: number | null;
 };
+
+/** The project's notebook as a running editor, and in whose hand it is, as the newest event says. */
+export type NotebookState = Omit<NotebookEvent, 'type'>;
 
 /** The states of a session; the server decides. `unknown`: a state of a newer server. */
 export type Status =
@@ -169,10 +173,14 @@ export interface CheckpointItem extends ItemBase {
   readonly title: string;
 }
 
-/** Something worth a line: a retry, a summed-up conversation, another model, a stop. `level` is a tone, not a type. */
+/**
+ * Something worth a line: a retry, a summed-up conversation, another model, a stop. `taken`, `given`: of the notebook;
+ * `text` is then who did it.
+ */
 export interface NoticeItem extends ItemBase {
   readonly kind: 'notice';
-  readonly notice: 'retry' | 'summary' | 'resumed' | 'stopped' | 'interrupted' | 'answered';
+  readonly notice:
+    'retry' | 'summary' | 'resumed' | 'stopped' | 'interrupted' | 'answered' | 'taken' | 'given';
   readonly text: string;
 }
 
@@ -317,6 +325,8 @@ export interface SessionView {
   readonly queue: readonly Pending[];
   readonly artifacts: Readonly<Record<string, Artifact>>;
   readonly publication: Publication | null;
+  /** Null: no event has told of it. */
+  readonly notebook: NotebookState | null;
   /** What the run before this one used, and its limits: a run that only publishes does not stand in its place. */
   readonly before: { readonly spent: Spent; readonly limits: Limits } | null;
   /** Open questions and approvals: their request ids, oldest first. */

@@ -4,6 +4,8 @@ import { createContext, useContext, useSyncExternalStore } from 'react';
 export type Route =
   | { readonly view: 'sessions' }
   | { readonly view: 'session'; readonly id: string }
+  /** The session's notebook, alive; `cell`: the one to bring into view. */
+  | { readonly view: 'notebook'; readonly id: string; readonly cell?: string }
   | {
       readonly view: 'new';
       readonly topic?: string;

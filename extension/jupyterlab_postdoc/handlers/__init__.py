@@ -5,11 +5,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .socket import stop
+from .socket import stop as stop_sockets
 
 __all__ = ["routes", "stop"]
 
 Route = tuple[str, type] | tuple[str, type, dict[str, Any]]
+
+
+async def stop(settings: dict[str, Any], **how: Any) -> None:
+    """Say goodbye on all sockets, and let go of the editors."""
+    from .live import upstream, ws
+
+    await ws.stop(settings)
+    await stop_sockets(settings, **how)
+    await upstream.upstreams_of(settings).close()
 
 
 def routes(prefix: str = "") -> list[Route]:
@@ -22,6 +31,9 @@ def routes(prefix: str = "") -> list[Route]:
     from .chats import ChatHandler, ChatsHandler, CommandHandler
     from .events import BlobHandler, EventsHandler, MessagesHandler
     from .github import GitHubHandler
+    from .live.http import ProxyHandler
+    from .live.open import OpenHandler
+    from .live.ws import ProxySocket
     from .page import PageHandler, StaticHandler
     from .publication import CommentsHandler, PublicationHandler, RefreshHandler
     from .report import AssetsHandler, ReportHandler
@@ -42,6 +54,7 @@ def routes(prefix: str = "") -> list[Route]:
         (chat + "/publication", PublicationHandler),
         (chat + "/publication/refresh", RefreshHandler),
         (chat + "/publication/comments", CommentsHandler),
+        (chat + "/notebook/open", OpenHandler),
         (chat + "/report", ReportHandler),
         (chat + "/blobs/([0-9]{1,16}|[0-9a-f]{64})", BlobHandler),
         (root + "/api/messages", RoomMessagesHandler),
@@ -55,8 +68,10 @@ def routes(prefix: str = "") -> list[Route]:
         (root + "/api/health", HealthHandler),
         (root + "/api/github", GitHubHandler),
         (root + "/api/agents.md", AgentsHandler),
+        (root + "/nt/([^/]*)/ws", ProxySocket),
+        (root + "/nt(?:/.*)?", ProxyHandler),
         (root + "/assets/([^/]+)/(.+)", AssetsHandler),
         (root + "/static/(.+)", StaticHandler),
-        (root + "(?:/(?:new|rooms(?:/[^/]+)?|s/[^/]+)?)?/?", PageHandler),
+        (root + "(?:/(?:new|rooms(?:/[^/]+)?|(?:s|notebook)/[^/]+)?)?/?", PageHandler),
         (root + "(?:/.*)?", NotFoundHandler),
     ]

@@ -13,7 +13,7 @@ const PAGE = 200;
 const CACHED_VIEWS = 12;
 const CAUGHT_UP_MS = 4_000;
 const AGAIN_MS = 2_000;
-const BACKGROUND = 'session_state,usage,artifact,publication,plan,user_message';
+const BACKGROUND = 'session_state,usage,artifact,publication,notebook,plan,user_message';
 const BACKGROUND_PAGES = 10;
 
 interface Followed {

@@ -14,6 +14,7 @@ import { routeKey, useFocusOnChange, useVisible, useWide } from './frame/hooks';
 import { GitHubOverlay } from './publish/GitHubSheet';
 import { RoomsView } from './rooms/RoomsView';
 import { SessionPage } from './session/SessionPage';
+import { NotebookView } from './notebook';
 import { newRoute } from './sessions/actions';
 import { listed } from './sessions/order';
 import { useMarkSeen } from './sessions/seen';
@@ -50,7 +51,7 @@ function Frame({ wide: guess }: { wide?: boolean }): JSX.Element {
   const known = useSelected(isKnown);
   const any = useSelected(hasAny);
   // Without any session there is nothing to choose from: the start has the whole width.
-  const split = wide && (any || route.view !== 'sessions');
+  const split = wide && route.view !== 'notebook' && (any || route.view !== 'sessions');
   const choosing = split && route.view === 'sessions';
   const listShown = split || route.view === 'sessions';
   useFocusOnChange(host, main);
@@ -96,6 +97,8 @@ function View({ route, at }: { route: Route; at: string }): JSX.Element {
       return <SessionsView />;
     case 'session':
       return <SessionPage key={at} id={route.id} />;
+    case 'notebook':
+      return <NotebookView key={at} session={route.id} cell={route.cell} />;
     case 'new':
       return <NewResearch key={at} route={route} />;
     case 'rooms':
@@ -109,6 +112,7 @@ function nameOf(route: Route, trans: Platform['trans']): string | undefined {
     case 'sessions':
       return trans.__('Sessions');
     case 'session':
+    case 'notebook':
       return undefined;
     case 'new':
       return trans.__('New research');
@@ -139,7 +143,7 @@ function NothingChosen(): JSX.Element {
 /** The open session counts as seen while the user can see it. */
 function useSeenWhileShown(host: React.RefObject<HTMLElement>, route: Route): void {
   const visible = useVisible(host);
-  const id = route.view === 'session' && visible ? route.id : null;
+  const id = (route.view === 'session' || route.view === 'notebook') && visible ? route.id : null;
   const lastSeq = useSelected(state =>
     id === null ? 0 : Math.max(state.views[id]?.lastSeq ?? 0, state.sessions?.[id]?.lastSeq ?? 0)
   );

@@ -437,7 +437,7 @@ export function stateText(trans: Trans, status: Status, reason?: string | null):
       return trans.__('Running');
     case 'waiting':
     case 'paused':
-      return trans.__('Needs your answer');
+      return reason === 'taken_over' ? trans.__('Waits for the notebook') : trans.__('Needs your answer');
     case 'stopping':
       return trans.__('Stopping after the current step…');
     case 'finished':

@@ -32,7 +32,7 @@ export class NotebookLog {
 /** Opens notebooks of sessions that are in view; what others start opens nothing. Call the result to end it. */
 export function openNotebooks(
   { store, settings, places }: { store: Store; settings: LiveSettings; places: Places },
-  open: (path: string) => void
+  open: (session: string, path: string) => void
 ): () => void {
   const log = new NotebookLog();
   let last: State['sessions'] = null;
@@ -44,7 +44,7 @@ export function openNotebooks(
     last = sessions;
     for (const { session, path } of log.read(sessions)) {
       if (settings.get().autoOpenNotebook && places.shows(session)) {
-        open(path);
+        open(session, path);
       }
     }
   };

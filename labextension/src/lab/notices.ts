@@ -78,6 +78,9 @@ export class NoticeLog {
 
 function change(known: Known, session: ChatInfo): NoticeKind | null {
   if (isWaiting(session)) {
+    if (session.reason === 'taken_over' && session.needs <= known.needs) {
+      return null; // it waits for who has taken the notebook: they know
+    }
     const asked = !WAITING.has(known.state) || session.needs > known.needs;
     return asked ? 'waiting' : null;
   }

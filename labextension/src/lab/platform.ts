@@ -5,7 +5,9 @@ import { Clipboard, Dialog, showDialog } from '@jupyterlab/apputils';
 import type { Client } from '../client';
 import type { Ask, Memory, Platform, Settings, Trans } from '../platform';
 import type { Store } from '../store';
+import { sessionOfNotebook } from '../components/notebook/path';
 import type { Documents, Excerpt } from './documents';
+import type { Places } from './places';
 import type { LiveSettings } from './settings';
 import { Commands } from './tokens';
 
@@ -18,6 +20,7 @@ export interface LabPlatformOptions {
   readonly memory: Memory;
   readonly settings: LiveSettings;
   readonly documents: Documents;
+  readonly places: Places;
 }
 
 /**
@@ -69,8 +72,19 @@ export class LabPlatform implements Omit<Platform, 'markdown'> {
     }
   };
 
-  readonly openNotebook = (path: string, cell?: string): void =>
-    this.quietly(this.options.documents.open(path, cell));
+  /** A session's notebook opens alive; any other one as a file. */
+  readonly openNotebook = (path: string, cell?: string): void => {
+    const { app, documents, places } = this.options;
+    const session = sessionOfNotebook(this.store.getState(), path, places.current());
+    this.quietly(
+      session === null
+        ? documents.open(path, cell)
+        : app.commands.execute(Commands.openLiveNotebook, {
+            session,
+            ...(cell === undefined ? {} : { cell })
+          })
+    );
+  };
 
   readonly openFile = (path: string): void => this.quietly(this.options.documents.open(path));
 

@@ -58,9 +58,21 @@ export function registerSessionCommands(app: JupyterFrontEnd, postdoc: IPostdoc)
   );
   add(
     Commands.openNotebook,
-    trans.__('Open the notebook'),
+    trans.__('Open the file of the notebook'),
     session => path(session, 'notebook') !== null,
-    session => platform.openNotebook(path(session, 'notebook')!)
+    session => platform.openFile(path(session, 'notebook')!)
+  );
+  add(
+    Commands.takeNotebook,
+    trans.__('Take the notebook over'),
+    session => path(session, 'notebook') !== null && session.notebook === null,
+    ({ id }) => client.takeNotebook(id)
+  );
+  add(
+    Commands.giveNotebook,
+    trans.__('Give the notebook back'),
+    session => session.notebook?.['holder'] === store.getState().user?.name,
+    ({ id }) => client.giveNotebook(id)
   );
   add(
     Commands.openFolder,

@@ -7,6 +7,7 @@ import type { Navigation } from '../navigation';
 import type { Trans } from '../platform';
 import type { Store } from '../store';
 import type { Places } from './places';
+import type { NotebookTab } from './notebookTab';
 import type { LabPlatform } from './platform';
 import type { ReportWidget } from './report';
 import type { LiveSettings } from './settings';
@@ -25,9 +26,10 @@ export interface IPostdoc {
   readonly places: Places;
   /** Whether the main area has tabs; in Notebook 7 it has not: what would be one opens in a window of the browser. */
   readonly hasTabs: boolean;
-  /** Sessions and reports in tabs. */
+  /** Sessions, reports and live notebooks in tabs. */
   readonly tabs: WidgetTracker<PostdocView>;
   readonly reports: WidgetTracker<ReportWidget>;
+  readonly notebooks: WidgetTracker<NotebookTab>;
 }
 
 export const IPostdoc = new Token<IPostdoc>(
@@ -55,6 +57,9 @@ export const Commands = {
   stop: 'postdoc:stop',
   resume: 'postdoc:resume',
   openNotebook: 'postdoc:open-notebook',
+  openLiveNotebook: 'postdoc:open-live-notebook',
+  takeNotebook: 'postdoc:take-notebook',
+  giveNotebook: 'postdoc:give-notebook',
   openReport: 'postdoc:open-report',
   openFolder: 'postdoc:open-folder',
   copyReport: 'postdoc:copy-report',

@@ -3,11 +3,13 @@ import type { JupyterFrontEnd } from '@jupyterlab/application';
 import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { ReadonlyJSONObject, ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
+import { pathOfNotebook } from '../components/notebook/path';
 import { neighbour } from '../components/sessions/order';
 import { postdocIcon } from '../icons';
 import type { Route } from '../navigation';
 import { Navigation } from '../navigation';
 import { pathOf } from '../page/address';
+import { NotebookTab } from './notebookTab';
 import { ReportWidget } from './report';
 import type { IPostdoc } from './tokens';
 import { Commands, PANEL_ID } from './tokens';
@@ -79,6 +81,49 @@ export function registerViewCommands(
       const tab = open ?? createTab(postdoc, rendermime, session, key);
       if (!tab.isAttached) {
         shell.add(tab, 'main', { type: 'Research' });
+      }
+      shell.activateById(tab.id);
+      return tab;
+    }
+  });
+
+  commands.addCommand(Commands.openLiveNotebook, {
+    label: trans.__('Open the notebook'),
+    caption: trans.__('Watch the notebook while the agent works, or take it over'),
+    icon: postdocIcon,
+    describedBy: {
+      args: schema({
+        session: 'The id of a session.',
+        title: 'The title of the tab.',
+        cell: 'The name of a cell to bring into view.'
+      })
+    },
+    isEnabled: args => text(args, 'session') !== '' || hasNotebook(postdoc, places.current()),
+    execute: args => {
+      const session = text(args, 'session') || places.current();
+      if (!session) {
+        return undefined;
+      }
+      if (!postdoc.hasTabs) {
+        window.open(client.url(pathOf({ view: 'notebook', id: session })), '_blank', 'noopener');
+        return undefined;
+      }
+      const cell = text(args, 'cell');
+      let tab = postdoc.notebooks.find(each => each.session === session);
+      if (tab === undefined) {
+        const title = text(args, 'title') || store.getState().sessions?.[session]?.title || '';
+        tab = new NotebookTab({
+          postdoc,
+          rendermime,
+          session,
+          title,
+          cell,
+          onSession: id => show(sessionAt(id))
+        });
+        void postdoc.notebooks.add(tab);
+        shell.add(tab, 'main', { type: 'Research notebook' });
+      } else {
+        tab.goTo(cell);
       }
       shell.activateById(tab.id);
       return tab;
@@ -189,6 +234,14 @@ function createTab(
 function hasReport({ store }: IPostdoc, session: string | null): boolean {
   const project = session === null ? null : store.getState().sessions?.[session]?.project;
   return typeof project?.['report'] === 'string';
+}
+
+function hasNotebook({ store }: IPostdoc, session: string | null): boolean {
+  return session !== null && pathOfNotebook(store.getState(), session) !== '';
+}
+
+function sessionAt(id: string): Route {
+  return { view: 'session', id };
 }
 
 let asked = 0;

@@ -6,6 +6,8 @@ export function pathOf(route: Route): string {
   switch (route.view) {
     case 'session':
       return `s/${encodeURIComponent(route.id)}`;
+    case 'notebook':
+      return `notebook/${encodeURIComponent(route.id)}`;
     case 'rooms':
       return route.room === undefined
         ? 'rooms'
@@ -23,6 +25,9 @@ export function routeOf(path: string): Route {
   const name = decode(id);
   if (view === 's' && name) {
     return { view: 'session', id: name };
+  }
+  if (view === 'notebook' && name) {
+    return { view: 'notebook', id: name };
   }
   if (view === 'rooms') {
     return name ? { view: 'rooms', room: name } : { view: 'rooms' };

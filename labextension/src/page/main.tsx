@@ -42,7 +42,11 @@ function start(): void {
   createRoot(host).render(
     <>
       <h1 className="jp-Postdoc-hidden">Postdoc</h1>
-      <App platform={createPagePlatform(config, client, store, settings)} navigation={navigation} wide />
+      <App
+        platform={createPagePlatform(config, client, store, settings, navigation)}
+        navigation={navigation}
+        wide
+      />
     </>
   );
   title();

@@ -1,6 +1,8 @@
 /** The plain page as the place the views run in: no JupyterLab, a browser and nothing else. */
 import type { Client } from '../client';
 import { createPageMarkdown } from '../markdown/page';
+import { sessionOfNotebook } from '../components/notebook/path';
+import type { Navigation } from '../navigation';
 import type { Platform } from '../platform';
 import type { Store } from '../store';
 import { confirm, showReport } from './dialogs';
@@ -44,7 +46,8 @@ export function createPagePlatform(
   config: PageConfig,
   client: Client,
   store: Store,
-  settings: PageSettings
+  settings: PageSettings,
+  navigation: Navigation
 ): Platform {
   const base = config.baseUrl.replace(/\/*$/, '/');
   const inLab = (path: string) => {
@@ -66,6 +69,16 @@ export function createPagePlatform(
     openReport: (session, title) =>
       showReport(client.url(`api/chats/${encodeURIComponent(session)}/report`), title, english),
     openSettings: () => showSettings(settings, english),
-    ...(config.lab ? { openNotebook: inLab, openFile: inLab, openFolder: inLab } : {})
+    openNotebook: (path, cell) => {
+      const route = navigation.get();
+      const state = store.getState();
+      const session = sessionOfNotebook(state, path, route.view === 'session' ? route.id : null);
+      if (session !== null) {
+        navigation.go({ view: 'notebook', id: session, ...(cell === undefined ? {} : { cell }) });
+      } else if (config.lab) {
+        inLab(path);
+      }
+    },
+    ...(config.lab ? { openFile: inLab, openFolder: inLab } : {})
   };
 }

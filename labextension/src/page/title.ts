@@ -19,6 +19,10 @@ function nameOf(route: Route, state: State, trans: Trans): string {
       const title = state.sessions?.[route.id]?.title || state.views[route.id]?.title;
       return title ? firstLine(title, LONGEST) : trans.__('Session');
     }
+    case 'notebook': {
+      const title = state.sessions?.[route.id]?.title || state.views[route.id]?.title;
+      return title ? trans.__('Notebook: %1', firstLine(title, LONGEST)) : trans.__('Notebook');
+    }
     case 'new':
       return trans.__('New research');
     case 'rooms':

@@ -8,6 +8,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Documents } from '../lab/documents';
 import { createMemory } from '../lab/memory';
+import type { NotebookTab } from '../lab/notebookTab';
 import { Places } from '../lab/places';
 import { LabPlatform } from '../lab/platform';
 import type { ReportWidget } from '../lab/report';
@@ -43,6 +44,7 @@ export const client: JupyterFrontEndPlugin<IPostdoc> = {
     flush();
     live.subscribe(flush);
     const documents = new Documents({ app, trans, translator: translations, hasTabs, manager, notebooks });
+    const places = new Places();
     const platform = new LabPlatform({
       app,
       client,
@@ -51,7 +53,8 @@ export const client: JupyterFrontEndPlugin<IPostdoc> = {
       language: translations.languageCode,
       memory: createMemory(state),
       settings: live,
-      documents
+      documents,
+      places
     });
     client.start();
     return {
@@ -61,10 +64,11 @@ export const client: JupyterFrontEndPlugin<IPostdoc> = {
       settings: live,
       trans,
       platform,
-      places: new Places(),
+      places,
       hasTabs,
       tabs: new WidgetTracker<PostdocView>({ namespace: 'postdoc-tabs' }),
-      reports: new WidgetTracker<ReportWidget>({ namespace: 'postdoc-reports' })
+      reports: new WidgetTracker<ReportWidget>({ namespace: 'postdoc-reports' }),
+      notebooks: new WidgetTracker<NotebookTab>({ namespace: 'postdoc-notebooks' })
     };
   }
 };

@@ -4,7 +4,7 @@ import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { badge } from '../components/sessions/order';
 import { openNotebooks } from '../lab/autoOpen';
 import { rememberRoute } from '../lab/remember';
-import { IPostdoc, IPostdocPanel, PANEL_ID } from '../lab/tokens';
+import { Commands, IPostdoc, IPostdocPanel, PANEL_ID } from '../lab/tokens';
 import { PostdocView } from '../lab/view';
 
 const RANK = 850;
@@ -29,7 +29,9 @@ export const panel: JupyterFrontEndPlugin<PostdocView> = {
     place(app, view, postdoc);
     void rememberRoute(navigation, platform.memory);
     if (postdoc.hasTabs) {
-      openNotebooks(postdoc, path => platform.openNotebook(path));
+      openNotebooks(postdoc, session => {
+        app.commands.execute(Commands.openLiveNotebook, { session }).catch(error => console.warn(error));
+      });
     }
 
     let count = 0;

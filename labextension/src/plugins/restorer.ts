@@ -13,7 +13,7 @@ export const restorer: JupyterFrontEndPlugin<void> = {
   optional: [ILayoutRestorer],
   activate: (
     _: JupyterFrontEnd,
-    { tabs, reports }: IPostdoc,
+    { tabs, reports, notebooks }: IPostdoc,
     panel: PostdocView,
     restorer: ILayoutRestorer | null
   ): void => {
@@ -30,6 +30,11 @@ export const restorer: JupyterFrontEndPlugin<void> = {
       command: Commands.openReport,
       args: report => ({ session: report.session, title: report.sessionTitle }),
       name: report => report.id
+    });
+    void restorer.restore(notebooks, {
+      command: Commands.openLiveNotebook,
+      args: notebook => ({ session: notebook.session, title: notebook.sessionTitle }),
+      name: notebook => notebook.id
     });
   }
 };

@@ -86,6 +86,8 @@ export class Draft extends Calls {
         return this.artifact(frame);
       case 'publication':
         return this.publication(frame);
+      case 'notebook':
+        return this.notebook(frame);
       case 'question':
       case 'answered':
       case 'approval_request':
@@ -244,6 +246,22 @@ export class Draft extends Calls {
           ''
       });
     });
+  }
+
+  private notebook(frame: p.EventFrame & p.Notebook): void {
+    const { view } = this;
+    const known = view.notebook;
+    const { state, hand, path } = frame;
+    const made = { state, hand, path, holder: plainLine(frame.holder), message: plainLine(frame.message) };
+    view.notebook = made;
+    if (hand === (known?.hand ?? 'agent') || (known === null && view.hasMore)) {
+      return; // nobody else has it than before; or what was before is not loaded yet
+    }
+    if (hand === 'person') {
+      this.notice(frame, 'taken', made.holder);
+    } else {
+      this.notice(frame, 'given', made.holder || (known?.holder ?? ''));
+    }
   }
 
   /** Whether a line of the timeline says already that this run has published. */

@@ -69,8 +69,7 @@ export function rebuilt(
   const rows = finish({ ...blank, hasMore: view.hasMore && first > 1 }, frames, view.status, now);
   const whole = before.length === 0 ? rows : finish(blank, [...before, ...frames], view.status, now);
   const shown = new Set(rows.items.map(item => item.key));
-  // What is new about a publication is known only from what was before.
-  const isShown = (item: Item) => (item.kind === 'publication' ? item.seq >= first : shown.has(item.key));
+  const isShown = (item: Item) => (isNews(item) ? item.seq >= first : shown.has(item.key));
   const items = whole.items.filter(isShown).map(unseen);
   return {
     ...view,
@@ -80,6 +79,7 @@ export function rebuilt(
     plan: whole.plan ?? view.plan,
     artifacts: whole.artifacts,
     publication: whole.publication ?? view.publication,
+    notebook: whole.notebook ?? view.notebook,
     before: whole.before,
     spent: whole.spent,
     limits: whole.limits,
@@ -87,6 +87,14 @@ export function rebuilt(
     waitingFor: whole.waitingFor,
     firstSeq: frames[0]?.seq ?? view.firstSeq
   };
+}
+
+/** What is new about a publication, or about whose hand the notebook is in, is known only from what was before. */
+function isNews(item: Item): boolean {
+  return (
+    item.kind === 'publication' ||
+    (item.kind === 'notice' && (item.notice === 'taken' || item.notice === 'given'))
+  );
 }
 
 function finish(

@@ -1,5 +1,5 @@
 /** The rows of a view while a batch of events is taken in: a draft whose list is copied once, when it first changes. */
-import type { Item, SessionView } from '../model';
+import type { Item, NoticeItem, SessionView } from '../model';
 import type * as p from '../protocol';
 import { isOutgoing } from './view';
 
@@ -85,11 +85,7 @@ export class Rows {
     };
   }
 
-  protected notice(
-    frame: p.EventFrame,
-    notice: 'retry' | 'summary' | 'resumed' | 'stopped' | 'interrupted',
-    text: string
-  ): void {
+  protected notice(frame: p.EventFrame, notice: NoticeItem['notice'], text: string): void {
     this.add({ ...this.base(frame, `n:${frame.seq}`), kind: 'notice', notice, text });
   }
 

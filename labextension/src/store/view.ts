@@ -28,6 +28,7 @@ export function emptyView(id: string): SessionView {
     queue: [],
     artifacts: {},
     publication: null,
+    notebook: null,
     before: null,
     waitingFor: [],
     caughtUp: null

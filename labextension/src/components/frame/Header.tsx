@@ -37,11 +37,20 @@ export function Header({ wide }: { wide: boolean }): JSX.Element {
       ? trans.__('New research')
       : route.view === 'rooms'
         ? trans.__('Rooms')
-        : trans.__('Research');
+        : route.view === 'notebook'
+          ? trans.__('Notebook')
+          : trans.__('Research');
 
   return (
     <div className="jp-Postdoc-Header">
-      {route.view !== 'sessions' && !wide && (
+      {route.view === 'notebook' && (
+        <IconButton
+          icon="back"
+          label={trans.__('Back to the session')}
+          onClick={() => navigation.go({ view: 'session', id: route.id })}
+        />
+      )}
+      {route.view !== 'sessions' && route.view !== 'notebook' && !wide && (
         <IconButton
           icon="back"
           label={trans.__('Back to all sessions')}

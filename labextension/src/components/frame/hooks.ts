@@ -57,6 +57,8 @@ export function routeKey(route: Route): string {
   switch (route.view) {
     case 'session':
       return `session/${route.id}`;
+    case 'notebook':
+      return `notebook/${route.id}`;
     case 'new':
       return `new/${route.key ?? ''}`;
     case 'rooms':

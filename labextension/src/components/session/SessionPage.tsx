@@ -4,6 +4,7 @@ import React, { useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import type { ChatInfo, SessionView } from '../../model';
 import { useNavigation } from '../../navigation';
 import { usePlatform, useSelected, useTrans } from '../../platform';
+import { HandBanner } from '../notebook';
 import { Button, Empty, Icon } from '../ui';
 import { againRoute } from './again';
 import type { ComposerHandle } from './Composer';
@@ -192,6 +193,7 @@ function Shown({ view, info }: { view: SessionView; info: ChatInfo | null }): JS
         onForce={() => attempt(() => client.stop(id, 'now'))}
         onAnswer={() => view.waitingFor[0] !== undefined && scroller.current?.reveal(view.waitingFor[0])}
       />
+      <HandBanner view={view} info={info} busy={busy} attempt={attempt} />
       {problem !== null && (
         <p role="alert" className="jp-Postdoc-Trouble">
           {problem}

@@ -30,7 +30,8 @@ export const Row = React.memo(function Row(props: RowProps): JSX.Element {
   const { info, domId, active, current, unread, now, template, model } = props;
   const { trans, language } = usePlatform();
   const status = statusOf(info.state);
-  const state = needsUser(info) ? trans.__('Needs your answer') : stateText(trans, status, info.reason);
+  const asks = needsUser(info) && !(info.reason === 'taken_over' && info.needs === 0);
+  const state = asks ? trans.__('Needs your answer') : stateText(trans, status, info.reason);
   const shown = needsUser(info) && status !== 'waiting' && status !== 'paused' ? 'waiting' : status;
   const changed = Date.parse(info.updatedAt);
   const cost = money(info.cost);

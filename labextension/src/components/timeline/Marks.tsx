@@ -4,6 +4,7 @@ import React, { memo, useState } from 'react';
 import { useNavigation } from '../../navigation';
 import { dateTime } from '../../format';
 import type { CheckpointItem, NoticeItem } from '../../model';
+import type { Trans } from '../../platform';
 import { usePlatform, useTrans } from '../../platform';
 import type { IconName } from '../ui';
 import { Disclosure, Icon, Menu } from '../ui';
@@ -56,13 +57,23 @@ export const CheckpointRow = memo(function CheckpointRow({
   );
 });
 
+/** `who`: "" when nobody knows. */
+function handed(trans: Trans, who: string, what: 'taken' | 'given'): string {
+  if (what === 'taken') {
+    return who ? trans.__('%1 took the notebook over.', who) : trans.__('The notebook was taken over.');
+  }
+  return who ? trans.__('%1 gave the notebook back.', who) : trans.__('The notebook was given back.');
+}
+
 const ICONS: Record<NoticeItem['notice'], IconName> = {
   retry: 'refresh',
   summary: 'list',
   resumed: 'play',
   stopped: 'square',
   interrupted: 'plug',
-  answered: 'check'
+  answered: 'check',
+  taken: 'hand',
+  given: 'undo'
 };
 
 export const NoticeRow = memo(function NoticeRow({ item }: { item: NoticeItem }) {
@@ -88,7 +99,9 @@ export const NoticeRow = memo(function NoticeRow({ item }: { item: NoticeItem })
       ? trans.__('Stopped by you. What was made so far is kept.')
       : item.notice === 'interrupted'
         ? trans.__('The server restarted during this run. What was finished is kept.')
-        : item.text;
+        : item.notice === 'taken' || item.notice === 'given'
+          ? handed(trans, item.text, item.notice)
+          : item.text;
   return (
     <p className="jp-Postdoc-Notice">
       <Icon name={ICONS[item.notice]} />

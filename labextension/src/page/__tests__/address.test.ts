@@ -11,6 +11,7 @@ describe('the address of a view', () => {
     [{ view: 'sessions' }, ''],
     [{ view: 'session', id: 'c_1f' }, 's/c_1f'],
     [{ view: 'session', id: 'a/b ?#%' }, 's/a%2Fb%20%3F%23%25'],
+    [{ view: 'notebook', id: 'c_1f' }, 'notebook/c_1f'],
     [{ view: 'new' }, 'new'],
     [{ view: 'rooms' }, 'rooms'],
     [{ view: 'rooms', room: 'the desk' }, 'rooms/the%20desk'],
@@ -23,7 +24,7 @@ describe('the address of a view', () => {
     expect(routeOf(`/${path}/`)).toEqual(route);
   });
 
-  it.each(['s', 's/', 's/%E0%A4%A', 'settings', '../..', 'S/c1'])('"%s" is the list', path => {
+  it.each(['s', 's/', 's/%E0%A4%A', 'notebook/', 'settings', '../..', 'S/c1'])('"%s" is the list', path => {
     expect(routeOf(path)).toEqual({ view: 'sessions' });
   });
 

@@ -2,6 +2,7 @@ import axe from 'axe-core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { createClient } from '../../live';
+import { Navigation } from '../../navigation';
 import { Wire } from '../../__tests__/wire';
 import { chat } from '../../components/sessions/__tests__/desk';
 import { EMPTY_STATE } from '../../store';
@@ -199,12 +200,13 @@ describe('the platform', () => {
       { baseUrl: '/user/ana/', version: '1', lab },
       client,
       store,
-      new PageSettings()
+      new PageSettings(),
+      new Navigation()
     );
   };
 
   it('opens files only where JupyterLab is', () => {
-    expect(platform(false).openNotebook).toBeUndefined();
+    expect(platform(false).openFile).toBeUndefined();
     const opened = vi.spyOn(window, 'open').mockReturnValue(null);
     platform(true).openNotebook?.('my folder/a#1?.py');
     expect(opened).toHaveBeenCalledWith(
@@ -212,6 +214,28 @@ describe('the platform', () => {
       '_blank',
       'noopener,noreferrer'
     );
+  });
+
+  it('opens the notebook of a session alive, in this page', async () => {
+    const wire = new Wire();
+    wire.rest = () => [chat({ id: 'c1', project: { notebook: 'research/a/notebook.py' } })];
+    const { client, store } = createClient(wire);
+    const navigation = new Navigation();
+    const page = createPagePlatform(
+      { baseUrl: '/', version: '1' },
+      client,
+      store,
+      new PageSettings(),
+      navigation
+    );
+    await client.loadArchived();
+    await vi.waitFor(() => expect(store.getState().sessions?.c1).toBeDefined());
+    const opened = vi.spyOn(window, 'open').mockReturnValue(null);
+    page.openNotebook?.('research/a/notebook.py', 'load');
+    expect(navigation.get()).toEqual({ view: 'notebook', id: 'c1', cell: 'load' });
+    page.openNotebook?.('other.py');
+    expect(opened).not.toHaveBeenCalled();
+    client.dispose();
   });
 
   it('copies without a clipboard, says when it could not, and gives the focus back', async () => {

@@ -1,0 +1,2 @@
+export { HandBanner } from './HandBanner';
+export { NotebookView } from './NotebookView';

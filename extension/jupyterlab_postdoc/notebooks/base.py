@@ -135,7 +135,8 @@ class NotebookRuntime(Protocol):
     """One notebook file of one workspace. Calls are made one at a time; ``interrupt`` and ``close`` may come any time.
 
     While ``live`` is True the notebook is open in an editor: edits and runs show there, and ``run(cells=…)`` runs these
-    cells and what depends on them in the kernel as it is, without artifacts.
+    cells and what depends on them in the kernel as it is, without artifacts. ``proven`` is each cell's code as it was
+    when the whole notebook ran last through this runtime; None: it did not.
 
     Errors: ``PostdocError("notebook_failed" | "version_conflict" | "bad_message" | "not_found" | "sandbox_missing")``.
     """
@@ -150,6 +151,8 @@ class NotebookRuntime(Protocol):
     async def check(self) -> list[Issue]: ...
     @property
     def live(self) -> bool: ...
+    @property
+    def proven(self) -> Mapping[str, str] | None: ...
     async def run(
         self,
         on_cell: OnCell | None = None,

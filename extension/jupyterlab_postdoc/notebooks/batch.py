@@ -36,6 +36,7 @@ class BatchRuntime:
         self._worker: Worker | None = None
         self._known: dict[str, str] | None = None
         self._ran: dict[str, CellState] = {}
+        self._proven: dict[str, str] | None = None
         self._drawn: dict[str, str] = {}
         self._lock = asyncio.Lock()
         self._closed = False
@@ -88,6 +89,11 @@ class BatchRuntime:
         """Whether a live notebook does the work: never here."""
         return False
 
+    @property
+    def proven(self) -> Mapping[str, str] | None:
+        """Each cell's code when the whole notebook ran last, here; None: it did not."""
+        return self._proven
+
     async def run(
         self,
         on_cell: OnCell | None = None,
@@ -121,6 +127,7 @@ class BatchRuntime:
             answer = messages.of_death(died.end, died.why, list(seen.values()), self._known or {})
         report = messages.run_report(answer, self.workspace, self.memory_bytes, timeout_s, time.monotonic() - began)
         self._ran = {cell.name: cell for cell in report.cells}
+        self._proven = {cell.name: cell.code for cell in report.cells}
         return self._compared(report, messages.drawn(answer))
 
     def _compared(self, report: RunReport, drawn: dict[str, str]) -> RunReport:

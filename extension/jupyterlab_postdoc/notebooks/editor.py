@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import shutil
 import time
@@ -31,6 +32,7 @@ STOP_S = 8.0  # it saves and lets its kernel go
 STEADY_S = 60.0  # an editor that ends again within this time is not revived
 SERVER = 256 << 20  # marimo's own web server
 UP = ("ready", "following")
+IMPORT = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_]\w{0,60})", re.MULTILINE)
 AGAIN = "Open the notebook again; the file is as it was saved last."
 
 
@@ -190,7 +192,11 @@ class LiveEditor:
         _write_private(self.folder / "token", self._token)
         python = str(self.workspace.python)
         argv = [python, "-P", "-m", "jupyterlab_postdoc.notebooks.worker.live", str(self.root / self.path)]
-        env = {**ENV, "POSTDOC_KERNEL_MEMORY": str(self.memory_bytes), "POSTDOC_PRELOAD": ""}
+        env = {
+            **ENV,
+            "POSTDOC_KERNEL_MEMORY": str(self.memory_bytes),
+            "POSTDOC_PRELOAD": await asyncio.to_thread(self._imports),
+        }
         env |= {"POSTDOC_LIVE_DIR": str(self.folder), "MARIMO_ENABLE_HOST": "1"}
         limits = Limits(memory_bytes=None, total_bytes=self.memory_bytes + OURS + SERVER)
         ready = self._ready = asyncio.get_running_loop().create_future()
@@ -271,6 +277,12 @@ class LiveEditor:
     def _not_up(self) -> PostdocError:
         why = self.condition.status.message or "It is being started."
         return PostdocError("notebook_failed", f"The live notebook is not there now. {why}", next=AGAIN, retryable=True)
+
+    def _imports(self) -> str:
+        """Packages that the file seems to import, for the process that kernels are forked from."""
+        with suppress(OSError, UnicodeDecodeError):
+            return ",".join(sorted(set(IMPORT.findall((self.root / self.path).read_text("utf-8")))))
+        return ""
 
     def _session_time(self) -> float | None:
         """When the outputs were made that a page shows without a kernel."""

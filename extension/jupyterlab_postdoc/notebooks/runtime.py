@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks import messages
-from jupyterlab_postdoc.notebooks.base import OnCell, Picture, RunReport
+from jupyterlab_postdoc.notebooks.base import CellState, OnCell, Picture, RunReport
 from jupyterlab_postdoc.notebooks.batch import CALL_S, GRACE_S, MEMORY, BatchRuntime
 from jupyterlab_postdoc.notebooks.editor import LiveEditor
 from jupyterlab_postdoc.notebooks.editors import EditorPool
@@ -87,7 +88,20 @@ class ProjectRuntime(BatchRuntime):
             raise died.as_error() from died
         report = messages.run_report(answer, self.workspace, self.memory_bytes, timeout_s, time.monotonic() - began)
         self._ran |= {cell.name: cell for cell in report.cells}
+        if report.ok:
+            ran = messages.count(len(report.cells), "cell")
+            report = replace(report, message=f"{ran} ran in the live notebook in {report.duration_s:.1f} s.")
         return self._compared(report, {**self._drawn, **messages.drawn(answer)})
+
+    async def cells(self) -> list[CellState]:
+        """The cells as they stand, also what is not saved yet, and what came of them, whoever ran them."""
+        editor = await self._waited()
+        if editor is None:
+            return await super().cells()
+        answer = await self._call("cells")
+        self._remember(answer)
+        self._ran |= {cell.name: cell for cell in messages.cells({"cells": answer.get("states")})}
+        return [self._state(cell) for cell in messages.cells(answer)]
 
     async def pictures(self, names: Sequence[str]) -> list[Picture]:
         """What these cells drew in the last run, by whoever ran it."""

@@ -140,7 +140,11 @@ async def nb_edit(
     ctx: ToolContext,
     changes: Annotated[list[Change], Meta(min_length=1, max_length=200, description="Made all together or not at all")],
 ) -> ToolOutcome:
-    """Change cells, addressed by name: put (make or replace), delete, move. Answers what the check found."""
+    """Change cells, addressed by name: put (make or replace), delete, move. Answers what the check found.
+
+    While the notebook is open in a live page, the changed cells and what depends on them also run at once, and the
+    answer says what came of them.
+    """
     plain = [_without_unset(msgspec.to_builtins(change)) for change in changes]
     result = await ctx.project.notebook.edit(plain)
     findings = [_issue(issue) for issue in result.issues]
@@ -149,7 +153,17 @@ async def nb_edit(
         text += f" Deleted: {', '.join(result.deleted)}."
     if findings:
         text += "\nThe check found:\n" + "\n".join(findings)
-    return ToolOutcome(True, text, {"changed": list(result.changed), "issues": findings})
+    data: dict[str, Any] = {"changed": list(result.changed), "issues": findings}
+    written = {change.name for change in changes if isinstance(change, Put)}
+    cells = [name for name in result.changed if name in written]
+    if not ctx.project.notebook.live or not cells:
+        return ToolOutcome(True, text, data)
+    try:
+        ran = await _run(ctx, cells=cells)
+    except PostdocError as e:  # the edit was made all the same
+        return ToolOutcome(True, f"{text}\nThe changed cells did not run: {e.message} {e.next}".rstrip(), data)
+    rest = "Results, figure files and the report are as the last nb_run of the whole notebook left them."
+    return ToolOutcome(True, f"{text}\n{ran.content}\n{rest}", {**data, "ran": ran.data}, images=ran.images)
 
 
 @tool(risk="read", title="Checking the notebook")
@@ -167,11 +181,24 @@ async def nb_run(
     args: Annotated[
         list[str] | None, Meta(description="Command-line arguments for mo.cli_args(), e.g. --seed 1")
     ] = None,
+    cells: Annotated[
+        list[str] | None,
+        Meta(description="Only these cells and what depends on them; works while a live page is open"),
+    ] = None,
 ) -> ToolOutcome:
     """Run the whole notebook. Answers per-cell results and errors; writes results.json, figures and the report.
 
     Shows the pictures that changed since the last run; nb_cells shows those of the cells that you name.
     """
+    if cells and not ctx.project.notebook.live:
+        whole = await _run(ctx, args=args or [])
+        content = f"No live page is open, so the whole notebook ran. {whole.content}"
+        return msgspec.structs.replace(whole, content=content)
+    return await _run(ctx, args=args or [], cells=cells)
+
+
+async def _run(ctx: ToolContext, *, args: Sequence[str] = (), cells: Sequence[str] | None = None) -> ToolOutcome:
+    """Run the notebook, or some of its cells in the live one, and tell cell by cell what happens."""
     project = ctx.project
     last: dict[str, CellEvent] = {}
 
@@ -182,7 +209,7 @@ async def nb_run(
             last[event.cell] = event
             await ctx.emit(_cell_body(ctx, event))
 
-    report = await project.notebook.run(on_cell, args=args or [], timeout_s=project.notebook_timeout_s)
+    report = await project.notebook.run(on_cell, args=args, timeout_s=project.notebook_timeout_s, cells=cells)
     if "reports/report.html" in report.files:
         path = project.public("reports/report.html")
         await ctx.emit(Artifact(artifact="report", path=path, provider=ctx.provider))

@@ -113,9 +113,9 @@ class Project:
         return any(record.run == run and record.commit for record in self.steps)
 
     async def stale(self) -> list[str]:
-        """Cells that were changed since the notebook ran, or that did not come to their end in the last run.
+        """Cells that were changed since the whole notebook ran, or that did not come to their end then.
 
-        When the process that ran it is gone, nothing is known of its cells; then the files' times tell whether the
+        When that was an earlier run's work, nothing is known of single cells; then the files' times tell whether the
         notebook was changed since it had its verdict.
         """
         path = self.root / self.notebook.path
@@ -123,8 +123,12 @@ class Project:
             return []
         cells = [cell for cell in await self.notebook.cells() if cell.code.strip()]
         wrong = [cell.name for cell in cells if cell.status != "ok"]
-        if all(cell.status == "new" for cell in cells) and (self.root / RESULTS).is_file():
-            return wrong if path.stat().st_mtime_ns > (self.root / RESULTS).stat().st_mtime_ns else []
+        proven = self.notebook.proven
+        if proven is not None:
+            return [cell.name for cell in cells if cell.name in wrong or proven.get(cell.name) != cell.code]
+        if (self.root / RESULTS).is_file():
+            newer = path.stat().st_mtime_ns > (self.root / RESULTS).stat().st_mtime_ns
+            return (wrong or [cell.name for cell in cells]) if newer else []
         return wrong
 
     async def describe(self, *, finished: float, outcome: repository.Outcome | None = None) -> None:

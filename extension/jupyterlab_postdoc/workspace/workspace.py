@@ -21,10 +21,13 @@ SHELL_LIMITS = Limits(memory_bytes=4 << 30, file_bytes=2 << 30, open_files=1024,
 
 @dataclass(frozen=True, slots=True)
 class Python:
-    """What runs a project's code: ``executable``, and the ``folder`` that it needs beside this server's own Python."""
+    """What runs a project's code: its ``executable``, the ``folder`` that a sandbox must show, its own ``packages``
+    (site-packages).
+    """
 
     executable: Path
     folder: Path
+    packages: Path
 
 
 FindPython = Callable[[Path], "Python | None"]

@@ -18,6 +18,7 @@ from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge.connection import Connection
 from jupyterlab_postdoc.log import EventLog
+from jupyterlab_postdoc.notebooks.live import Editors
 from jupyterlab_postdoc.protocol import Command
 from jupyterlab_postdoc.publishing.repositories import Repositories
 from jupyterlab_postdoc.publishing.watch import PullWatch
@@ -66,6 +67,8 @@ class Services(Protocol):
     def connection(self) -> Connection: ...
     @property
     def watch(self) -> PullWatch: ...
+    @property
+    def editors(self) -> Editors: ...
 
 
 def services_of(settings: dict[str, Any]) -> Services:

@@ -1,0 +1,135 @@
+"""Who may use an address below ``nt/``: the ticket, its origin, its user, and that it still holds."""
+
+from __future__ import annotations
+
+import re
+import time
+from urllib.parse import quote
+
+from jupyter_server.base.handlers import JupyterHandler
+from tornado import web
+
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.handlers.base import JsonErrors, Services, services_of
+from jupyterlab_postdoc.handlers.page import HOST
+from jupyterlab_postdoc.notebooks import report
+from jupyterlab_postdoc.notebooks.live import Editor
+
+from . import filter, headers
+from .tickets import LOOK_S, Ticket, tickets_of
+
+SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+HIDDEN = "[ticket]"
+
+
+def no_ticket() -> PostdocError:
+    """The same for a ticket that never was, is over, or is somebody else's."""
+    return PostdocError("forbidden", "This address of a notebook is not valid (any more).", next="Open it again.")
+
+
+def stopped() -> PostdocError:
+    """There is no editor behind the ticket now."""
+    return PostdocError(
+        "capacity", "The notebook's editor is not running.", next="Open the notebook again.", retryable=True
+    )
+
+
+class TicketHandler(JsonErrors, JupyterHandler):
+    """Base of the proxy's handlers.
+
+    The ticket is a credential in a path: from the moment a request is here, ``request.uri`` and ``request.path`` (what
+    all logs show) do not hold it any more.
+    """
+
+    secret: str = ""
+    rest: str = ""
+    """The raw path behind the ticket."""
+    query: str = ""
+    ticket: Ticket
+    _place: str | None = None
+
+    # --- the address ---
+
+    def _take_address(self) -> None:
+        """Read the address and hide the ticket in it; once."""
+        if self._place is not None:
+            return
+        path, mark, self.query = (self.request.uri or "").partition("?")
+        parts = path.split("/")
+        at = self.settings["base_url"].count("/") + 1  # where `nt` stands
+        self._place = "/".join(parts[: at + 1])
+        self.secret, self.rest = "".join(parts[at + 1 : at + 2]), "/".join(parts[at + 2 :])
+        behind = f"/{self.rest}" if len(parts) > at + 2 else ""
+        self.request.path = f"{self._place}/{HIDDEN}{behind}"
+        self.request.uri = self.request.path + mark + filter.upstream_query(self.query)
+
+    def set_default_headers(self) -> None:
+        """Also errors are for the page of an opaque origin, and can do nothing."""
+        self._take_address()
+        super().set_default_headers()
+        asked = self.request.headers
+        wanted = asked.get("Access-Control-Request-Headers", ""), asked.get("Access-Control-Request-Method", "")
+        for name, value in headers.cors(*wanted).items():
+            self.set_header(name, value)
+        self.set_header("Cache-Control", "no-store")
+
+    def set_cors_headers(self) -> None:
+        """Jupyter's own: a page of another origin that knows the token might read. Not here."""
+
+    @property
+    def content_security_policy(self) -> str:
+        self._take_address()
+        if SECRET.fullmatch(self.secret) is None or HOST.fullmatch(self.request.host) is None:
+            return headers.NOTHING
+        origin = f"{self.request.protocol}://{self.request.host}"
+        return headers.policy(origin, f"{self._place}/{self.secret}/", self.assets)
+
+    @property
+    def assets(self) -> str:
+        """Where marimo's files are, which are public: a path with a slash at its end."""
+        return f"{self.base_url.rstrip('/')}/postdoc/assets/{quote(report.static_version() or 'none')}/"
+
+    # --- the checks ---
+
+    def check_xsrf_cookie(self) -> None:
+        """marimo's page has no such cookie; what changes something must come from its opaque origin."""
+
+    def checked_host(self) -> None:
+        """Refuse a foreign host name; done for every request, for it is not done elsewhere without a login."""
+        if not self.check_host():
+            raise web.HTTPError(403, "Requests to this host name are not allowed.")
+
+    async def find_ticket(self, *, at_once: bool) -> Ticket:
+        """The request's ticket, if its session still gives leave; ``at_once``: even if that was seen just now."""
+        found = tickets_of(self.settings).find(self.secret) if SECRET.fullmatch(self.secret) else None
+        if found is None or not await self.still_allowed(found, at_once=at_once):
+            raise no_ticket()
+        return found
+
+    async def still_allowed(self, ticket: Ticket, *, at_once: bool) -> bool:
+        """Look at the session; a ticket without its leave ends."""
+        if ticket.dead or (not at_once and time.monotonic() - ticket.looked < LOOK_S):
+            return not ticket.dead
+        row = await self.services.log.store.get_session(ticket.session)
+        ticket.looked = time.monotonic()
+        if not ticket.allowed_by(row):
+            tickets_of(self.settings).end(ticket)
+        return not ticket.dead
+
+    @property
+    def services(self) -> Services:
+        return services_of(self.settings)
+
+    def editor(self) -> Editor:
+        """The running editor of the ticket's project; raises capacity."""
+        found = self.services.editors.get(self.ticket.root)
+        if found is None:
+            raise stopped()
+        return found
+
+    def origin(self) -> str | None:
+        """Who asks, as the browser says."""
+        return self.request.headers.get("Origin")
+
+    def compute_etag(self) -> None:
+        """marimo's, or none."""

@@ -1,0 +1,109 @@
+"""Headers: what of a request goes on to marimo, what of its answer comes back, and the policy of everything served."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from jupyterlab_postdoc.notebooks.live import Upstream
+
+HOP = frozenset(
+    {
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "trailers",
+        "transfer-encoding", "upgrade", "proxy-connection",
+    }
+)  # fmt: skip
+NOT_SENT = HOP | {
+    "host", "cookie", "authorization", "origin", "referer", "x-xsrftoken", "content-length", "accept-encoding",
+    "expect", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-real-ip",
+}  # fmt: skip
+NOT_RETURNED = HOP | {
+    "set-cookie", "server", "date", "www-authenticate", "content-security-policy", "x-frame-options", "location",
+    "referrer-policy", "clear-site-data", "service-worker-allowed", "refresh", "link", "nel", "report-to",
+    "reporting-endpoints", "x-content-type-options", "strict-transport-security", "alt-svc",
+}  # fmt: skip
+"""Also whatever begins with ``access-control-`` or ``cross-origin-``: who may read is said here."""
+
+SANDBOX = "allow-scripts allow-forms allow-modals allow-downloads"
+"""No same origin, ever. No popups either: the address of a window could carry anything away."""
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+
+
+def to_upstream(given: Iterable[tuple[str, str]], upstream: Upstream) -> list[tuple[str, str]]:
+    """The request's headers for marimo: no credential of the browser's, but the one that marimo wants."""
+    kept = [(name, value) for name, value in given if name.lower() not in NOT_SENT]
+    return [
+        *kept,
+        ("Host", f"127.0.0.1:{upstream.port}"),
+        ("Authorization", f"Bearer {upstream.token}"),
+        ("Accept-Encoding", "identity"),  # it comes over a local socket
+    ]
+
+
+def from_upstream(given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The answer's headers for the browser."""
+    return [
+        (name, value)
+        for name, value in given
+        if name.lower() not in NOT_RETURNED and not name.lower().startswith(("access-control-", "cross-origin-"))
+    ]
+
+
+def policy(origin: str, page: str, assets: str) -> str:
+    """The Content-Security-Policy of every answer: a page without rights that can reach itself and nothing else.
+
+    ``origin`` is scheme://host; ``page`` (with the ticket) and ``assets`` are paths that end with a slash. In an
+    opaque origin 'self' matches nothing, so they are written out.
+    """
+    here = origin + safe(page)
+    own = f"{here} {origin}{safe(assets)}"
+    socket = f"{re.sub('^http', 'ws', origin)}{safe(page)}"
+    rules = {
+        "sandbox": SANDBOX,
+        "default-src": "'none'",
+        # eval: vega compiles its expressions. data: and blob: are where widgets bring their scripts from.
+        "script-src": f"{own} 'unsafe-inline' 'unsafe-eval' blob: data:",
+        "style-src": f"{own} 'unsafe-inline'",
+        "font-src": f"{own} data:",
+        "img-src": f"{own} data: blob:",
+        "media-src": f"{own} data: blob:",
+        "connect-src": f"{own} {socket} data: blob:",
+        "worker-src": f"{own} data: blob:",
+        "frame-src": f"{here} data: blob:",
+        "manifest-src": own,
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'self'",
+        "webrtc": "'block'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+NOTHING = "sandbox; default-src 'none'; frame-ancestors 'self'"
+"""The policy of an answer to who has no ticket."""
+
+
+def safe(path: str) -> str:
+    """A path as a policy may hold it."""
+    return quote(path, safe="/%:@~!$&'()*+=")
+
+
+def cors(asked_headers: str, asked_method: str) -> dict[str, str]:
+    """Answers are for the page of an opaque origin, and for no other."""
+    made = {
+        "Access-Control-Allow-Origin": "null",
+        "Access-Control-Expose-Headers": "Content-Disposition",
+        "Vary": "Origin",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+        "X-DNS-Prefetch-Control": "off",
+    }
+    names = [name.strip() for name in asked_headers.split(",")]
+    if all(map(TOKEN.fullmatch, names)):
+        made["Access-Control-Allow-Headers"] = ", ".join(names)
+    if asked_method in ("GET", "HEAD", "POST"):
+        made["Access-Control-Allow-Methods"] = "GET, HEAD, POST"
+        made["Access-Control-Max-Age"] = "600"
+    return made

@@ -1,0 +1,82 @@
+"""Open a session's notebook: its editor is started, and the one who asks gets an address for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from msgspec import Struct
+from tornado import web
+
+from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.agent.hand import hand_of
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.handlers.base import PostdocHandler, authorized_to_execute
+from jupyterlab_postdoc.notebooks.live import Editor
+from jupyterlab_postdoc.store.base import SessionRow
+
+from .place import Place, place_of
+from .tickets import KEY, Tickets, tickets_of
+
+WAIT_S = 40.0
+
+
+class Wish(Struct, kw_only=True):
+    """Body of ``POST api/chats/{id}/notebook/open``."""
+
+    mode: Literal["watch", "edit"] = "watch"
+
+
+class OpenHandler(PostdocHandler):
+    """An address for a frame, good for who asked: ``{"url", "mode", "expires"}``."""
+
+    @web.authenticated
+    @authorized_to_execute
+    async def post(self, id: str) -> None:
+        wish, user = self.body_as(Wish), self.user
+        place = await place_of(self.event_log, Path(self.settings["server_root_dir"]), user, id)
+        if wish.mode == "edit":
+            check_hand(place.row, user.name)
+        editor = await self._editor(place)
+        ticket = self._tickets().issue(user.name, id, wish.mode, place.root)
+        kiosk = "&kiosk=true" if wish.mode == "watch" else ""
+        url = f"{self.base_url.rstrip('/')}/postdoc/nt/{ticket.secret}/?file={quote(editor.upstream.notebook)}{kiosk}"
+        self.send({"url": url, "mode": wish.mode, "expires": protocol.iso(ticket.expires)})
+
+    def _tickets(self) -> Tickets:
+        """The tickets; those for editing end at once when a notebook changes hands."""
+        known = KEY in self.settings
+        tickets = tickets_of(self.settings)
+        if not known:
+            on_hand: list[Callable[[str], None]] = getattr(self.sessions, "on_hand", [])
+            on_hand.append(lambda session: tickets.revoke(session, "edit"))
+        return tickets
+
+    async def _editor(self, place: Place) -> Editor:
+        """The editor, started when there is none. Who waits too long may come back: the start goes on."""
+        starting = asyncio.ensure_future(self.services.editors.open(place.root, place.path))
+        await asyncio.wait({starting}, timeout=WAIT_S)
+        if not starting.done():
+            starting.add_done_callback(_heard)
+            raise PostdocError(
+                "capacity", "The notebook's editor is still starting.", next="Try again in a moment.", retryable=True
+            )
+        return starting.result()
+
+
+def _heard(task: asyncio.Future[Editor]) -> None:
+    """Nobody waits any more; the editors' status tells how it went."""
+    if not task.cancelled():
+        task.exception()
+
+
+def check_hand(row: SessionRow, user: str) -> None:
+    """Raises busy when the notebook is the agent's, forbidden when it is another person's."""
+    hand = hand_of(row)
+    if hand is None:
+        raise PostdocError("busy", "The notebook is in the agent's hands.", next="Take it over first.", reason="taken")
+    if hand.holder != user:
+        raise PostdocError("forbidden", f"{hand.display} has the notebook.", next="Look at it, or ask for it.")

@@ -1,0 +1,47 @@
+"""marimo's page as it is handed out, and the small page that stands in for it when it cannot be."""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.notebooks import report
+
+HEAD = re.compile(rb"(?i)<head[^>]*>")
+ASSET = re.compile(rb"[\"']\./(assets/[\w.-]+)")
+
+
+@lru_cache(maxsize=1)
+def shim() -> bytes:
+    """The script that goes before all others."""
+    return b"<script>" + Path(__file__).with_name("shim.js").read_bytes() + b"</script>"
+
+
+def prepare(page: bytes, assets: str) -> bytes:
+    """The page with our script in front. Its files come from ``assets`` (a path that ends with a slash), where a
+    browser keeps them from one ticket to the next, if they are the same there.
+    """
+    root = report.static_root()
+    names = {found.decode() for found in ASSET.findall(page)}
+    if root is not None and names and all((root / name).is_file() for name in names):
+        page = re.sub(rb"([\"'])\./assets/", lambda found: found[1] + assets.encode() + b"assets/", page)
+    head = HEAD.search(page)
+    at = head.end() if head else 0
+    return page[:at] + shim() + page[at:]
+
+
+def instead(event: str, sentence: str, next: str) -> bytes:
+    """A page that says why there is no notebook, to the person and to the page that holds the frame (which can ask
+    for a new ticket). ``event``: expired, stopped.
+    """
+    message = protocol.encode({"type": "postdoc-notebook", "event": event, "message": sentence}).decode()
+    message = message.translate({ord(c): f"\\u{ord(c):04x}" for c in "<>&"})
+    style = "font: 15px/1.5 system-ui, sans-serif; margin: 3em auto; max-width: 32em; color-scheme: light dark"
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Notebook</title></head>'
+        f'<body style="{style}"><p role="alert">{html.escape(sentence)} {html.escape(next)}</p>'
+        f"<script>if (parent !== window) parent.postMessage({message}, '*')</script></body></html>\n"
+    ).encode()

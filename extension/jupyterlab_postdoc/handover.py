@@ -214,7 +214,7 @@ class Handover:
 
     async def _changes(self, held: Hand, row: SessionRow) -> tuple[News, BlobRow | None]:
         """What the person has done, committed in their name; nothing when the project is gone."""
-        nothing = News(number=held.number, by=held.display)
+        nothing = News(number=held.number, by=held.display, path=held.path)
         try:
             place = self.place(msgspec.structs.replace(row, meta={**row.meta, "project": {"path": held.path}}))
         except PostdocError:

@@ -174,9 +174,10 @@ class Act:
 
         A model decides again. A script cannot: it goes on, but for the cells that are a person's now.
         """
-        if self.agent.parent is not None:
+        project = self.agent.mission.project
+        if self.agent.parent is not None or project is None:
             return None
-        records = [one for one in await hand.news(self.ctx, f"tool:{self.call.id}") if not one.empty]
+        records = await hand.news(self.ctx, project.public_root, f"tool:{self.call.id}")
         if not self.agent.means.speaks:
             return await self._left_out()
         if records:

@@ -117,9 +117,10 @@ class Agent:
 
     async def _handed_over(self, at: str) -> list[str]:
         """What a person has done with the notebook since the model heard of it. A script learns it by its calls."""
-        if self.parent is not None or not self.means.speaks:
+        project = self.mission.project
+        if self.parent is not None or not self.means.speaks or project is None:
             return []
-        records = [one for one in await hand.news(self.ctx, at) if not one.empty]
+        records = await hand.news(self.ctx, project.public_root, at)
         return [await hand.sentences(self.ctx, records, undone=False)] if records else []
 
     @property

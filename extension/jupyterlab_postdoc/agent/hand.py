@@ -43,12 +43,13 @@ class Hand(Struct, frozen=True, kw_only=True):
 
 
 class News(Struct, frozen=True, kw_only=True):
-    """What a person has done with the notebook: the cells (name → added, changed, removed or moved), other files that
-    changed, the commit that holds it, and the blob with the differences as text.
+    """What a person has done with the notebook of the project at ``path``: the cells (name → added, changed, removed
+    or moved), other files that changed, the commit that holds it, and the blob with the differences as text.
     """
 
     number: int
     by: str
+    path: str = ""
     cells: dict[str, str] = {}
     files: list[str] = []
     commit: str = ""
@@ -104,8 +105,8 @@ async def still_taken(ctx: RunContext, tx: Tx) -> bool:
     return hand_of(await tx.get_session(ctx.session)) is not None
 
 
-async def news(ctx: RunContext, at: str) -> list[News]:
-    """What people have changed and no agent of this session was told before, oldest first.
+async def news(ctx: RunContext, path: str, at: str) -> list[News]:
+    """What people have changed in the project at ``path`` and no agent of this session was told before, oldest first.
 
     Whoever asks under the same ``at`` again gets the same, also after a crash; nobody else gets it.
     """
@@ -114,19 +115,24 @@ async def news(ctx: RunContext, at: str) -> list[News]:
     if known is not None:
         return msgspec.convert(known.result, list[News])
     row = await ctx.log.store.get_session(ctx.session)
-    if row is None or not row.meta.get(GIVEN):
+    if not _given(row, path):
         return []
 
     async def take(tx: Tx) -> Any:
         row = await tx.get_session(ctx.session)
+        told = _given(row, path)
         meta = dict(row.meta) if row is not None else {}
-        given = meta.pop(GIVEN, [])
+        meta[GIVEN] = [one for one in meta.get(GIVEN, []) if one not in told]
         await tx.update_session(ctx.session, meta=meta)
         await tx.begin_step(ctx.run.id, key)
-        await tx.end_step(ctx.run.id, key, "done", result=given)
-        return given
+        await tx.end_step(ctx.run.id, key, "done", result=told)
+        return told
 
     return msgspec.convert(await ctx.write(take), list[News])
+
+
+def _given(row: SessionRow | None, path: str) -> list[dict[str, Any]]:
+    return [one for one in (row.meta.get(GIVEN, []) if row is not None else []) if one.get("path") == path]
 
 
 async def theirs(ctx: RunContext) -> set[str]:

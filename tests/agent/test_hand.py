@@ -1,0 +1,371 @@
+"""A person takes the notebook over from an agent and gives it back: who waits, what is kept, who learns what."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.model_server import call, reply
+
+from jupyterlab_postdoc import protocol
+from jupyterlab_postdoc.app import Services
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.sessions import User
+
+from .modelled import modelled, say, texts, told
+from .support import ANA, SANDBOX, SCRIPT, git, lean, new_chat, of, read_json, research, serving, settled, states, until
+
+BEN = User("ben", "Ben")
+WAITS = """
+import time
+
+while not Path("go").exists():
+    time.sleep(0.02)
+data = [1, 2, 3]
+"""
+WORDY = SCRIPT.replace("Now the data.", "Now the data. " + "So many words. " * 400)
+"""A second or more of talk before the data, in which somebody can take the notebook."""
+OTHER_LOAD = """
+@app.cell
+def load():
+    data = [40, 2]
+    return (data,)
+
+
+if __name__"""
+
+
+async def take(services: Services, chat: str, user: User = ANA, **fields: Any) -> dict[str, Any]:
+    return (await services.sessions.submit(user, protocol.NotebookTake(chatId=chat, **fields))).extra
+
+
+async def give(services: Services, chat: str, user: User = ANA, **fields: Any) -> dict[str, Any]:
+    return (await services.sessions.submit(user, protocol.NotebookGive(chatId=chat, **fields))).extra
+
+
+async def paused(services: Services, chat: str) -> list[dict[str, Any]]:
+    """Wait until the agent waits for the notebook."""
+    events = await settled(services, chat, "waiting")
+    row = await services.log.store.get_session(chat)
+    assert row is not None
+    assert row.reason == "taken_over", of(events, "error")
+    return events
+
+
+def project(home: Path) -> Path:
+    (root,) = (path for path in (home / "root" / "research").iterdir() if (path / ".git").is_dir())
+    return root
+
+
+def change(root: Path, old: str, new: str) -> None:
+    """Edit the notebook's file as an editor does that saves."""
+    file = root / "notebook.py"
+    text = file.read_text()
+    assert old in text, text
+    file.write_text(text.replace(old, new))
+
+
+async def running(services: Services, home: Path) -> tuple[str, Path]:
+    """A study of a script whose cell `load` waits for the file `go`; chat and project."""
+    lean(home / "templates" / "lean", load=WAITS)
+    chat = await research(services)
+    await until(services, chat, "agent_status", message="Running cell 3 of 4 (load)")
+    return chat, project(home)
+
+
+# --- a script ---
+
+
+async def test_a_script_waits_and_goes_on_with_what_the_person_made(tmp_path: Path) -> None:
+    async with serving(tmp_path) as services:
+        chat, root = await running(services, tmp_path)
+        assert await take(services, chat) == {"hand": "person", "holder": "Ana", "working": True}
+        shown = (await services.sessions.get(ANA, chat))["notebook"]
+        assert (shown["hand"], shown["holder"], shown["display"]) == ("person", "ana", "Ana")
+        (root / "go").touch()  # the call that it has begun comes to its end
+        events = await paused(services, chat)
+        assert [result["ok"] for result in of(events, "tool_result")][-1]
+        assert not of(events, "result")
+        said = of(events, "agent_status")[-1]
+        assert said["message"] == "Ana has the notebook; the agent goes on when it is given back"
+        change(root, "data = [1, 2, 3]", "data = [40, 2]")
+        given = await give(services, chat)
+        assert (given["hand"], given["cells"], given["runId"]) == ("agent", {"load": "changed"}, said["runId"])
+        assert git(root, "show", "-s", "--format=%an <%ae>|%cn|%s", given["commit"]) == (
+            "Ana <ana@localhost>|Postdoc research agent|Change load by hand"
+        )
+        trailers = git(root, "show", "-s", "--format=%(trailers:only,unfold)", given["commit"]).splitlines()
+        assert trailers == [f"Research-Session: {chat}", f"Research-Run: {said['runId']}", "Research-Step: hand:1"]
+        events = await settled(services, chat, "finished")
+    assert "data = [40, 2]" in (root / "notebook.py").read_text()
+    assert read_json(root / "results.json")["estimate"] == 42, "it ran again before it was finished"
+    assert of(events, "result")[-1]["success"]
+    hands = [(event["hand"], event["holder"]) for event in of(events, "notebook")]
+    assert hands == [("person", "Ana"), ("agent", "")]
+    assert of(events, "notebook")[0]["path"] == f"research/{root.name}/notebook.py"
+    assert states(events)[-5:] == ["running", "waiting", "queued", "running", "finished"]
+    assert given["commit"] in [event["data"]["commit"] for event in of(events, "artifact") if "data" in event]
+    assert git(root, "status", "--porcelain") == ""
+
+
+async def test_a_script_leaves_out_the_cells_that_are_a_persons(tmp_path: Path) -> None:
+    lean(tmp_path / "templates" / "lean", script=WORDY)
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        await until(services, chat, "artifact", artifact="notebook")
+        await take(services, chat)
+        root = project(tmp_path)
+        await paused(services, chat)
+        change(root, "\nif __name__", OTHER_LOAD)
+        assert (await give(services, chat))["cells"] == {"load": "added"}
+        events = await settled(services, chat, "finished")
+    refused = [result for result in of(events, "tool_result") if not result["ok"]]
+    assert [result["data"]["cells"] for result in refused] == [["load"]]
+    assert any("The researcher has changed load; their version stays." in text for text in texts(events))
+    assert "data = [40, 2]" in (root / "notebook.py").read_text()
+    assert read_json(root / "results.json")["estimate"] == 42
+
+
+async def test_of_an_edit_the_rest_is_still_written(tmp_path: Path) -> None:
+    script = WORDY.replace("      - {tool: nb_edit, cells: [setup, study]}\n", "")
+    lean(tmp_path / "templates" / "lean", script=script.replace("cells: [load]", "cells: [setup, study, load]"))
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        await until(services, chat, "artifact", artifact="notebook")
+        await take(services, chat)
+        root = project(tmp_path)
+        await paused(services, chat)
+        change(root, "\nif __name__", OTHER_LOAD)
+        await give(services, chat)
+        events = await settled(services, chat, "finished")
+    edits = [use["toolInput"]["changes"] for use in of(events, "tool_use") if use["toolName"] == "nb_edit"]
+    assert [[put["name"] for put in edit] for edit in edits] == [
+        ["setup", "study", "load"],
+        ["setup", "study"],
+        ["verdict"],
+    ]
+    assert read_json(root / "results.json")["estimate"] == 42
+
+
+async def test_nothing_changed_nothing_told(tmp_path: Path) -> None:
+    async with serving(tmp_path) as services:
+        chat, root = await running(services, tmp_path)
+        await take(services, chat)
+        (root / "go").touch()
+        await paused(services, chat)
+        given = await give(services, chat)
+        assert given["cells"] == {}
+        events = await settled(services, chat, "finished")
+    runs = [use for use in of(events, "tool_use") if use["toolName"] == "nb_run"]
+    assert len(runs) == 1
+
+
+# --- stop, restart, other people ---
+
+
+async def test_stop_works_while_it_waits_and_the_person_keeps_the_notebook(tmp_path: Path) -> None:
+    async with serving(tmp_path) as services:
+        chat, root = await running(services, tmp_path)
+        await take(services, chat)
+        (root / "go").touch()
+        await paused(services, chat)
+        change(root, "data = [1, 2, 3]", "data = [7]")
+        await services.sessions.submit(ANA, protocol.Stop(chatId=chat))
+        await settled(services, chat, "stopped")
+        assert git(root, "status", "--porcelain") != "", "what a person has not given back is nobody's to commit"
+        assert (await services.sessions.get(ANA, chat))["notebook"]["holder"] == "ana"
+        given = await give(services, chat)
+        assert given["cells"] == {"load": "changed"}
+        assert given["runId"] is None
+        assert git(root, "show", "-s", "--format=%an", given["commit"]) == "Ana"
+        assert git(root, "status", "--porcelain") == ""
+
+
+async def test_a_stop_in_the_middle_of_a_call_commits_nothing_of_the_persons(tmp_path: Path) -> None:
+    async with serving(tmp_path) as services:
+        chat, root = await running(services, tmp_path)
+        await take(services, chat)
+        head = git(root, "rev-parse", "HEAD")
+        assert "before-hand:1" in git(root, "show", "-s", "--format=%B", head), "the agent's work so far"
+        await services.sessions.submit(ANA, protocol.Stop(chatId=chat, how="now"))
+        await settled(services, chat, "stopped")
+        assert git(root, "rev-parse", "HEAD") == head
+
+
+async def test_the_lease_survives_the_server(tmp_path: Path) -> None:
+    async with serving(tmp_path) as services:
+        chat, root = await running(services, tmp_path)
+        await take(services, chat)
+        (root / "go").touch()
+        await paused(services, chat)
+    async with serving(tmp_path) as services:
+        await asyncio.sleep(0.3)
+        row = await services.log.store.get_session(chat)
+        assert row is not None
+        assert (row.state, row.reason) == ("waiting", "taken_over")
+        change(root, "data = [1, 2, 3]", "data = [40, 2]")
+        services.dispatcher.wake()
+        await give(services, chat)
+    async with serving(tmp_path) as services:  # stopped in the middle of what came after
+        events = await settled(services, chat, "finished")
+    assert read_json(root / "results.json")["estimate"] == 42
+    assert len(of(events, "notebook")) == 2
+
+
+async def test_a_server_that_starts_while_a_person_has_it_waits_at_the_next_call(tmp_path: Path) -> None:
+    async with serving(tmp_path) as services:
+        chat, root = await running(services, tmp_path)
+        await take(services, chat)
+    (root / "go").touch()
+    async with serving(tmp_path) as services:  # the call was cut off: it is not begun again before the give-back
+        events = await paused(services, chat)
+        assert not [result for result in of(events, "tool_result") if result.get("toolName") == "nb_run"]
+        await give(services, chat)
+        await settled(services, chat, "finished")
+
+
+async def test_who_may_take_and_give(tmp_path: Path) -> None:
+    lean(tmp_path / "templates" / "lean")
+    async with serving(tmp_path) as services:
+        empty = await new_chat(services)
+        with pytest.raises(PostdocError, match="no notebook yet") as refused:
+            await take(services, empty)
+        assert refused.value.code == "not_found"
+        chat = await research(services)
+        await settled(services, chat, "finished")
+        with pytest.raises(PostdocError) as refused:
+            await take(services, chat, BEN)
+        assert refused.value.code == "not_found", "of other people's sessions nobody knows"
+        changed: list[str] = []
+        services.sessions.on_hand.append(changed.append)
+        assert (await take(services, chat, id="t1"))["working"] is False
+        again = await services.sessions.submit(ANA, protocol.NotebookTake(chatId=chat, id="t1"))
+        assert again.duplicate
+        await take(services, chat)  # a second click
+        assert len(of(await settled(services, chat), "notebook")) == 1
+        assert await give(services, chat) == {"hand": "agent", "commit": None, "cells": {}, "runId": None}
+        assert await give(services, chat) == {"hand": "agent", "commit": None, "cells": {}, "runId": None}
+        assert len(of(await settled(services, chat), "notebook")) == 2
+        await take(services, chat)
+        row = await services.log.store.get_session(chat)
+        assert row is not None
+        assert row.meta["notebook"]["number"] == 2
+        await services.sessions.delete(ANA, chat)
+        assert set(changed) == {chat}
+        assert len(changed) >= 5
+
+
+async def test_a_new_study_waits_before_it_makes_another_project(tmp_path: Path) -> None:
+    lean(tmp_path / "templates" / "lean")
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        await settled(services, chat, "finished")
+        await take(services, chat)
+        await research(services, chat, topic="Another one")
+        await paused(services, chat)
+        root = project(tmp_path)  # one only
+        change(root, "data = [1, 2, 3]", "data = [40, 2]")
+        assert (await give(services, chat))["cells"] == {"load": "changed"}
+        await settled(services, chat, "finished")
+    assert len([path for path in root.parent.iterdir() if (path / ".git").is_dir()]) == 2
+
+
+async def test_the_folder_is_gone_and_the_notebook_can_be_given_back(tmp_path: Path) -> None:
+    lean(tmp_path / "templates" / "lean")
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        await settled(services, chat, "finished")
+        await take(services, chat)
+        root = project(tmp_path)
+        root.rename(tmp_path / "elsewhere")
+        assert (await give(services, chat))["commit"] is None
+        assert (await services.sessions.get(ANA, chat))["notebook"] is None
+        with pytest.raises(PostdocError, match="is gone"):
+            await take(services, chat)
+
+
+# --- a model ---
+
+needs_sandbox = pytest.mark.skipif(not SANDBOX, reason="without a sandbox every command of a model asks for leave")
+EDIT = call("nb_edit", {"changes": [{"op": "put", "name": "load", "code": "data = [9, 9]"}]})
+NOTE = call("write_file", {"path": "note.md", "content": "later"})
+
+
+@needs_sandbox
+async def test_a_model_is_told_and_decides_again(tmp_path: Path) -> None:
+    lean(tmp_path / "templates" / "lean")
+    replies = [reply("I change load.", calls=[EDIT, NOTE]), reply("I see, 42 it is.")]
+    async with modelled(tmp_path, *replies) as (services, server):
+        chat = await research(services, provider="template")
+        await settled(services, chat, "finished")
+        await take(services, chat)
+        await say(services, "Use nines", chat)
+        events = await paused(services, chat)
+        assert [use["toolName"] for use in of(events, "tool_use")][-2:] == ["nb_edit", "write_file"]
+        assert not [r for r in of(events, "tool_result") if r["toolId"] == of(events, "tool_use")[-2]["toolId"]]
+        root = project(tmp_path)
+        change(root, "data = [1, 2, 3]", "data = [40, 2]")
+        commit = (await give(services, chat))["commit"]
+        events = await settled(services, chat, "finished")
+        first, second = told(server.requests()[1])[:2]
+        assert first.startswith("Not carried out: the researcher (Ana) had the notebook")
+        assert "Cells that they changed: load (changed)." in first
+        assert "-data = [1, 2, 3]" in first.replace(" " * 4, "")
+        assert "+data = [40, 2]" in first.replace(" " * 4, "")
+        assert second.startswith("Not carried out either")
+        assert [r["data"]["code"] for r in of(events, "tool_result")[-2:]] == ["taken_over", "taken_over"]
+        assert not (root / "note.md").exists()
+        assert "data = [9, 9]" not in (root / "notebook.py").read_text()
+        last = git(root, "log", "-2", "--format=%H %s").splitlines()
+        assert last[1].split()[0] == commit
+        assert last[0].endswith("Bring the description up to date"), "it says now that the verdict is an older one's"
+        await say(services, "Fine", chat)
+        await settled(services, chat, "error")  # the script of replies is over
+        assert not any("had the notebook" in word for word in told(server.requests()[-1])), "told once"
+
+
+@needs_sandbox
+async def test_a_model_that_asks_later_is_told_with_its_next_turn(tmp_path: Path) -> None:
+    lean(tmp_path / "templates" / "lean")
+    async with modelled(tmp_path, reply("Good.", calls=[EDIT]), reply("Done.")) as (services, server):
+        chat = await research(services, provider="template")
+        await settled(services, chat, "finished")
+        root = project(tmp_path)
+        for number in (40, 41):
+            await take(services, chat)
+            change(root, "data = [", f"data = [{number}, ")
+            await give(services, chat)
+        await say(services, "Go on", chat)
+        events = await settled(services, chat, "finished")
+        first, second = server.requests()
+        said = "\n".join(told(first))
+        assert "The researcher (Ana) had the notebook and has given it back. Their version stands." in said
+        assert said.count("## load (changed)") == 2
+        assert not any("had the notebook" in word for word in told(second))
+        assert of(events, "tool_result")[-1]["ok"], "it knows, so its calls are carried out"
+        assert "data = [9, 9]" in (root / "notebook.py").read_text()
+
+
+@needs_sandbox
+async def test_what_was_told_is_told_again_after_a_restart(tmp_path: Path) -> None:
+    """The server stops between the answer to the call and the model's next word."""
+    lean(tmp_path / "templates" / "lean")
+    slow = reply("I see.", tokens_per_s=50, first_s=3.0)
+    async with modelled(tmp_path, reply("I change load.", calls=[EDIT]), slow) as (services, _):
+        chat = await research(services, provider="template")
+        await settled(services, chat, "finished")
+        await take(services, chat)
+        await say(services, "Use nines", chat)
+        await paused(services, chat)
+        root = project(tmp_path)
+        change(root, "data = [1, 2, 3]", "data = [40, 2]")
+        await give(services, chat)
+        await until(services, chat, "tool_result", ok=False)
+        await services.stop(0.1)
+    async with modelled(tmp_path, reply("I see, again.")) as (services, server):
+        events = await settled(services, chat, "finished")
+        assert told(server.requests()[0])[0].startswith("Not carried out: the researcher (Ana)")
+        assert len([r for r in of(events, "tool_result") if r.get("data", {}).get("code") == "taken_over"]) == 1
+    assert "data = [40, 2]" in (root / "notebook.py").read_text()

@@ -66,7 +66,7 @@ class Recorder:
     async def write(self, text: str) -> None:
         self.output += text
 
-    async def ask(self, question: str, options: list[str] | None) -> str:
+    async def ask(self, question: str, options: list[str] | None, key: str = "") -> str:  # noqa: ARG002
         self.questions.append((question, options))
         return self.answer
 

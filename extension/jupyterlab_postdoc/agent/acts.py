@@ -220,8 +220,8 @@ class Act:
                 self._output.append(self.ctx.text(self.call.id, "tool_output"))
             await self._output[0].write(text)
 
-        async def question(text: str, options: list[str] | None) -> str:
-            return await ask_user(self.ctx, self.call.id, text, options)
+        async def question(text: str, options: list[str] | None, key: str = "") -> str:
+            return await ask_user(self.ctx, key or self.call.id, text, options)
 
         return ToolContext(
             call_id=self.call.id,

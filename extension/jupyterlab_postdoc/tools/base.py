@@ -28,6 +28,14 @@ class Emit(Protocol):
     def __call__(self, *bodies: Body) -> Awaitable[object]: ...
 
 
+class Ask(Protocol):
+    """Asks the researcher and waits. The same ``key`` in a run is the same question, which is answered once; without
+    one it is the call's only question.
+    """
+
+    def __call__(self, question: str, options: list[str] | None, key: str = "") -> Awaitable[str]: ...
+
+
 @dataclass(frozen=True)
 class ToolContext:
     """All that a tool may touch. It holds no session, so that tools and sessions do not know each other."""
@@ -37,7 +45,7 @@ class ToolContext:
     emit: Emit
     status: Callable[[str, float | None], Awaitable[None]]
     output: Callable[[str], Awaitable[None]]
-    ask: Callable[[str, list[str] | None], Awaitable[str]]
+    ask: Ask
     provider: str
     resources: Resources
     put_blob: Callable[[bytes, str], Awaitable[str]]

@@ -29,11 +29,13 @@ def routes(prefix: str = "") -> list[Route]:
     from .about import AgentsHandler, HealthHandler, ModelsHandler, PersonasHandler, TemplatesHandler
     from .base import NotFoundHandler
     from .chats import ChatHandler, ChatsHandler, CommandHandler
+    from .checkpoints import CheckpointHandler, CheckpointsHandler, RestoreHandler
     from .events import BlobHandler, EventsHandler, MessagesHandler
     from .github import GitHubHandler
     from .live.http import ProxyHandler
     from .live.open import OpenHandler
     from .live.ws import ProxySocket
+    from .live_api import NotebookActionHandler, NotebookCommandHandler, NotebookHandler
     from .page import PageHandler, StaticHandler
     from .publication import CommentsHandler, PublicationHandler, RefreshHandler
     from .report import AssetsHandler, ReportHandler
@@ -54,7 +56,13 @@ def routes(prefix: str = "") -> list[Route]:
         (chat + "/publication", PublicationHandler),
         (chat + "/publication/refresh", RefreshHandler),
         (chat + "/publication/comments", CommentsHandler),
+        (chat + "/notebook", NotebookHandler),
         (chat + "/notebook/open", OpenHandler),
+        (chat + "/notebook/(take|give)", NotebookCommandHandler),
+        (chat + "/notebook/(restart|close|interrupt)", NotebookActionHandler),
+        (chat + "/checkpoints", CheckpointsHandler),
+        (chat + "/checkpoints/([^/]+)", CheckpointHandler),
+        (chat + "/checkpoints/([^/]+)/restore", RestoreHandler),
         (chat + "/report", ReportHandler),
         (chat + "/blobs/([0-9]{1,16}|[0-9a-f]{64})", BlobHandler),
         (root + "/api/messages", RoomMessagesHandler),

@@ -147,6 +147,13 @@ class EditorPool:
     # --- inside ---
 
     async def _open(self, root: Path, path: str) -> LiveEditor:
+        try:
+            return await self._fresh(root, path)
+        except PostdocError as error:
+            self._remember(root, EditorStatus("failed", error.message, since=time.time()))
+            raise
+
+    async def _fresh(self, root: Path, path: str) -> LiveEditor:
         if not root.is_dir():
             raise PostdocError("not_found", "The project's folder is gone.", next="Put it back, or start a new study.")
         await self._end(root, "")  # one that has failed, or shows another notebook
@@ -160,11 +167,9 @@ class EditorPool:
             self._editors[root] = editor
             try:
                 await editor.start()
-            except BaseException as error:
+            except BaseException:
                 self._editors.pop(root, None)
                 await asyncio.to_thread(shutil.rmtree, editor.folder, ignore_errors=True)
-                if isinstance(error, PostdocError):
-                    self._remember(root, EditorStatus("failed", error.message, since=time.time()))
                 raise
         return editor
 
@@ -194,14 +199,12 @@ class EditorPool:
         editor = self._editors.pop(root, None)
         if editor is None:
             return
+        self._remember(root, EditorStatus("stopped", reason, since=time.time()))  # the same, until it has an end
         task = self._ending[root] = asyncio.create_task(self._stop(root, editor, reason))
         try:
             await asyncio.shield(task)
         finally:
-            if task.done():
-                self._ending.pop(root, None)
-            else:
-                task.add_done_callback(lambda _: self._ending.pop(root, None))
+            task.add_done_callback(lambda _: self._ending.pop(root, None))
 
     async def _stop(self, root: Path, editor: LiveEditor, reason: str) -> None:
         await editor.stop(reason)

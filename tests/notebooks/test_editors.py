@@ -1,0 +1,286 @@
+"""The pool of managed editors: start, limits, idle shutdown, room, revival, death. Real marimo in the real sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from tests.notebooks.live import get, kill, pool, processes, project, until, workspace
+from tests.notebooks.support import go
+
+from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.notebooks.editors import EditorPool
+from jupyterlab_postdoc.notebooks.run_folder import RunFolder, base_folder
+from jupyterlab_postdoc.workspace import sandbox
+from jupyterlab_postdoc.workspace.workspace import Workspace
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def test_an_editor_is_started_on_demand_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-hidden")
+    show = "import os\nstr(sorted(os.environ))"
+
+    async def scene() -> None:
+        root = project(tmp_path)
+        async with pool() as editors:
+            assert editors.get(root) is None
+            assert editors.status(root).state == "stopped"
+            first, second = await asyncio.gather(editors.open(root), editors.open(root))
+            assert first is second is editors.get(root)
+            assert first.status.state == "ready"
+            upstream = first.upstream
+            assert upstream.socket is not None
+            assert (mode(upstream.socket.parent), mode(upstream.socket.parent / "token")) == (0o700, 0o600)
+            assert mode(upstream.socket) & 0o077 == 0
+            assert (await get(upstream, "/", file=upstream.notebook)).status_code == 200
+            assert (await get(upstream, "/", "wrong", file=upstream.notebook)).status_code != 200
+            await first.ask("edit", changes=[{"op": "put", "name": "show", "code": show}], known=None)
+            answer = await first.ask("run", args=[], timeout_s=30, cells=["show"], whole=False)
+            shown = next(cell for cell in answer["cells"] if cell["name"] == "show")["outputs"][0]
+            assert "PATH" in str(shown)
+            assert "ANTHROPIC_API_KEY" not in str(shown)
+            await editors.close(root, reason="Closed by Ana.")
+            assert (editors.status(root).state, editors.status(root).message) == ("stopped", "Closed by Ana.")
+            assert not upstream.socket.parent.exists()
+            assert not processes(str(root))
+        assert "show" in (root / "notebook.py").read_text()
+
+    go(scene())
+
+
+def test_without_a_notebook_or_a_folder_nothing_is_started(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with pool() as editors:
+            (tmp_path / "empty").mkdir()
+            for root in (tmp_path / "empty", tmp_path / "gone"):
+                with pytest.raises(PostdocError) as caught:
+                    await editors.open(root)
+                assert caught.value.code == "not_found"
+            with pytest.raises(PostdocError):
+                await editors.open(project(tmp_path), "../other.py")
+
+    go(scene())
+
+
+def test_a_missing_sandbox_is_said(tmp_path: Path) -> None:
+    missing = sandbox.SandboxStatus(None, False, "Bubblewrap (bwrap) is not installed.", "Install it.")
+
+    async def strict(root: Path) -> Workspace:
+        return Workspace(root, sandbox=sandbox.choose(missing, trusted=False, allow_unsandboxed=False))
+
+    async def lenient(root: Path) -> Workspace:
+        return Workspace(root, sandbox=sandbox.choose(missing, trusted=False, allow_unsandboxed=True))
+
+    async def scene() -> None:
+        root = project(tmp_path)
+        async with pool(make_workspace=strict) as editors:
+            with pytest.raises(PostdocError) as caught:
+                await editors.open(root)
+            assert caught.value.code == "sandbox_missing"
+            assert editors.status(root).state == "failed"
+            assert "not installed" in editors.status(root).message
+        async with pool(make_workspace=lenient) as editors:
+            editor = await editors.open(root)
+            assert (editor.status.state, editor.status.sandboxed) == ("ready", False)
+            assert (await get(editor.upstream, "/health")).status_code == 200
+
+    go(scene())
+
+
+def test_nobody_needs_it_any_more(tmp_path: Path) -> None:
+    """A viewer keeps it, so does what executes; then it is saved and closed, and says so."""
+    busy = [{"op": "put", "name": "busy", "code": "import time\ntime.sleep(2.5)\ndone = 1"}]
+
+    async def scene() -> None:
+        root = project(tmp_path)
+        async with pool(idle_s=0.8) as editors:
+            editor = await editors.open(root)
+            editor.viewer(1)
+            await asyncio.sleep(1.5)
+            assert editors.get(root) is editor
+            await editor.ask("edit", changes=busy, known=None)
+            run = asyncio.create_task(editor.ask("run", args=[], timeout_s=30, cells=["busy"], whole=False))
+            editor.viewer(-1)
+            await asyncio.sleep(1.5)
+            assert editors.get(root) is editor
+            assert (await run)["end"] == "ok"
+            assert await until(lambda: editors.get(root) is None, 10) > 0.3
+            await until(lambda: editors.status(root).state == "stopped")
+            assert "without use" in editors.status(root).message
+            assert not processes(str(root))
+
+    go(scene())
+
+
+def test_the_longest_idle_makes_room(tmp_path: Path) -> None:
+    async def scene() -> None:
+        a, b, c = (project(tmp_path, name) for name in "abc")
+        async with pool(most=2, parallel=1) as editors:
+            one, two = await asyncio.gather(editors.open(a), editors.open(b))
+            two.viewer(1)
+            three = await editors.open(c)
+            assert [editors.get(root) for root in (a, b, c)] == [None, two, three]
+            assert "make room" in editors.status(a).message
+            three.viewer(1)
+            with pytest.raises(PostdocError) as caught:
+                await editors.open(a)
+            assert caught.value.code == "capacity"
+            assert one.status.state == "stopped"
+
+    go(scene())
+
+
+def test_it_is_revived_once(tmp_path: Path) -> None:
+    async def scene() -> None:
+        root = project(tmp_path)
+        states: list[str] = []
+        async with pool() as editors:
+            editor = await editors.open(root)
+            before = editor.upstream
+            editor.listen(lambda _: states.append(editor.status.state))
+            editor.viewer(1)
+            kill(editor)
+            await until(lambda: "starting" in states)
+            assert editors.get(root) is None
+            await editors.settled(root, 30)
+            assert editors.get(root) is editor
+            assert "started again" in editor.status.message
+            assert (editor.upstream.socket, editor.upstream.token) == (before.socket, before.token)
+            assert (await get(editor.upstream, "/health")).status_code == 200
+            assert len((await editor.ask("cells"))["cells"]) == 2
+            kill(editor)
+            await until(lambda: editor.status.state == "failed")
+            assert "ended again" in editor.status.message
+            with pytest.raises(PostdocError):
+                await editor.save()
+            again = await editors.open(root)
+            assert again is not editor
+            assert again.status.state == "ready"
+
+    go(scene())
+
+
+def test_a_dead_kernel_is_replaced(tmp_path: Path) -> None:
+    async def scene() -> None:
+        root = project(tmp_path)
+        async with pool() as editors:
+            editor = await editors.open(root)
+            die = [{"op": "put", "name": "die", "code": "import os\nos._exit(3)"}]
+            await editor.ask("edit", changes=die, known=None)
+            answer = await editor.ask("run", args=[], timeout_s=30, cells=["die"], whole=False)
+            assert answer["end"] == "crashed"
+            await until(lambda: editor.status.kernel == "dead", 5)
+            assert editor.status.message
+            await editor.ask("edit", changes=[{"op": "delete", "name": "die"}], known=None)
+            await editor.restart()
+            answer = await editor.ask("run", args=[], timeout_s=30, cells=["first"], whole=False)
+            assert answer["end"] == "ok"
+            assert editor.status.message == ""
+
+    go(scene())
+
+
+def test_too_much_memory_ends_it_with_a_sentence(tmp_path: Path) -> None:
+    """The kernel's own limit comes first; this is what all processes together may use."""
+
+    async def scene() -> None:
+        root = project(tmp_path)
+        async with pool(memory_bytes=1 << 30) as editors:
+            editor = await editors.open(root)
+            eat = [{"op": "put", "name": "eat", "code": "eaten = bytearray(3 << 30)"}]
+            await editor.ask("edit", changes=eat, known=None)
+            answer = await editor.ask("run", args=[], timeout_s=30, cells=["eat"], whole=False)
+            assert "MemoryError" in str(answer["cells"])
+            assert editor.status.state == "ready"
+
+    go(scene())
+
+
+SERVER = """
+import asyncio, sys
+from pathlib import Path
+from tests.notebooks.live import pool
+async def main():
+    async with pool() as editors:
+        editor = await editors.open(Path(sys.argv[1]))
+        await editor.ask("run", args=[], timeout_s=30, cells=["first"], whole=False)
+        print(editor.upstream.socket, flush=True)
+        await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+def test_a_killed_server_takes_everything_with_it(tmp_path: Path) -> None:
+    root = project(tmp_path)
+    here = Path(__file__).parents[2]
+    child = subprocess.Popen([sys.executable, "-c", SERVER, str(root)], stdout=subprocess.PIPE, text=True, cwd=here)
+    assert child.stdout is not None
+    socket = Path(child.stdout.readline().strip())
+    try:
+        assert socket.is_socket()
+        left = [p.pid for p in processes(str(root)) if p.pid != child.pid]
+        assert left
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+    began = time.monotonic()
+    while processes(str(root)):
+        assert time.monotonic() - began < 1.0
+        time.sleep(0.02)
+    assert socket.parent.exists()  # a killed server tidies nothing up
+    folder = RunFolder.make()
+    try:
+        assert not socket.parent.parent.exists()
+        other = RunFolder.make()  # a server beside this one leaves its folder alone
+        assert folder.path.exists()
+        other.remove()
+    finally:
+        folder.remove()
+    assert not folder.path.exists()
+
+
+def test_run_folders_are_for_us_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as short:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        base = base_folder()
+        assert (str(base.parent), mode(base)) == (short, 0o700)
+        base.rmdir()
+        (Path(short) / "elsewhere").mkdir()
+        base.symlink_to(Path(short) / "elsewhere")
+        assert base_folder() != base
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short + "/long" * 30)
+        assert len(str(base_folder())) < 60
+
+
+def test_closing_while_it_starts(tmp_path: Path) -> None:
+    async def scene() -> None:
+        root = project(tmp_path)
+        async with pool() as editors:
+            waiting = asyncio.create_task(editors.open(root))
+            await asyncio.sleep(0.2)
+            assert editors.status(root).state == "starting"
+            await editors.close(root)
+            with pytest.raises(PostdocError):
+                await waiting
+            assert not processes(str(root))
+            assert (await editors.open(root)).status.state == "ready"
+
+    go(scene())
+
+
+def test_the_pool_opens_nothing_by_itself(tmp_path: Path) -> None:
+    made = EditorPool(workspace)
+    assert made.running() == []
+    assert made.status(tmp_path).state == "stopped"

@@ -74,13 +74,15 @@ async def make_fork(git: Git, source: Path, root: Path, *, branch: str, sha: str
         offer.write_text(f"{sha}\n")
         await git.change(
             *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--no-recurse-submodules"),
-            *(str(view), f"+refs/heads/fork:refs/heads/{branch}"),
+            *(str(view), "+refs/heads/fork:refs/bases/fork"),
             cwd=root,
-            env={"GIT_DIR": str(root / ".git")},
+            env=own,
             transport="file",
-            config={**FETCHING, "receive.denyCurrentBranch": "ignore"},
+            config=FETCHING,
             timeout_s=900.0,
         )
+    await git.change("update-ref", f"refs/heads/{branch}", sha, cwd=root, env=git.own(root))
+    await git.change("update-ref", "-d", "refs/bases/fork", cwd=root, env=git.own(root))
     await git.change("symbolic-ref", "HEAD", f"refs/heads/{branch}", cwd=root, env=git.own(root))
     await git.change("read-tree", sha, cwd=root, env=own)
     await git.change("checkout-index", "--all", "--force", "--index", cwd=root, env=own, timeout_s=900.0)

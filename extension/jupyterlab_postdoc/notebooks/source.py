@@ -15,7 +15,7 @@ import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 
 MAX_TEXT = 2 << 20
 """Characters of a file that is taken apart; a longer one is shown as a whole."""
@@ -49,7 +49,7 @@ def cells(text: str) -> tuple[SourceCell, ...] | None:
     text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
-        found = list(_cells(text.split("\n"), tokens))
+        found = list(islice(_cells(text.split("\n"), tokens), MAX_CELLS + 1))
     except (tokenize.TokenError, SyntaxError, ValueError, IndexError, MemoryError):
         return None
     if len(found) > MAX_CELLS:

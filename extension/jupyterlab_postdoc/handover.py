@@ -126,6 +126,9 @@ class Handover:
                 meta[GIVEN] = [*session.meta.get(GIVEN, []), msgspec.to_builtins(news)][-KEPT_NEWS:]
             if blob is not None:
                 await tx.put_blob(blob)
+            shown = meta.get("project")
+            if news.commit and isinstance(shown, dict) and shown.get("commit") and shown.get("path") == held.path:
+                meta["project"] = {**shown, "commit": news.commit}
             await tx.update_session(session.id, meta=meta)
             place = Place(self.lab.root_dir / held.path, held.path, held.notebook)
             events = await tx.append(session.id, self._picture(place, None))

@@ -132,7 +132,8 @@ async def news(ctx: RunContext, path: str, at: str) -> list[News]:
 
 
 def _given(row: SessionRow | None, path: str) -> list[dict[str, Any]]:
-    return [one for one in (row.meta.get(GIVEN, []) if row is not None else []) if one.get("path") == path]
+    given = row.meta.get(GIVEN, []) if row is not None else []
+    return [one for one in given if one.get("path", "") in ("", path)]
 
 
 async def theirs(ctx: RunContext) -> set[str]:

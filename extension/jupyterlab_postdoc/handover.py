@@ -77,8 +77,8 @@ class Handover:
 
     async def take(self, user: Actor, row: SessionRow) -> Unit:
         """The unit of ``notebook.take``. An agent at work carries out the call that it has begun, then waits."""
-        place = self.place(row)
         _check_holder(row, user)
+        place = self.place(row)
         await self._keep_work(place, row)
         base = await self._blob(await _text(place), row.id)
 

@@ -32,6 +32,13 @@ PATHS = [
     "api/chats/c1/publication",
     "api/chats/c1/publication/refresh",
     "api/chats/c1/publication/comments",
+    "api/chats/c1/notebook",
+    "api/chats/c1/notebook/open",
+    "api/chats/c1/notebook/take",
+    "api/chats/c1/notebook/restart",
+    "api/chats/c1/checkpoints",
+    f"api/chats/c1/checkpoints/{'0' * 40}",
+    f"api/chats/c1/checkpoints/{'0' * 40}/restore",
     "api/chats/c1/report",
     "api/chats/c1/blobs/1",
     "api/sessions",
@@ -52,21 +59,32 @@ PATHS = [
     "static/page.js",
 ]
 
-PAGES = ["", "new", "rooms", "rooms/lab", "s/c1"]
+PAGES = ["", "new", "rooms", "rooms/lab", "s/c1", "notebook/c1"]
 """Addresses that a person opens: who is not logged in is sent to the login."""
+
+
+TICKETS = ["nt/t/health", "nt/t/ws", "nt/t/api/kernel/run"]
+"""Addresses that want a ticket, whoever asks."""
+
+SHA = "0" * 40
+CHANGES = [
+    *("messages", "research", "stop", "respond", "resume", "fork", f"checkpoints/{SHA}/restore"),
+    *(f"notebook/{verb}" for verb in ("open", "take", "give", "restart", "close", "interrupt")),
+]
+"""What is posted to a chat."""
 
 
 def test_the_list_of_paths_covers_every_route():
     import re
 
     patterns = [(re.compile(route[0] + "$"), route[1]) for route in routes()]
-    reached = [next(p for p, _ in patterns if p.match("/postdoc/" + path)) for path in PATHS + PAGES]
+    reached = [next(p for p, _ in patterns if p.match("/postdoc/" + path)) for path in PATHS + PAGES + TICKETS]
     missing = {p.pattern for p, handler in patterns if p not in reached and handler is not AssetsHandler}
     assert not missing
 
 
 async def test_no_route_answers_without_a_login(http):
-    for path in PATHS:
+    for path in PATHS + TICKETS:
         for verb in VERBS:
             for headers in ({}, {"Authorization": "token wrong"}, {"Authorization": "token "}, {"Origin": EVIL}):
                 answer = await http(verb, path, auth=False, headers=dict(headers))
@@ -75,6 +93,15 @@ async def test_no_route_answers_without_a_login(http):
                     assert answer.json["code"] in ("unauthorized", "forbidden")
         for query in ("?token=", "?token=wrong"):
             assert (await http("GET", path + query, auth=False)).status in (401, 403)
+
+
+async def test_a_login_is_no_ticket(http):
+    for path in [*TICKETS, "nt/t/", "nt/t", "nt/", f"nt/{'a' * 43}/health"]:
+        for verb in (*VERBS, "OPTIONS"):
+            answer = await http(verb, path, headers={"Origin": "null"})
+            assert answer.status == 403, (verb, path, answer.status)
+            assert answer.headers["Access-Control-Allow-Origin"] == "null"
+            assert "Set-Cookie" not in answer.headers
 
 
 async def test_a_page_sends_to_the_login_and_tells_nothing(http, jp_base_url):
@@ -259,7 +286,7 @@ async def test_who_may_only_read_sees_events_but_commands_nothing(http, connect,
         for command in commands:
             answer = await socket.ask(command | {"chatId": id, "id": "m1"})
             assert (answer["type"], answer["code"], answer["id"]) == ("error", "forbidden", "m1"), command
-    for path in ("messages", "research", "stop", "respond", "resume", "fork"):
+    for path in CHANGES:
         answer = await http("POST", f"api/chats/{id}/{path}", body={"content": "x", "topic": "x"})
         assert (answer.status, answer.json["code"]) == (403, "forbidden")
     assert (await http("POST", "api/chats", body={})).status == 403
@@ -297,13 +324,15 @@ async def test_a_session_of_somebody_else_does_not_exist(people, http, connect):
     id = (await http("POST", "api/chats", body={"title": "secret"}, headers=ana)).json["id"]
     foreign, absent = [], []
     for target, answers in ((id, foreign), ("c_absent", absent)):
-        for path in ("", "/messages", "/events", "/events?wait=1", "/report", "/blobs/1", f"/blobs/{'0' * 64}"):
+        looks = ["", "/messages", "/events", "/events?wait=1", "/report", "/blobs/1", f"/blobs/{'0' * 64}"]
+        for path in (*looks, "/notebook", "/checkpoints", f"/checkpoints/{SHA}"):
             answer = await http("GET", f"api/chats/{target}{path}", headers=bob)
             answers.append((path, answer.status, answer.body.replace(target.encode(), b"ID")))
         stream = await http("GET", f"api/chats/{target}/events", headers=bob | {"Accept": "text/event-stream"})
         answers.append(("sse", stream.status, stream.body.replace(target.encode(), b"ID")))
-        for path in ("messages", "research", "stop", "respond", "resume", "fork"):
+        for path in CHANGES:
             body = {"content": "x", "topic": "x", "requestId": "r", "answer": "x"}
+            body = {} if path.startswith(("notebook/", "checkpoints/")) else body
             answer = await http("POST", f"api/chats/{target}/{path}", body=body, headers=bob)
             answers.append((path, answer.status, answer.body.replace(target.encode(), b"ID")))
         for verb in ("PATCH", "DELETE"):

@@ -47,9 +47,9 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, TicketHandler):
         self.checked_host()
         if self.origin() != "null":
             raise web.HTTPError(403, "Requests from this origin are not allowed.")
+        self.ticket = await self.find_ticket(at_once=True)
         if (self.request.headers.get("Upgrade") or "").lower() != "websocket":
             raise PostdocError("bad_message", "This address is a WebSocket.")
-        self.ticket = await self.find_ticket(at_once=True)
         self._editor = self.editor()
         self.upstream = await self._connect(self._editor)
 

@@ -52,7 +52,7 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
         super().__init__(self.tracks, ignore, ignore)
         self.manager, self.book, self.tell = manager, book, tell
         self.session: Any = None
-        self.attached = asyncio.Event()
+        self.came, self.starting = asyncio.Event(), asyncio.Lock()
         self.status, self.message = "none", ""
         self.going: set[str] = set()
         self.ran: dict[str, list[str]] = {}
@@ -83,11 +83,10 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
         if beat := session.extensions.get(HeartbeatExtension):
             beat.on_detach()  # it would close the session of a dead kernel, and with it every page
         self.begun()
-        self.attached.set()
+        self.came.set()
 
     def on_detach(self) -> None:
         session, self.session = self.session, None
-        self.attached.clear()
         self.unwatch()
         if session is not None:
             with suppress(AttributeError, ValueError):
@@ -222,10 +221,19 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
 
     async def up(self) -> Any:
         """The session with a kernel that lives; started or revived when there is none. Raises Refused."""
-        if self.status == "dead" and self.session is not None:
-            await self.renew()
-        if self.session is not None:
-            return self.session
+        async with self.starting:
+            if self.status == "dead" and self.session is not None:
+                await self.renew()
+            elif not self.attached:
+                await self.begin()
+        return self.session
+
+    @property
+    def attached(self) -> bool:
+        """Whether marimo's Host API and we see the same session: before that an edit would not reach the kernel."""
+        return self.session is not None and self.book.session is self.session
+
+    async def begin(self) -> None:
         await self.book.load()
         host = self.book.host
         if host.runtime is not None and host.runtime.status == "failed":
@@ -234,17 +242,17 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
         host.start(request_id=secrets.token_hex(8))
         try:
             async with asyncio.timeout(START_S):
-                while not self.attached.is_set():
+                while not self.attached:
                     if host.runtime is not None and host.runtime.status == "failed":
                         raise Refused("notebook_failed", f"No kernel could be started: {host.runtime.message}.", "")
+                    self.came.clear()
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self.attached.wait(), 0.05)
+                        await asyncio.wait_for(self.came.wait(), 0.01)
         except (TimeoutError, Refused) as error:
             self.be("none")
             if isinstance(error, Refused):
                 raise
             raise Refused("notebook_failed", "The notebook's kernel did not start in time.", "Try again.") from error
-        return self.session
 
     def instantiate(self, *, run: bool) -> None:
         """Make the cells known to the kernel, and run them all if asked."""

@@ -5,7 +5,7 @@ them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from jupyterlab_postdoc.notebooks.worker.author import Notebook
 from jupyterlab_postdoc.notebooks.worker.check import Graph
@@ -87,16 +87,24 @@ class LiveRun(Execution):
 
 
 def needed(kernel: Kernel, names: set[str]) -> set[str]:
-    """These cells, and those they read from, directly or not, that have not run as they are now."""
-    graph = Graph(kernel.book.read())
+    """These cells; what reads from them, directly or not, and has not run as it is now (the kernel runs the others by
+    itself); and what all of these need that has not run as it is now.
+    """
+    notebook = kernel.book.read()
     behind = {track.key for id, track in kernel.tracks.items() if kernel.ran.get(id, [])[-1:] != [track.code]}
+    down = readers(notebook)
+    up = {name: {other for other in down if name in down[other]} | {"setup"} for name in down}
+    reached = closure(names, lambda name: down.get(name, set()))
+    wanted = names | (reached & behind)
+    return wanted | (closure(wanted, lambda name: up.get(name, set()) & behind) & behind)
+
+
+def closure(names: set[str], following: Callable[[str], set[str]]) -> set[str]:
     found, left = set(names), list(names)
     while left:
-        refs = graph.refs.get(left.pop(), set())
-        for name in behind - found:
-            if name == "setup" or graph.defs.get(name, set()) & refs:
-                found.add(name)
-                left.append(name)
+        more = following(left.pop()) - found
+        found |= more
+        left += more
     return found
 
 

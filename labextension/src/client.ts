@@ -183,8 +183,8 @@ export interface AvailableRepository {
 /** How a sandbox is; `next` says what would make one available. */
 export interface SandboxInfo {
   available: boolean;
-  why: string;
-  next: string;
+  why: string | null;
+  next: string | null;
 }
 
 /** A project's notebook as it lives on the server. Times are UNIX seconds. */

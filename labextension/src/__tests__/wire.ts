@@ -91,7 +91,7 @@ export class Wire implements Server {
 
   url = (path: string): string => `http://localhost/postdoc/${path}`;
 
-  /** Set for REST answers; a `Response` per path. */
+  /** Set for REST answers: an object, null for "not found", or a whole `Response`. */
   rest: (path: string, init?: RequestInit) => object | null = path => (path === 'api/personas' ? [] : null);
 
   request = async (path: string, init?: RequestInit): Promise<Response> => {
@@ -103,6 +103,9 @@ export class Wire implements Server {
       return new Response('{}', { status: this.refuse });
     }
     const found = this.rest(path, init);
+    if (found instanceof Response) {
+      return found;
+    }
     return new Response(JSON.stringify(found ?? { code: 'not_found', error: 'No.' }), {
       status: found === null ? 404 : 200,
       headers: { 'Content-Type': 'application/json' }

@@ -1,12 +1,18 @@
 /** The page of a notebook in a frame that is an origin of its own: what runs in it cannot reach Jupyter. */
+import type { RefObject } from 'react';
 import React, { useEffect, useRef, useState } from 'react';
 
+import { EXTERNAL, safeUrl } from '../../links';
 import { usePlatform, useTrans } from '../../platform';
+import { recordOf, textIn } from '../../store/parts';
 import { Icon, classes } from '../ui';
 import { useDark } from './theme';
 
-/** Never `allow-same-origin`: with it, the notebook's code would be the user. */
-export const RIGHTS = 'allow-scripts allow-forms allow-modals allow-popups allow-downloads';
+/**
+ * Never `allow-same-origin`: with it, the notebook's code would be the user. No popups: the address of a window could
+ * carry anything away, so the page asks for it, and the person decides.
+ */
+export const RIGHTS = 'allow-scripts allow-forms allow-modals allow-downloads';
 
 interface Props {
   /** As the server gave it. */
@@ -16,10 +22,13 @@ interface Props {
   cell?: string;
   /** Said over the page while another one is on its way. */
   veil: string | null;
+  /** The page says that it cannot go on. */
+  onSaid: (event: 'expired' | 'stopped') => void;
 }
 
-export function NotebookFrame({ url, editing, title, cell, veil }: Props): JSX.Element {
-  const { client } = usePlatform();
+export function NotebookFrame({ url, editing, title, cell, veil, onSaid }: Props): JSX.Element {
+  const platform = usePlatform();
+  const { client } = platform;
   const trans = useTrans();
   const host = useRef<HTMLDivElement>(null);
   const frame = useRef<HTMLIFrameElement>(null);
@@ -30,16 +39,32 @@ export function NotebookFrame({ url, editing, title, cell, veil }: Props): JSX.E
     // The frame's origin is nobody's, so that it has no name to send to. The word is no secret.
     frame.current?.contentWindow?.postMessage({ type: 'postdoc:theme', theme: dark ? 'dark' : 'light' }, '*');
   }, [dark, loaded]);
+  useMessages(frame, {
+    loaded: () => setLoaded(true),
+    expired: () => onSaid('expired'),
+    stopped: () => onSaid('stopped'),
+    open: async url => {
+      const yes = await platform.confirm({
+        title: trans.__('Open this address?'),
+        body: trans.__('The notebook leads to %1', url),
+        accept: trans.__('Open')
+      });
+      if (yes) {
+        window.open(url, EXTERNAL.target, 'noopener,noreferrer');
+      }
+    }
+  });
   const said = veil ?? (loaded ? null : trans.__('Loading the notebook…'));
   return (
     <div className="jp-Postdoc-Notebook-frame" ref={host} aria-busy={said !== null}>
       <iframe
         ref={frame}
+        name={first ? 'postdoc-dark' : 'postdoc-light'}
         title={editing ? trans.__('Notebook “%1”, for editing', title) : trans.__('Notebook “%1”', title)}
         className={classes(first ? 'jp-mod-dark' : 'jp-mod-light')}
         sandbox={RIGHTS}
         referrerPolicy="no-referrer"
-        src={addressOf(client.url(''), url, first, cell)}
+        src={addressOf(client.url(''), url, cell)}
         onLoad={() => setLoaded(true)}
       />
       {said !== null && (
@@ -52,10 +77,45 @@ export function NotebookFrame({ url, editing, title, cell, veil }: Props): JSX.E
   );
 }
 
-/** The page's address, with the theme it is to have and the cell to begin at. */
-export function addressOf(base: string, url: string, dark: boolean, cell?: string): string {
+interface Heard {
+  loaded: () => void;
+  expired: () => void;
+  stopped: () => void;
+  open: (url: string) => Promise<void>;
+}
+
+/** What the page in the frame says. All of it may come from the notebook's code, which nobody trusts. */
+function useMessages(frame: RefObject<HTMLIFrameElement>, heard: Heard): void {
+  const newest = useRef(heard);
+  newest.current = heard;
+  useEffect(() => {
+    let asking = false;
+    const listen = (event: MessageEvent<unknown>) => {
+      const message = recordOf(event.data);
+      if (event.source !== frame.current?.contentWindow || message.type !== 'postdoc-notebook') {
+        return;
+      }
+      const { open, ...others } = newest.current;
+      const what = textIn(message, 'event');
+      if (what === 'open') {
+        // Only after a click, and one question at a time.
+        const url = safeUrl(textIn(message, 'url'));
+        if (url !== null && !asking && navigator.userActivation?.isActive !== false) {
+          asking = true;
+          void open(url).finally(() => (asking = false));
+        }
+      } else if (what === 'loaded' || what === 'expired' || what === 'stopped') {
+        others[what]();
+      }
+    };
+    window.addEventListener('message', listen);
+    return () => window.removeEventListener('message', listen);
+  }, [frame]);
+}
+
+/** The page's address, with the cell to begin at. */
+export function addressOf(base: string, url: string, cell?: string): string {
   const address = new URL(url, base);
-  address.searchParams.set('theme', dark ? 'dark' : 'light');
   if (cell !== undefined && /^\w+$/.test(cell)) {
     address.hash = `scrollTo=${cell}`;
   }

@@ -169,6 +169,7 @@ function Body({ shown, desk, title, session, cell }: BodyProps): JSX.Element {
           editing={page.mode === 'edit'}
           title={title}
           cell={cell}
+          onSaid={event => void desk.said(event)}
           veil={
             switching
               ? shown.status?.mine

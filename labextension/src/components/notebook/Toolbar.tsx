@@ -1,7 +1,7 @@
 /** Over the page of a notebook: who has it, how it is, and what can be done. */
 import React from 'react';
 
-import { usePlatform, useTrans } from '../../platform';
+import { usePlatform, useSelected, useTrans } from '../../platform';
 import type { MenuItem } from '../ui';
 import { Button, Icon, IconButton, Menu, classes } from '../ui';
 import type { NotebookDesk, Shown } from './desk';
@@ -21,7 +21,10 @@ export function Toolbar({ session, title, shown, desk, onSession }: Props): JSX.
   const platform = usePlatform();
   const trans = useTrans();
   const path = useNotebookPath(session);
-  const { status, page, doing, switching } = shown;
+  const waits = useSelected(({ views: { [session]: view } }) => view?.reason === 'taken_over');
+  const { page, doing, switching } = shown;
+  // A run that waits for the notebook is at work all the same: it goes on when it gets it.
+  const status = shown.status && { ...shown.status, running: shown.status.running || waits };
   const isOpen = page.at === 'open';
   const mayTake = status !== null && isOpen && !status.mine && status.hand === 'agent';
   const quiet = status !== null && (status.mine || (status.hand === 'agent' && !status.running));

@@ -39,8 +39,10 @@ type Calls = Pick<
 
 const UP = new Set(['ready', 'following']);
 const DOWN = new Set(['stopped', 'failed']);
+/** Between two openings for which the page itself asked; milliseconds. */
+const REOPEN_MS = 5_000;
 /** What an opening for editing is refused with when the notebook is in another hand by now. */
-const NOT_MINE = new Set(['taken', 'forbidden', 'conflict']);
+const NOT_MINE = new Set(['busy', 'forbidden']);
 
 export class NotebookDesk {
   private now: Shown = {
@@ -56,6 +58,7 @@ export class NotebookDesk {
   private asked = 0;
   private answered = 0;
   private disposed = false;
+  private reopenedAt = -Infinity;
 
   constructor(
     private readonly client: Calls,
@@ -142,6 +145,20 @@ export class NotebookDesk {
     }
   };
 
+  /**
+   * The page says that its address holds no longer (`expired`), or that there is no editor behind it (`stopped`). It
+   * may be made to say so by what runs in it: nothing comes of it oftener than now and then.
+   */
+  said = async (event: 'expired' | 'stopped'): Promise<void> => {
+    const at = Date.now();
+    if (event === 'stopped') {
+      await this.refresh();
+    } else if (at - this.reopenedAt > REOPEN_MS) {
+      this.reopenedAt = at;
+      await this.open();
+    }
+  };
+
   take = (): Promise<void> => this.attempt('take', () => this.client.takeNotebook(this.session));
   give = (): Promise<void> => this.attempt('give', () => this.client.giveNotebook(this.session));
   interrupt = (): Promise<void> =>
@@ -150,7 +167,9 @@ export class NotebookDesk {
   restart = (what: 'kernel' | 'editor'): Promise<void> =>
     this.attempt('restart', async () => {
       await this.client.restartNotebook(this.session, what);
-      await this.open();
+      if (what === 'editor') {
+        await this.open(); // after a restart of the kernel alone, the page goes on by itself
+      }
     });
 
   close = (): Promise<void> =>

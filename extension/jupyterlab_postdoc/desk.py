@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from jupyterlab_postdoc.agent import hand
 from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge import names
 from jupyterlab_postdoc.handover import RUNNING, Actor, Handover, Place
+from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.notebooks.live import Editor, EditorStatus
 from jupyterlab_postdoc.store.base import SessionRow
 from jupyterlab_postdoc.workspace import sandbox
 
 What = Literal["kernel", "editor"]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,44 @@ class Desk:
 
     async def _works(self, row: SessionRow) -> bool:
         return bool(await self.handover.store.list_runs(row.id, status=RUNNING))
+
+
+class Announcer:
+    """Says in a session's log what its people must know of their notebook's editor: that it has failed, that its kernel
+    has died, that it is there again. That it was opened, or closed because nobody used it, is no news.
+    """
+
+    def __init__(self, log: EventLog, handover: Handover) -> None:
+        self._events = log
+        self._handover = handover
+        self._said: dict[Path, tuple[str, str]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def hear(self, root: Path, status: EditorStatus) -> None:
+        """The status of this project's editor has changed."""
+        now = (status.state, status.message)
+        is_news = bool(status.message) and status.state != "stopped"
+        if not is_news and root not in self._said:
+            return
+        if self._said.get(root) == now:
+            return
+        if is_news:
+            self._said[root] = now
+        else:
+            del self._said[root]
+        task = asyncio.get_running_loop().create_task(self._say(root))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _say(self, root: Path) -> None:
+        id = str(names.read_marker(root / ".git").get("session") or "")
+        row = await self._events.store.get_session(id)
+        try:
+            if row is None or (place := self._handover.place(row)).root.resolve() != root:
+                return
+            await self._events.append(id, self._handover.picture(place, hand.hand_of(row)))
+        except PostdocError as e:  # the server stops, or the session was deleted
+            _log.info("Nothing is said about the notebook of %s: %s", root.name, e)
 
 
 def _check_mine(user: Actor, row: SessionRow) -> None:

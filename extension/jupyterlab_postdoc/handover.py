@@ -31,6 +31,8 @@ from jupyterlab_postdoc.workspace.git import Git
 
 NOTEBOOK = "notebook.py"
 SAVE_S = 10.0
+SETTLE_S = 0.5
+"""So long a page may keep what is typed before it tells its editor (it takes a third of a second)."""
 KEPT_NEWS = 20
 """So many give-backs wait for an agent to hear of them; of older ones only their commits tell."""
 MAX_CELL, MAX_DIFFERENCES = 6_000, 60_000
@@ -101,7 +103,7 @@ class Handover:
             )
             meta = {**session.meta, HAND: hand.kept_hand(held), HANDS: number}
             await tx.update_session(session.id, meta=meta)
-            events = await tx.append(session.id, self._picture(place, held))
+            events = await tx.append(session.id, self.picture(place, held))
             return {"seq": events[0].seq, "extra": {"hand": "person", "holder": held.display, "working": working}}
 
         return unit
@@ -131,7 +133,7 @@ class Handover:
                 meta["project"] = {**shown, "commit": news.commit}
             await tx.update_session(session.id, meta=meta)
             place = Place(self.lab.root_dir / held.path, held.path, held.notebook)
-            events = await tx.append(session.id, self._picture(place, None))
+            events = await tx.append(session.id, self.picture(place, None))
             if news.commit:
                 title = f"By {held.display}: {_subject(news)}"
                 await tx.append(session.id, Artifact(artifact="commit", title=title, data={"commit": news.commit}))
@@ -141,7 +143,8 @@ class Handover:
 
         return unit
 
-    def _picture(self, place: Place, held: Hand | None) -> Notebook:
+    def picture(self, place: Place, held: Hand | None) -> Notebook:
+        """The event that tells how the notebook is, and in whose hand."""
         status = self.editor_status(place.root)
         return Notebook(
             state=status.state,
@@ -182,11 +185,13 @@ class Handover:
     def _editor(self, root: Path) -> Editor | None:
         return self.lab.editors.get(root) if self.lab.editors is not None else None
 
-    async def _save(self, root: Path) -> None:
+    async def _save(self, root: Path, *, typed: bool = False) -> None:
         """What people have typed goes to disk. An editor that cannot do that now has saved what it had by itself."""
         editor = self._editor(root)
         if editor is None:
             return
+        if editor.status.viewers and typed:
+            await asyncio.sleep(SETTLE_S)
         try:
             async with asyncio.timeout(SAVE_S):
                 await editor.save()
@@ -223,7 +228,7 @@ class Handover:
         except PostdocError:
             return nothing, None
         place = Place(place.root, place.public, held.notebook)
-        await self._save(place.root)
+        await self._save(place.root, typed=True)
         after = await _text(place)
         before = await self._base(held, after)
         changes = [c for c in compare(before, after, held.notebook) if c.change != "same"]

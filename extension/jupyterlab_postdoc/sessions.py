@@ -22,7 +22,7 @@ from jupyterlab_postdoc.agent.research import Lab
 from jupyterlab_postdoc.checkpoints import Checkpoints
 from jupyterlab_postdoc.commands import QUEUED, Commands, Receipt, pending
 from jupyterlab_postdoc.commands import User as User
-from jupyterlab_postdoc.desk import Desk
+from jupyterlab_postdoc.desk import Announcer, Desk
 from jupyterlab_postdoc.errors import PostdocError, not_found
 from jupyterlab_postdoc.health import Beside, health
 from jupyterlab_postdoc.log import EventLog
@@ -84,6 +84,7 @@ class SessionManager:
         self.checkpoints = Checkpoints(log, lab)
         self._commands = Commands(runs, lab, personas, self.models, self.checkpoints)
         self.desk = Desk(self._commands.handover)
+        self.announcer = Announcer(log, self._commands.handover)
         self.on_hand: list[Callable[[str], None]] = []
         """Called with a session's id after its notebook has changed hands, and when it is deleted."""
 

@@ -47,6 +47,8 @@ class EditorPool:
         self._starting: dict[Path, asyncio.Task[LiveEditor]] = {}
         self._ending: dict[Path, asyncio.Task[None]] = {}
         self._last: OrderedDict[Path, EditorStatus] = OrderedDict()
+        self.on_status: list[Callable[[Path, EditorStatus], None]] = []
+        """Called with a project's folder when the status of its editor has changed; must neither wait nor fail."""
         self._home: RunFolder | None = None
         self._tidying: asyncio.Task[None] | None = None
         self._closed = False
@@ -150,7 +152,8 @@ class EditorPool:
         try:
             return await self._fresh(root, path)
         except PostdocError as error:
-            self._remember(root, EditorStatus("failed", error.message, since=time.time()))
+            self._remember(root, failed := EditorStatus("failed", error.message, since=time.time()))
+            self._tell(root, failed)
             raise
 
     async def _fresh(self, root: Path, path: str) -> LiveEditor:
@@ -165,6 +168,7 @@ class EditorPool:
             name = hashlib.sha256(str(root).encode()).hexdigest()[:10] + secrets.token_hex(2)
             editor = LiveEditor(workspace, workspace.relative(full), home / name, memory_bytes=self.memory_bytes)
             self._editors[root] = editor
+            editor.listen(lambda event: self._tell(root, editor.status) if event.get("type") == "state" else None)
             try:
                 await editor.start()
             except BaseException:
@@ -218,6 +222,10 @@ class EditorPool:
                 if idle is not None and idle >= self.idle_s:
                     minutes = f"{self.idle_s / 60:g} minutes"
                     await self._end(root, f"It was closed after {minutes} without use; nothing was lost.")
+
+    def _tell(self, root: Path, status: EditorStatus) -> None:
+        for hear in self.on_status:
+            hear(root, status)
 
     def _remember(self, root: Path, status: EditorStatus) -> None:
         self._last[root] = status

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tests.model_server import call, reply
 
@@ -15,7 +16,22 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.sessions import User
 
 from .modelled import modelled, say, texts, told
-from .support import ANA, SANDBOX, SCRIPT, git, lean, new_chat, of, read_json, research, serving, settled, states, until
+from .support import (
+    ANA,
+    SANDBOX,
+    SCRIPT,
+    bodies,
+    git,
+    lean,
+    new_chat,
+    of,
+    read_json,
+    research,
+    serving,
+    settled,
+    states,
+    until,
+)
 
 BEN = User("ben", "Ben")
 WAITS = """
@@ -369,3 +385,73 @@ async def test_what_was_told_is_told_again_after_a_restart(tmp_path: Path) -> No
         assert told(server.requests()[0])[0].startswith("Not carried out: the researcher (Ana)")
         assert len([r for r in of(events, "tool_result") if r.get("data", {}).get("code") == "taken_over"]) == 1
     assert "data = [40, 2]" in (root / "notebook.py").read_text()
+
+
+# --- with a live editor, and when something dies ---
+
+
+async def test_a_give_back_that_was_cut_off_is_made_up_for(tmp_path: Path) -> None:
+    """The server died between the commit and the transaction; somebody typed on before it was given back again."""
+    lean(tmp_path / "templates" / "lean")
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        await settled(services, chat, "finished")
+        root = project(tmp_path)
+        await take(services, chat)
+        change(root, "data = [1, 2, 3]", "data = [4]")
+        row = await services.log.store.get_session(chat)
+        assert row is not None
+        await services.sessions.desk.handover.give(ANA, row)  # its unit is never carried out
+        change(root, "data = [4]", "data = [40, 2]")
+        given = await give(services, chat)
+        assert given["cells"] == {"load": "changed"}
+        assert git(root, "log", "-2", "--format=%(trailers:key=Research-Step,valueonly,separator=%x2C)").split() == [
+            "hand:1.2",
+            "hand:1",
+        ]
+        assert git(root, "rev-parse", "HEAD") == given["commit"]
+        assert git(root, "status", "--porcelain") == ""
+
+
+@needs_sandbox
+async def test_in_the_live_notebook(tmp_path: Path) -> None:
+    """The agent works in the editor; what the person does there is kept, although nothing was saved by hand."""
+    script = SCRIPT.replace("The verdict, and the run.", "The verdict. " + "So many words. " * 400)
+    lean(tmp_path / "templates" / "lean", script=script)
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        await until(services, chat, "artifact", artifact="notebook")
+        root = project(tmp_path)
+        editor = await services.editors.open(root)
+        await take(services, chat)
+        await paused(services, chat)
+        text = (root / "notebook.py").read_text()
+        theirs = text.replace("data = [1, 2, 3]", "data = [40, 2]") if "def load" in text else ""
+        await editor.replace(theirs or text.replace("\nif __name__", OTHER_LOAD))
+        assert set((await give(services, chat))["cells"]) == {"load"}
+        await settled(services, chat, "finished")
+        assert read_json(root / "results.json")["estimate"] == 42
+        assert "data = [40, 2]" in {cell.code for cell in await editor.cells()}
+        assert services.editors.get(root) is editor
+
+
+@needs_sandbox
+async def test_a_dead_editor_is_told_in_the_log(tmp_path: Path) -> None:
+    lean(tmp_path / "templates" / "lean")
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        await settled(services, chat, "finished")
+        root = project(tmp_path)
+        editor = await services.editors.open(root)
+        assert not await bodies(services, chat, "notebook"), "that it was opened is no news"
+        await take(services, chat)
+        line = "jupyterlab_postdoc.notebooks.worker.live"
+        found = [p for p in psutil.process_iter(["cmdline"]) if line in p.info["cmdline"] and str(root) in str(p.info)]
+        found[-1].kill()
+        said = await until(services, chat, "notebook", count=2)
+        assert said["state"] in ("starting", "failed")
+        assert (said["hand"], said["holder"]) == ("person", "Ana"), "who has it, has it still"
+        assert said["message"]
+        await services.editors.settled(root, 20)
+        assert editor.up
+        await services.editors.close(root)

@@ -123,7 +123,7 @@ class Faults:
         self.on_request: Callable[[Asked], None] | None = None
         self._rules: list[_Rule] = []
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._released = threading.Event()
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
@@ -136,6 +136,11 @@ class Faults:
         """The next ``times`` requests whose path (without the prefix, with the query) matches get this action."""
         with self._lock:
             self._rules.append(_Rule(method, re.compile(path), action, times))
+
+    def release(self) -> None:
+        """What hangs now hangs no longer; its connections are cut."""
+        hanging, self._released = self._released, threading.Event()
+        hanging.set()
 
     def clear(self) -> None:
         """Forget rules and requests."""
@@ -167,7 +172,7 @@ class Faults:
 
     def close(self) -> None:
         """Safe to call twice."""
-        self._stopping.set()
+        self._released.set()
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -187,6 +192,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each answer waits 40 ms between its head and its body
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -208,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
         if action.forward:
             self._forward(path, body)
         if action.wait_s:
-            faults._stopping.wait(action.wait_s)
+            faults._released.wait(action.wait_s)
         if action.code:
             self._answer(action.code, dict(action.headers), action.body)
         else:

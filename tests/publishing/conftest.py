@@ -88,3 +88,9 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
     """A GitHub with a git server."""
     with Hub(tmp_path / "hub") as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a lost answer GitHub is looked at three times as ever, without 7 s in between."""
+    monkeypatch.setattr("jupyterlab_postdoc.publishing.attempt.LOOKS", (0.05, 0.1, 0.2))

@@ -352,6 +352,7 @@ async def test_stop_stops_a_publication_and_the_next_one_goes_on(tmp_path: Path,
         await desk.services.sessions.submit(ANA, protocol.Stop(chatId=chat, how="now"))
         result = await desk.ended(chat, ack.extra["runId"], limit_s=5)
         assert result["stop_reason"] == "stopped"
+        desk.faults.release()
         assert (await desk.shown(chat))["problem"]["code"] == "stopped"
         info = await desk.services.sessions.get(ANA, chat)
         assert (info["state"], info["reason"]) == ("finished", "end_turn")

@@ -104,6 +104,8 @@ def test_a_sentence_is_shown_as_it_is_and_nothing_in_it_acts(text: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(TEXT, TEXT)
+@example("", "://")
+@example("a:b:////c", "\u00e9a://x")
 def test_the_whole_text_of_others_is_inert_wherever_it_stands(text: str, other: str) -> None:
     made = study(
         topic=text, title=other, author=text, template=other, model=text, persona=other, provider=text,

@@ -126,7 +126,8 @@ def _escaped(text: str) -> str:
 def plain(text: str, limit: int) -> str:
     """One line for a place without markup: mentions, issue numbers and addresses lose what makes them act."""
     line = one_line(text, 4 * limit + 1000)
-    line = re.sub(r"\b[a-z][a-z0-9+.-]*://", "", line, flags=re.IGNORECASE)
+    while "://" in line:  # what is left of one may make another: "a:b:////c"
+        line = re.sub(r"(?:\b[a-z][a-z0-9+.-]*)?://", "", line, flags=re.IGNORECASE)
     line = re.sub(r"(?<![A-Za-z0-9])@+(?=\w)", "", line).replace("@", " at ")
     line = re.sub(r"\bgh-(?=\d)", "GH ", line, flags=re.IGNORECASE)
     line = re.sub(r"#+(?=\d)", " no. ", line)

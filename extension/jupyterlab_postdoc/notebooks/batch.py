@@ -143,12 +143,18 @@ class BatchRuntime:
         """
         if not names or self._worker is None:
             return []
-        return messages.pictures(await self._call("pictures", names=list(names)))
+        return messages.pictures(await self._own("pictures", names=list(names)))
 
     async def interrupt(self) -> None:
         """Ctrl-C for the running notebook; its run ends with "stopped" within about a second."""
         if self._worker is not None:
             self._worker.say({"op": "interrupt"})
+
+    async def renew(self) -> None:
+        """The project's Python may be another one now: the worker ends, and the next call starts one with it."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.stop()
 
     async def close(self) -> None:
         """End the worker and everything it started, at once."""
@@ -167,7 +173,13 @@ class BatchRuntime:
     async def _call(
         self, op: str, on_event: messages.OnEvent | None = None, *, wait_s: float = CALL_S, **fields: Any
     ) -> dict[str, Any]:
-        """One request. A cancelled or overlong one takes the worker with it: its state would be unknown."""
+        """One request of whoever does the work."""
+        return await self._own(op, on_event, wait_s=wait_s, **fields)
+
+    async def _own(
+        self, op: str, on_event: messages.OnEvent | None = None, *, wait_s: float = CALL_S, **fields: Any
+    ) -> dict[str, Any]:
+        """One request of our own worker. A cancelled or overlong one takes the worker with it: its state would be unknown."""
         async with self._lock:
             worker = await self._ready()
             request = {"op": op, "path": str(self.workspace.resolve(self.path)), **fields}

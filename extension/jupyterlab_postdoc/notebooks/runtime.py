@@ -146,7 +146,7 @@ class ProjectRuntime(BatchRuntime):
             raise PostdocError("notebook_failed", "The notebook was closed.", next="Open it again.")
         editor = None if fields.get("args") else await self._waited()
         if editor is None:
-            return await super()._call(op, on_event, wait_s=wait_s, **fields)
+            return await self._own(op, on_event, wait_s=wait_s, **fields)
         if op == "run":
             fields = {"cells": None, "whole": True, **fields}
         try:

@@ -112,23 +112,26 @@ class Worker:
 
     async def _read(self) -> None:
         assert self.process.stdout is not None
+        died = WorkerDied("crashed", "it was stopped")
         try:
             while line := await self.process.stdout.readline():
                 await self._message(msgspec.json.decode(line))
+            with suppress(PostdocError):
+                died = await self._death()
         except (ValueError, msgspec.DecodeError):
-            self.dead = WorkerDied("crashed", "it sent something unreadable")
+            died = WorkerDied("crashed", "it sent something unreadable")
         finally:
-            if self.dead is None:
-                self.dead = WorkerDied("crashed", "it was stopped")
-                with suppress(PostdocError):
-                    self.dead = await self._death()
-            self.death.set()
-            if self.on_death is not None:
-                self.on_death(self.dead)
-            for queue in list(self._waiting.values()):
-                if queue.full():
-                    queue.get_nowait()
-                queue.put_nowait(None)
+            self._over(died)
+
+    def _over(self, died: WorkerDied) -> None:
+        self.dead = died
+        self.death.set()
+        if self.on_death is not None:
+            self.on_death(died)
+        for queue in self._waiting.values():
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(None)
 
     async def _message(self, message: object) -> None:
         if not isinstance(message, dict):

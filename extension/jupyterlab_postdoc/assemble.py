@@ -38,9 +38,11 @@ from jupyterlab_postdoc.settings import Settings
 from jupyterlab_postdoc.store.sqlite import SqliteStore
 from jupyterlab_postdoc.telemetry import Telemetry
 from jupyterlab_postdoc.templates import TemplateRegistry
+from jupyterlab_postdoc.tools.packages import Policy
 from jupyterlab_postdoc.tools.registry import all_tools
 from jupyterlab_postdoc.tools.resources import Resources
 from jupyterlab_postdoc.workspace import sandbox
+from jupyterlab_postdoc.workspace.environments import Environments
 from jupyterlab_postdoc.workspace.fetch import Fetcher
 from jupyterlab_postdoc.workspace.git import Git
 from jupyterlab_postdoc.workspace.kernels import KernelPool
@@ -67,6 +69,7 @@ class Services:
     repositories: Repositories
     watch: PullWatch
     editors: EditorPool
+    environments: Environments
 
     async def start(self) -> None:
         """Open the log, put the sessions in order, take up the work."""
@@ -74,6 +77,7 @@ class Services:
         await self.crew.watch.start()
         await self.sessions.tidy()
         await self.editors.start()
+        await self.environments.start()
         await self.dispatcher.start()
         await self.watch.start()
 
@@ -98,7 +102,8 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
     connection, github = _github(config, data_dir)
     publisher = Publisher(data_dir, git)
     repositories = Repositories(log, github=github, publisher=publisher, root_dir=root_dir)
-    editors = _editors(config, memory)
+    environments = Environments(data_dir / "environments")
+    editors = _editors(config, memory, environments)
     lab = Lab(
         root_dir=root_dir,
         research_dir=_research_dir(config),
@@ -108,6 +113,8 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
         forge=LocalForge(data_dir, git),
         make_notebook=lambda workspace: ProjectRuntime(workspace, editors, memory_bytes=memory),
         editors=editors,
+        environments=environments,
+        missing_packages=cast(Policy, config.missing_packages),
         allow_unsandboxed=config.allow_unsandboxed,
         process_limits=Limits(memory_bytes=memory),
         notebook_timeout_s=config.notebook_timeout_s,
@@ -163,17 +170,20 @@ def assemble(config: Settings, root_dir: Path, *, kernel_manager: Any = None) ->
     )
     beside = Beside(connectors=connectors, github=connection, budgets=budgets, web_tools=config.web_tools)
     sessions = SessionManager(log, runs, lab, personas, models=models, beside=beside)
+    editors.on_status.append(sessions.announcer.hear)
     pulls = PullWatch(log, github, poll_s=config.github_poll_s)
-    return Services(log, runs, sessions, dispatcher, crew, connection, github, repositories, pulls, editors)
+    return Services(
+        log, runs, sessions, dispatcher, crew, connection, github, repositories, pulls, editors, environments
+    )
 
 
-def _editors(config: Settings, memory: int) -> EditorPool:
+def _editors(config: Settings, memory: int, environments: Environments) -> EditorPool:
     """The live notebooks. What people write there is no code of ours: without a sandbox only by the setting."""
 
     async def workspace(root: Path) -> Workspace:
         status = await sandbox.probe()
         box = sandbox.choose(status, trusted=False, allow_unsandboxed=config.allow_unsandboxed)
-        return Workspace(root, sandbox=box, limits=Limits(memory_bytes=memory))
+        return Workspace(root, sandbox=box, limits=Limits(memory_bytes=memory), find_python=environments.find)
 
     idle_s = 60 * config.notebook_idle_minutes
     return EditorPool(workspace, memory_bytes=memory, most=config.max_notebooks, idle_s=idle_s)

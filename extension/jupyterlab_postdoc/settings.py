@@ -97,6 +97,12 @@ class Settings(HasTraits):
     mcp_file = Unicode("", help="File with MCP servers whose tools agents may use (see docs/mcp.md).").tag(config=True)
     base_prompt_file = Unicode("", help="Text file that every agent is told first.").tag(config=True)
     telemetry = Bool(False, help="Send OpenTelemetry spans (see docs/telemetry.md).").tag(config=True)
+    missing_packages = Enum(
+        ["ask", "install", "never"],
+        default_value="ask",
+        help="Packages that a study imports and that are not installed: ask the user (ask), install them into the "
+        "project's own environment without asking (install), or never (see docs/environments.md).",
+    ).tag(config=True)
     kernel_idle_minutes = Float(60.0, min=0.1, help="Minutes until an unused kernel of an agent is shut down.").tag(
         config=True
     )

@@ -15,6 +15,8 @@ from jupyterlab_postdoc.notebooks.base import NotebookRuntime
 from jupyterlab_postdoc.notebooks.live import Editors
 from jupyterlab_postdoc.templates import TemplateRegistry
 from jupyterlab_postdoc.tools.base import ToolBox
+from jupyterlab_postdoc.tools.packages import Policy
+from jupyterlab_postdoc.workspace.environments import Environments
 from jupyterlab_postdoc.workspace.git import Git
 from jupyterlab_postdoc.workspace.processes import Limits as ProcessLimits
 from jupyterlab_postdoc.workspace.workspace import Workspace
@@ -46,6 +48,9 @@ class Lab:
     publishing: PublishParts | None = None
     pages: bool = False
     """Whether studies get a workflow that publishes their report."""
+    environments: Environments | None = None
+    missing_packages: Policy = "ask"
+    """Packages that projects import and that are not installed: who says whether they come."""
     editors: Editors | None = None
     """The live notebooks; None: there are none on this server."""
 

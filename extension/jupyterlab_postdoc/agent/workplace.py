@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from jupyterlab_postdoc.agent import provenance
+from jupyterlab_postdoc.agent.acts import ask_user
 from jupyterlab_postdoc.agent.agent import commit_events
 from jupyterlab_postdoc.agent.checkout import Checkout, Checkouts
 from jupyterlab_postdoc.agent.fit import check_fit
@@ -24,6 +25,8 @@ from jupyterlab_postdoc.publishing.places import CHECKOUT
 from jupyterlab_postdoc.runs import RunContext
 from jupyterlab_postdoc.store.base import SessionRow, Tx
 from jupyterlab_postdoc.templates import Template
+from jupyterlab_postdoc.tools import packages
+from jupyterlab_postdoc.tools.packages import Supply
 from jupyterlab_postdoc.tools.project import REPORT, Project
 from jupyterlab_postdoc.workspace import sandbox
 from jupyterlab_postdoc.workspace.workspace import Workspace
@@ -66,6 +69,7 @@ class Workplace:
             self._check_still_there(root)
         study = await self._study(given, template, parameters, root.name)
         project = self.project = self._project(study, root, box)
+        await self._supply(project)
         await project.notebook.warm(study.requires or IMPORTED_FIRST)  # its process starts beside the first commit
         await self._first_commit(project)
         return project
@@ -166,7 +170,9 @@ class Workplace:
 
     def _project(self, study: Study, root: Path, box: sandbox.Sandbox, *, plain: bool = False) -> Project:
         checkout = self.checkout
-        workspace = Workspace(root, sandbox=box, limits=self.lab.process_limits)
+        environments = self.lab.environments
+        find_python = environments.find if environments is not None else None
+        workspace = Workspace(root, sandbox=box, limits=self.lab.process_limits, find_python=find_python)
         return Project(
             study=study,
             workspace=workspace,
@@ -181,7 +187,25 @@ class Workplace:
             place=checkout.place.name if checkout else "",
             claim=self.ctx.session if checkout else "",
             plain=plain,
+            supply=Supply(environments, self.lab.missing_packages) if environments is not None else None,
         )
+
+    async def _supply(self, project: Project) -> None:
+        """The packages that the template needs."""
+
+        async def question(text: str, options: list[str] | None, key: str = "") -> str:
+            return await ask_user(self.ctx, key, text, options, where=project.public_root)
+
+        async def status(message: str, _progress: float | None) -> None:
+            await self.ctx.emit(AgentStatus(message=message, phase="prepare"))
+
+        async def provide() -> str:
+            return await packages.required(project, project.study.requires, question, status)
+
+        if project.study.requires:
+            await self.ctx.step(
+                "packages", provide, record=lambda text: [AgentStatus(message=text, phase="prepare")] if text else []
+            )
 
     async def _first_commit(self, project: Project) -> None:
         async def start() -> str | None:

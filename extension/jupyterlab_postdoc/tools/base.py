@@ -33,7 +33,7 @@ class Ask(Protocol):
     one it is the call's only question.
     """
 
-    def __call__(self, question: str, options: list[str] | None, key: str = "") -> Awaitable[str]: ...
+    def __call__(self, question: str, options: list[str] | None, key: str = "", /) -> Awaitable[str]: ...
 
 
 @dataclass(frozen=True)

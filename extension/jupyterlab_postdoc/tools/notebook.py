@@ -12,6 +12,7 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.base import CellEvent, CellState, Issue, Output, RunReport
 from jupyterlab_postdoc.protocol import Artifact, Cell, ImageRef
 from jupyterlab_postdoc.providers.base import ToolOutcome
+from jupyterlab_postdoc.tools import packages
 from jupyterlab_postdoc.tools.base import ToolContext, tool
 
 OUTPUT_TEXT = 2_000
@@ -146,11 +147,13 @@ async def nb_edit(
     answer says what came of them.
     """
     plain = [_without_unset(msgspec.to_builtins(change)) for change in changes]
-    result = await ctx.project.notebook.edit(plain)
+    result, supplied = await packages.after_edit(ctx, await ctx.project.notebook.edit(plain))
     findings = [_issue(issue) for issue in result.issues]
     text = f"Changed: {', '.join(result.changed) or 'nothing'}."
     if result.deleted:
         text += f" Deleted: {', '.join(result.deleted)}."
+    if supplied:
+        text += f"\n{supplied}"
     if findings:
         text += "\nThe check found:\n" + "\n".join(findings)
     data: dict[str, Any] = {"changed": list(result.changed), "issues": findings}
@@ -209,7 +212,10 @@ async def _run(ctx: ToolContext, *, args: Sequence[str] = (), cells: Sequence[st
             last[event.cell] = event
             await ctx.emit(_cell_body(ctx, event))
 
-    report = await project.notebook.run(on_cell, args=args, timeout_s=project.notebook_timeout_s, cells=cells)
+    async def run() -> RunReport:
+        return await project.notebook.run(on_cell, args=args, timeout_s=project.notebook_timeout_s, cells=cells)
+
+    report, supplied = await packages.after_run(ctx, await run(), run)
     if "reports/report.html" in report.files:
         path = project.public("reports/report.html")
         await ctx.emit(Artifact(artifact="report", path=path, provider=ctx.provider))
@@ -217,7 +223,8 @@ async def _run(ctx: ToolContext, *, args: Sequence[str] = (), cells: Sequence[st
     await _show(ctx, report, last, drawn)
     images = [] if ctx.provider == "template" else drawn[:PICTURES]
     seen = problem if ctx.provider != "template" and problem else _order(images)
-    text = "\n".join(part for part in (run_text(report), seen, _unseen(ctx, report, images)) if part)
+    parts = (run_text(report), supplied, seen, _unseen(ctx, report, images))
+    text = "\n".join(part for part in parts if part)
     return ToolOutcome(report.ok and report.verdict_error is None, text, run_data(report), images=images)
 
 

@@ -14,6 +14,7 @@ from jupyterlab_postdoc.forge.repository import StepRecord, Study
 from jupyterlab_postdoc.forge.text import disarmed
 from jupyterlab_postdoc.notebooks.base import NotebookRuntime
 from jupyterlab_postdoc.protocol import ImageRef
+from jupyterlab_postdoc.tools.packages import Supply
 from jupyterlab_postdoc.workspace.git import Commit, Git
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
@@ -49,6 +50,8 @@ class Project:
     plain: bool = False
     drawn: dict[str, list[ImageRef]] = field(default_factory=dict)
     """What cells drew in the last run, kept beside the log."""
+    supply: Supply | None = None
+    """How it gets packages that are missing; None: not at all."""
 
     @property
     def root(self) -> Path:

@@ -35,6 +35,7 @@ OURS = {"jupyterlab-postdoc"}
 """It says what a whole server needs; its programs beside a notebook get by with what is kept."""
 MAX_WANTED = 100
 ROUNDS = 4
+KEPT_S = 86_400.0
 BEHIND = "zzz-postdoc-server.pth"  # .pth files are read in the order of their names
 
 
@@ -64,6 +65,7 @@ class Environments:
         self.folder = folder
         self.installer = installer or Installer()
         self._locks: dict[str, asyncio.Lock] = {}
+        self._removing: asyncio.Task[None] | None = None
 
     def find(self, root: Path) -> Python | None:
         """The project's own environment; None when it has none, or one that was made for another Python."""
@@ -100,6 +102,8 @@ class Environments:
                 name = await self._made(pins, work) if pins else ""
                 record = Record(str(root), name, whole, pins, _python())
                 await asyncio.to_thread(self._keep, root, record)
+                if old is not None and old.environment:
+                    _touch(self.folder / old.environment)  # processes may go on with it
             except OSError as error:
                 code = "storage_full" if error.errno in (28, 122) else "tool_failed"
                 raise PostdocError(code, f"The environment could not be made: {error.strerror}.") from error
@@ -108,6 +112,11 @@ class Environments:
         before = old.packages if old is not None and old.python == _python() else {}
         added = {name: version for name, version in pins.items() if before.get(name) != version}
         return Installation(added, pins, time.monotonic() - began)
+
+    async def start(self) -> None:
+        """Remove what nobody needs any more, in the background."""
+        if aside := await asyncio.to_thread(self.tidy):
+            self._removing = asyncio.create_task(asyncio.to_thread(remove, aside))
 
     def adopt(self, source: Path, root: Path) -> None:
         """Let a copy of a project (a fork) have the packages of the original. Blocking, and quick."""
@@ -118,8 +127,10 @@ class Environments:
     def tidy(self) -> list[Path]:
         """Forget projects that are gone, and put aside what belongs to nobody: the folders to be removed.
 
-        To be called before anything is at work here; quick. See :func:`remove`.
+        Quick; see :func:`remove`. What was made, or went out of use, within ``KEPT_S`` stays: another server of the
+        same data may be at work on it.
         """
+        old_enough = time.time() - KEPT_S
         used, aside = set(), []
         for path in self.folder.glob("projects/*.json"):
             with suppress(OSError, msgspec.DecodeError):
@@ -128,13 +139,13 @@ class Environments:
                 if root.is_dir() or not root.parent.is_dir():  # a folder that is not mounted now may come back
                     used.add(record.environment)
                     continue
-            path.unlink(missing_ok=True)
-        for place in self.folder.iterdir() if self.folder.is_dir() else ():
-            if place.name == "projects" or place.name in used or not place.is_dir():
-                continue
-            old = place if place.name.startswith(".") else place.with_name(f".old-{place.name}-{secrets.token_hex(4)}")
             with suppress(OSError):
-                aside.append(place.rename(old))
+                path.unlink()
+        for place in self.folder.iterdir() if self.folder.is_dir() else ():
+            with suppress(OSError):
+                if place.name == "projects" or place.name in used or place.stat().st_mtime > old_enough:
+                    continue
+                aside.append(place.rename(place.with_name(f".old-{secrets.token_hex(6)}")))
         return aside
 
     async def _resolved(self, wanted: Sequence[str], work: Path) -> dict[str, str]:
@@ -162,6 +173,7 @@ class Environments:
         name = hashlib.sha256(listed.encode()).hexdigest()[:20]
         place = self.folder / name
         if (place / "bin" / "python").exists():
+            _touch(place)
             return name
         made, target = work / "environment", work / "packages"
         await self.installer.fetch(pins, target, work)
@@ -205,6 +217,11 @@ def _assemble(made: Path, target: Path, place: Path) -> None:
         _script(script, made / "bin" / script.name, place)
     calls = "".join(f"; site.addsitedir({path!r})" for path in _server_sites())
     (packages / BEHIND).write_text(f"import site{calls}\n", encoding="utf-8")
+
+
+def _touch(place: Path) -> None:
+    with suppress(OSError):
+        os.utime(place)
 
 
 class _Bare(venv.EnvBuilder):

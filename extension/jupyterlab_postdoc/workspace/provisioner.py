@@ -86,9 +86,14 @@ class SandboxProvisioner(KernelProvisionerBase):
     async def launch_kernel(self, cmd: list[str], **_: Any) -> KernelConnectionInfo:
         place, sandbox = self._workspace, self._workspace.sandbox
         process = await spawn(
-            sandbox.wrap(cmd, root=place.root, readonly=[self._folder], writable=[self._folder / "s"]),
+            sandbox.wrap(
+                [str(place.python), *cmd[1:]],
+                root=place.root,
+                readonly=[*place.readonly, self._folder],
+                writable=[self._folder / "s"],
+            ),
             cwd=place.root,
-            env={**sandbox.env(place.root), "IPYTHONDIR": str(self._folder / "s" / "ipython")},
+            env={**place.env(), "IPYTHONDIR": str(self._folder / "s" / "ipython")},
             limits=place.limits,
         )
         self._process = process

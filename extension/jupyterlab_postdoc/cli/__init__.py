@@ -65,7 +65,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 async def _with_server(args: argparse.Namespace, screen: Screen) -> int:
-    from . import answers, chat, commands, github, models, publish, pull, repos, research, templates
+    from . import answers, chat, commands, github, models, notebook, publish, pull, repos, research, templates
     from .server import Source, Wish
 
     source = Source(Wish(args.url, args.token, args.root, start=not args.no_start))
@@ -85,6 +85,7 @@ async def _with_server(args: argparse.Namespace, screen: Screen) -> int:
         "repos": repos.repos,
         "models": models.models,
         "github": github.github,
+        "notebook": notebook.notebook,
         "publish": publish.publish,
         "pr": pull.pull,
         "status": commands.status,

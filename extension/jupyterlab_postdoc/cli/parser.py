@@ -82,6 +82,7 @@ def build() -> argparse.ArgumentParser:
     _repos(add("repos", "List, find on GitHub, register, show or remove repositories to work in."))
     add("models", "List the models that may be used, what they can read and what they cost.")
     _github(add("github", "Say who is connected to GitHub, connect, or disconnect."))
+    _notebook(add("notebook", "Show a chat's notebook and who has it; take it over from the agent, give it back."))
     _publish(add("publish", "Publish a chat's project on GitHub, or send what is new, and go on where it stopped."))
     _pull(add("pr", "Show where a chat is published, its pull request, and what people wrote there."))
     add("status", "Say which server is used and how each of its parts is.")
@@ -204,6 +205,20 @@ def _github(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--gh", action="store_true", help="use the login of GitHub's own program `gh`")
     group.add_argument("--keyring", action="store_true", help="keep the token in the system's keyring, not in a file")
+
+
+def _notebook(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("chat", metavar="CHAT")
+    do = parser.add_mutually_exclusive_group()
+    for name, value, help in (
+        ("--take", "take", "take the notebook over: the agent waits before its next change"),
+        ("--give", "give", "give it back: what you changed is committed, and the agent goes on"),
+        ("--interrupt", "interrupt", "interrupt what runs in its kernel"),
+        ("--restart-kernel", "kernel", "a new kernel: all variables are lost"),
+        ("--restart-editor", "editor", "start its editor anew"),
+        ("--close", "close", "save it and end its editor"),
+    ):
+        do.add_argument(name, dest="do", action="store_const", const=value, help=help)
 
 
 def _publish(parser: argparse.ArgumentParser) -> None:

@@ -66,6 +66,7 @@ class Story:
         self._titles: dict[str, str] = {}
         self._inputs: dict[str, Frame] = {}
         self._published: set[tuple[str, str]] = set()
+        self._hand = "agent"
         self.hidden: set[str] = set()  # ids of messages that were shown already
 
     def recall(self, frames: Iterable[Frame]) -> None:
@@ -240,6 +241,17 @@ class Story:
                     name = _STEPS.get(str(step.get("name")), one_line(step.get("name")))
                     why = f": {one_line(step['text'], 200)}" if step.get("text") and step["state"] != "done" else ""
                     self._screen.line(f"{mark} {name}{why}", *style)
+
+    def _on_notebook(self, frame: Frame) -> None:
+        """Who has the notebook, when that has changed; and what went wrong with it."""
+        hand, before = str(frame.get("hand")), self._hand
+        self._hand = hand
+        if hand == "person" and before != hand:
+            self._screen.line(f"{one_line(frame.get('holder'))} has taken the notebook over.", "bold")
+        elif hand == "agent" and before == "person":
+            self._screen.line("The notebook was given back.", "bold")
+        elif frame.get("message"):
+            self._screen.line(one_line(frame["message"], 500), "yellow")
 
     def _on_question(self, frame: Frame) -> None:
         self._screen.line()

@@ -163,7 +163,9 @@ async def _describe(reads: Reads, lab: Lab, session: SessionRow, place: Place, r
     study = replace(study, steps=tuple(steps), finished=time.time())
     verdict = await asyncio.to_thread(_verdict, place.root)
     outcome = Outcome("changed", reason) if verdict is not None else Outcome("failed", "There is no verdict.")
-    await repository.write_results(place.root, study, verdict, outcome=outcome)
+    own = lab.environments.find(place.root) if lab.environments is not None else None
+    packages = own.packages if own is not None else None
+    await repository.write_results(place.root, study, verdict, outcome=outcome, packages=packages)
 
 
 async def _study(reads: Reads, lab: Lab, session: SessionRow, root: Path) -> Study | None:

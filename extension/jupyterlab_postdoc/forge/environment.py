@@ -8,8 +8,9 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
+
+from jupyterlab_postdoc.workspace.installed import Installed, normal
 
 ALWAYS = ("marimo",)
 _READERS = {"pandas": ("pyarrow", "openpyxl"), "polars": ("pyarrow", "openpyxl")}
@@ -76,7 +77,7 @@ def with_pins(text: str, direct: Mapping[str, str]) -> str:
         return text
     wanted: dict[str, str] = {}
     for item in listed:
-        name = _normal(re.split(r"[^A-Za-z0-9._-]", item.strip(), maxsplit=1)[0])
+        name = normal(re.split(r"[^A-Za-z0-9._-]", item.strip(), maxsplit=1)[0])
         extras = re.match(r"[A-Za-z0-9._-]+\s*(\[[^\]]*\])", item.strip())
         wanted[name] = f"{name}{extras[1] if extras else ''}=={direct[name]}" if name in direct else item
     for name, version in direct.items():
@@ -94,62 +95,29 @@ def with_pins(text: str, direct: Mapping[str, str]) -> str:
     return text[: header.start(1)] + changed + text[header.end(1) :]
 
 
-def pinned(imports: Iterable[str]) -> dict[str, str]:
-    """Installed distributions that provide the imports (and marimo): name to version, sorted. Blocking."""
+def pinned(imports: Iterable[str], packages: Path | None = None) -> dict[str, str]:
+    """Installed distributions that provide the imports (and marimo): name to version, sorted. Blocking.
+
+    ``packages`` are a project's own, which go before this server's.
+    """
     wanted = {*ALWAYS, *imports}
     for name in tuple(wanted):
         wanted.update(_READERS.get(name, ()))
-    providers = _providers()
+    installed = _installed(packages)
     found: dict[str, str] = {}
     for name in wanted - sys.stdlib_module_names:
-        for distribution in providers.get(name, ()):
-            if version := _version(distribution):
-                found[_normal(distribution)] = version
+        for distribution in installed.providers.get(name, ()):
+            if version := installed.version(distribution):
+                found[normal(distribution)] = version
     return dict(sorted(found.items()))
 
 
-def locked(direct: Iterable[str]) -> dict[str, str]:
+def locked(direct: Iterable[str], packages: Path | None = None) -> dict[str, str]:
     """The distributions and all they require on this interpreter and platform, name to version, sorted."""
-    found: dict[str, str] = {}
-    todo: list[tuple[str, frozenset[str]]] = [(_normal(name), frozenset()) for name in direct]
-    seen: set[tuple[str, frozenset[str]]] = set()
-    while todo:
-        name, extras = todo.pop()
-        if (name, extras) in seen:
-            continue
-        seen.add((name, extras))
-        if version := _version(name):
-            found[name] = version
-            todo.extend(_needs(name, extras))
-    return dict(sorted(found.items()))
+    return _installed(packages).closure(direct)
 
 
-def _needs(name: str, extras: frozenset[str]) -> list[tuple[str, frozenset[str]]]:
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    needs = []
-    for line in metadata.requires(name) or ():
-        try:
-            requirement = Requirement(line)
-        except InvalidRequirement:
-            continue
-        marker = requirement.marker
-        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras or {""}):
-            needs.append((_normal(requirement.name), frozenset(requirement.extras)))
-    return needs
-
-
-@functools.cache
-def _providers() -> dict[str, list[str]]:
-    return {name: list(found) for name, found in metadata.packages_distributions().items()}
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+@functools.lru_cache(16)
+def _installed(packages: Path | None) -> Installed:
+    """An environment is never changed, so what is in it need not be looked at twice."""
+    return Installed(packages)

@@ -55,13 +55,19 @@ async def write_skeleton(root: Path, study: Study) -> None:
 
 
 async def write_results(
-    root: Path, study: Study, verdict: Mapping[str, Any] | None, *, outcome: Outcome | None = None
+    root: Path,
+    study: Study,
+    verdict: Mapping[str, Any] | None,
+    *,
+    outcome: Outcome | None = None,
+    packages: Path | None = None,
 ) -> None:
     """README.md, provenance.json, CITATION.cff and the environment's files, from the verdict (None: there is none).
 
-    A README of an unfinished study says so and names the reason; nothing is claimed without a verdict.
+    A README of an unfinished study says so and names the reason; nothing is claimed without a verdict. ``packages`` are
+    those of the project's own environment (site-packages), if it has one.
     """
-    await asyncio.to_thread(_results, root, study, verdict, outcome or Outcome())
+    await asyncio.to_thread(_results, root, study, verdict, outcome or Outcome(), packages)
 
 
 async def write_home(root: Path, study: Study, home: str, branch: str = "") -> list[str]:
@@ -129,9 +135,9 @@ def _write(root: Path, study: Study, path: str, text: str, *, keep: bool = False
         put(root, path, text, keep=keep)
 
 
-def _results(root: Path, study: Study, verdict: Mapping[str, Any] | None, outcome: Outcome) -> None:
+def _results(root: Path, study: Study, verdict: Mapping[str, Any] | None, outcome: Outcome, own: Path | None) -> None:
     with disk_errors(root):
-        packages = _write_environment(root, study)
+        packages = _write_environment(root, study, own)
         if study.may_write("notebook.py"):
             environment.keep_header(root / "notebook.py", packages)
         _write(root, study, study.readme, _readme(root, study, verdict, outcome))
@@ -144,10 +150,10 @@ def _packaged(name: str) -> str:
     return resources.files("jupyterlab_postdoc.forge").joinpath("files", name).read_text(encoding="utf-8")
 
 
-def _write_environment(root: Path, study: Study) -> dict[str, str]:
+def _write_environment(root: Path, study: Study, own: Path | None = None) -> dict[str, str]:
     """pyproject.toml, requirements.lock and .python-version; returns the direct packages with their versions."""
-    direct = environment.pinned({*study.requires, *environment.imported_names(root / "notebook.py")})
-    everything = environment.locked(direct)
+    direct = environment.pinned({*study.requires, *environment.imported_names(root / "notebook.py")}, own)
+    everything = environment.locked(direct, own)
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
     head = f"# Every package of the run, with Python {platform.python_version()} on {sys.platform}.\n"
     pins = "".join(f"{name}=={version}\n" for name, version in everything.items())

@@ -143,7 +143,10 @@ class Project:
         except PostdocError:
             verdict = None
         study = replace(self.study, steps=tuple(self.steps), finished=finished)
-        await repository.write_results(self.root, study, verdict, outcome=outcome)
+        own = self.workspace.environment
+        await repository.write_results(
+            self.root, study, verdict, outcome=outcome, packages=own.packages if own is not None else None
+        )
 
     async def publish(self) -> tuple[str, str]:
         """Send the branch to the forge; returns the remote's address and the commit there."""

@@ -102,6 +102,8 @@ async def _make(lab: Lab, source: SessionRow, place: Place, commit: str, id: str
     )
     await make_fork(lab.git, place.root, root, branch=branch, sha=commit)
     await asyncio.to_thread(_bring_data, place.root, root)
+    if lab.environments is not None:
+        await asyncio.to_thread(lab.environments.adopt, place.root, root)
     if about:
         await asyncio.to_thread(names.write_marker, root / ".git", name=root.name, session=id, run=claim, **about)
     return _Fork(id, run, root, branch, about)

@@ -25,6 +25,7 @@ SAFE = {  # libraries that may be imported before a fork: they start no threads 
 KERNEL = ("marimo._runtime.runtime", "marimo._runtime.kernel_lifecycle", "marimo._output.formatters.formatters")
 LIST = "POSTDOC_PRELOAD"
 _started = False
+_loaded: set[str] = set()
 
 
 def start(modules: Iterable[str]) -> None:
@@ -33,10 +34,25 @@ def start(modules: Iterable[str]) -> None:
     if _started:
         return
     _started = True
-    os.environ[LIST] = ",".join(sorted(SAFE[name] for name in set(modules) & set(SAFE)))
+    wanted = sorted(SAFE[name] for name in set(modules) & set(SAFE))
+    _loaded.update(wanted)
+    os.environ[LIST] = ",".join(wanted)
     _own_folder()
     multiprocessing.set_forkserver_preload([f"{__package__}.preload"])
     forkserver.ensure_running()
+
+
+def again(modules: Iterable[str]) -> None:
+    """The same for a new kernel whose notebook imports more by now: a new fork server. No kernel may run meanwhile,
+    since the one before answers for those that it forked.
+    """
+    global _started
+    wanted = {SAFE[name] for name in set(modules) & set(SAFE)}
+    if wanted <= _loaded:
+        return
+    vars(forkserver)["_forkserver"]._stop()
+    _started = False
+    start(modules)
 
 
 def _own_folder() -> None:

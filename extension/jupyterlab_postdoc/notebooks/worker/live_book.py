@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from marimo._core.errors import Conflict, EditConflict, Invalid
 
 from jupyterlab_postdoc.notebooks.worker import author
 from jupyterlab_postdoc.notebooks.worker.author import Cell, Notebook, Refused
+from jupyterlab_postdoc.notebooks.worker.check import imports
 
 OPTIONS = ("column", "disabled", "hide_code", "expand_output")
 TRIES = 8
@@ -81,9 +82,14 @@ class Book:
         return Notebook(self.disk, cells, dict(self.host.document.app_config), self.header())
 
     def header(self) -> str:
+        """The file's, since others keep it, too."""
         with suppress(Refused):
-            return author.parse(self.disk).header
+            return author.parse(self.changed_outside() or self.disk).header
         return ""
+
+    def modules(self) -> set[str]:
+        """What the cells import."""
+        return {name for cell in self.rows() for name, _ in imports(cell.code)}
 
     # edits
 
@@ -272,7 +278,7 @@ def match(now: Notebook, ids: Sequence[str], wanted: Notebook) -> list[str | Non
     """
     left = dict(zip(ids, now.cells, strict=True))
     found: list[str | None] = [None] * len(wanted.cells)
-    rules = (
+    rules: tuple[Callable[[Cell, Cell], bool], ...] = (
         lambda a, b: a.key == b.key and a.code == b.code,
         lambda a, b: a.code == b.code and "setup" not in (a.key, b.key),
         lambda a, b: a.key == b.key and not a.key.startswith("_"),

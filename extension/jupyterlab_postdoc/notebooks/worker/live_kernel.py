@@ -26,10 +26,11 @@ from marimo._runtime import commands
 from marimo._runtime.scratch import SCRATCH_CELL_ID
 from marimo._session.events import SessionEventListener
 from marimo._session.extensions.extensions import HeartbeatExtension, NotificationListenerExtension, QueueExtension
-from marimo._session.managers import KernelManagerImpl, QueueManagerImpl
+from marimo._session.managers import QueueManagerImpl
 from marimo._session.requests import InstantiateNotebookRequest
 from marimo._types.ids import ConsumerId
 
+from jupyterlab_postdoc.notebooks.worker import launch
 from jupyterlab_postdoc.notebooks.worker.author import Refused
 from jupyterlab_postdoc.notebooks.worker.execute import info_code
 from jupyterlab_postdoc.notebooks.worker.live_book import Book
@@ -192,27 +193,30 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
 
     def document(self, transaction: Any) -> None:
         """Somebody changed the notebook: tell it, unless it was us."""
-        before = {id: track.key for id, track in self.tracks.items()}
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self.sync)  # marimo's Host API hears of it after us
         gone = {change.cell_id for change in transaction.changes if type(change).__name__ == "DeleteCell"}
         self.tainted = self.tainted or any(self.ran.get(id) for id in gone)
+        names = {id: self.tracks.pop(id).key for id in gone if id in self.tracks}
         for id in gone:
-            self.tracks.pop(id, None)
             self.ran.pop(id, None)
-        self.sync()
         if transaction.source in ("host", "kernel"):
             return
         ids = {str(id) for change in transaction.changes if (id := getattr(change, "cell_id", None))}
-        self.others |= {self.tracks[id].key if id in self.tracks else before.get(id, id) for id in ids}
+        self.others |= {names.get(id, id) for id in ids}
         if self.reporting is None:
-            self.reporting = asyncio.get_running_loop().call_later(0.5, self.report)
+            self.reporting = loop.call_later(0.5, self.report)
 
     def report(self) -> None:
-        self.reporting, names, self.others = None, sorted(self.others), set()
-        self.tell({"type": "changed", "cells": names})
+        names = {self.tracks[id].key if id in self.tracks else id for id in self.others}
+        self.reporting, self.others = None, set()
+        self.tell({"type": "changed", "cells": sorted(names)})
 
     def on_received_command(self, session: Any, request: Any, from_consumer_id: Any) -> None:  # noqa: ARG002
         """Whatever changes the kernel's state beside running cells makes the next whole run start afresh."""
-        if isinstance(request, TAINTS):
+        if isinstance(request, commands.CreateNotebookCommand):
+            self.instantiated = True
+        elif isinstance(request, TAINTS):
             self.tainted = True
         elif isinstance(request, commands.ExecuteScratchpadCommand):
             self.tainted = self.tainted or not (request.run_id or "").startswith(OURS)
@@ -256,10 +260,17 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
 
     def instantiate(self, *, run: bool) -> None:
         """Make the cells known to the kernel, and run them all if asked."""
-        self.instantiated = True
         codes = {str(cell.id): cell.code for cell in self.book.host.document}
         request = InstantiateNotebookRequest(object_ids=[], values=[], auto_run=run, codes=codes)
         self.session.instantiate(request, http_request=None)
+
+    def states(self) -> list[dict[str, Any]]:
+        """What became of every cell that ran; "stale" when it ran with other code than it has now."""
+        found = []
+        for id, track in self.tracks.items():
+            if runs := self.ran.get(id):
+                found.append(track.state() | ({} if runs[-1] == track.code else {"status": "stale"}))
+        return found
 
     def execute(self, ids: Sequence[str]) -> None:
         codes = [self.tracks[id].code for id in ids]
@@ -299,8 +310,13 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
         self.ended()
         self.be("starting")
         old = session._kernel_manager
+        listener = session.extensions.get(NotificationListenerExtension)
+        listener.on_detach()
+        with suppress(OSError, ValueError):
+            old.close_kernel()
+        launch.again(self.book.modules())
         queues = QueueManagerImpl(use_multiprocessing=True)
-        new = KernelManagerImpl(
+        new = type(old)(
             queue_manager=queues,
             mode=old.mode,
             configs=session.app_file_manager.app.cell_manager.config_map(),
@@ -309,10 +325,6 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
             virtual_file_storage=None,
             redirect_console_to_browser=old.redirect_console_to_browser,
         )
-        listener = session.extensions.get(NotificationListenerExtension)
-        listener.on_detach()
-        with suppress(OSError, ValueError):
-            old.close_kernel()
         await new.start_kernel()
         session._kernel_manager = new
         session.extensions.remove(listener)

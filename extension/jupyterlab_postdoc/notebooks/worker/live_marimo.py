@@ -5,6 +5,7 @@ All names used here are private to marimo, which is why its version is pinned; `
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import types
@@ -21,6 +22,8 @@ from marimo._server import session_manager, start
 from marimo._server.registry import LIFESPAN_REGISTRY
 from marimo._server.tokens import AuthToken
 from marimo._server.workspace import DirectoryWorkspace
+from marimo._session import session as session_module
+from marimo._session.managers import KernelManagerImpl
 from marimo._session.model import SessionMode
 from marimo._session.requests import InstantiateNotebookRequest
 from marimo._session.session import SessionImpl
@@ -54,6 +57,13 @@ class Session(SessionImpl):  # type: ignore[misc]
         return await super().create(**options | {"virtual_file_storage": None})
 
 
+class KernelManager(KernelManagerImpl):  # type: ignore[misc]
+    """marimo's, which does not hold up everything else while a kernel starts."""
+
+    async def start_kernel(self) -> None:
+        await asyncio.to_thread(asyncio.run, super().start_kernel())
+
+
 def run(
     folder: Path,
     root: Path,
@@ -66,7 +76,7 @@ def run(
     token = (folder / "token").read_text(encoding="utf-8").strip()
     listening = bind(folder / "s")
 
-    class Server(uvicorn.Server):  # type: ignore[misc]
+    class Server(uvicorn.Server):
         def run(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
             super().run(sockets=[listening])
 
@@ -79,6 +89,7 @@ def run(
     start.uvicorn = types.SimpleNamespace(Config=uvicorn.Config, Server=Server, __version__=uvicorn.__version__)
     start.get_default_config_manager = lambda **where: known(**where).with_overrides(SETTINGS)
     session_manager.SessionImpl = Session
+    session_module.KernelManagerImpl = KernelManager
     launch.use()
     LIFESPAN_REGISTRY.register("postdoc", lifespan)
     start.start(

@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from jupyterlab_postdoc.notebooks.worker import author, launch, live_marimo
+from jupyterlab_postdoc.notebooks.worker import author, live_marimo
 from jupyterlab_postdoc.notebooks.worker.author import Refused
 from jupyterlab_postdoc.notebooks.worker.check import check
 from jupyterlab_postdoc.notebooks.worker.live_book import Book
 from jupyterlab_postdoc.notebooks.worker.live_kernel import Kernel
 from jupyterlab_postdoc.notebooks.worker.live_run import LiveRun
-from jupyterlab_postdoc.notebooks.worker.server import LINE, Page, Server, described, digest, imported
+from jupyterlab_postdoc.notebooks.worker.server import LINE, Page, Server, described, digest
 
 
 def serve(receive: int, send: int, notebook: Path) -> None:
@@ -122,9 +122,7 @@ class LiveServer(Server):
         book, kernel = await self.ready(request)
         async with self.editing:
             await book.refresh()
-        answer = described(book.read())
-        states = {track.key: track.state() for track in kernel.tracks.values() if track.status != "new"}
-        return answer | {"states": list(states.values())}
+        return described(book.read()) | {"states": kernel.states()}
 
     async def do_edit(self, request: dict[str, Any]) -> dict[str, Any]:
         book, kernel = await self.ready(request)
@@ -132,8 +130,6 @@ class LiveServer(Server):
             await kernel.up()
             await book.refresh()
             made = await book.edit(request["changes"], request.get("known"))
-        if modules := imported(made.notebook):
-            launch.start(modules)
         issues = await asyncio.to_thread(check, self.path, made.notebook, full=False)
         return {**described(made.notebook), "changed": made.changed, "deleted": made.deleted, "issues": issues}
 

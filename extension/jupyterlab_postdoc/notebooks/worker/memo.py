@@ -7,12 +7,14 @@ All of it is a function of the text alone; what marimo changes later (options, s
 
 from __future__ import annotations
 
+import ast
 import copy
+import threading
 from functools import lru_cache
 from typing import Any
 
 from marimo._ast import cell as cells
-from marimo._ast import codegen, compiler, parse, toplevel
+from marimo._ast import codegen, compiler, parse, toplevel, transformers
 from marimo._lint.rules.runtime import reusable_definition_order
 
 CELLS = 1024
@@ -26,6 +28,7 @@ FRESH = {
     "_output": cells.CellOutput,
 }
 _compile = compiler.compile_cell
+_compiling = threading.RLock()
 _once = lru_cache(CELLS)(_compile)
 
 
@@ -44,8 +47,18 @@ def authored(code: str, cell_id: str = NOBODY, filename: str | None = None) -> A
     return compiled(code, NOBODY)
 
 
+def one_at_a_time(*args: Any, **named: Any) -> Any:
+    """``compile``. Python 3.11 counts the depth of a syntax tree it builds once for all threads: two at the same time
+    give "SystemError: AST constructor recursion depth mismatch".
+    """
+    with _compiling:
+        return compile(*args, **named)
+
+
 def install() -> None:
     """Put the remembering versions in the places of the ones that forget; twice does no harm."""
+    for module in (ast, compiler, transformers):
+        vars(module)["compile"] = one_at_a_time
     compiler.compile_cell = compiled
     for module in (toplevel, codegen, reusable_definition_order):
         module.compile_cell = authored

@@ -9,6 +9,9 @@ import { usePlatform, useTrans } from '../../platform';
 import type { IconName } from '../ui';
 import { Disclosure, Icon, Menu } from '../ui';
 
+/** A whole commit id: with it, the other session gets a project of its own that begins there. */
+const COMMIT = /^[0-9a-f]{40}$/;
+
 /** A commit, from which another session can begin. */
 export const CheckpointRow = memo(function CheckpointRow({
   item,
@@ -23,7 +26,7 @@ export const CheckpointRow = memo(function CheckpointRow({
   const [problem, setProblem] = useState<string | null>(null);
   const fork = () => {
     setProblem(null);
-    platform.client.fork(session, item.seq).then(
+    platform.client.fork(session, item.seq, COMMIT.test(item.commit) ? item.commit : undefined).then(
       id => {
         const route = navigation.get();
         if (route.view === 'session' && route.id === session) {

@@ -486,7 +486,8 @@ describe('the ends of a run', () => {
   });
 
   it('a checkpoint is where another session can begin', async () => {
-    wire.happen({ type: 'artifact', artifact: 'commit', title: 'Load', data: { commit: '5bb8084c4e41' } });
+    const commit = '5bb8084c4e41'.padEnd(40, '0');
+    wire.happen({ type: 'artifact', artifact: 'commit', title: 'Load', data: { commit } });
     await show();
     expect(screen.getByText('5bb8084')).toBeTruthy();
     fireEvent.click(screen.getByRole('button', { name: 'Checkpoint “Load”' }));
@@ -494,7 +495,8 @@ describe('the ends of a run', () => {
     const answer = wire.answer.bind(wire);
     wire.answer = (socket, frame) => (frame.type === 'fork' ? undefined : answer(socket, frame));
     fireEvent.click(screen.getByRole('menuitem', { name: 'Fork from here' }));
-    await waitFor(() => expect(wire.last.sent.find(frame => frame.type === 'fork')).toMatchObject({ at: 2 }));
+    const fork = { at: 2, commit };
+    await waitFor(() => expect(wire.last.sent.find(frame => frame.type === 'fork')).toMatchObject(fork));
     act(() => navigation.go({ view: 'rooms' }));
     const { id } = wire.last.sent.find(frame => frame.type === 'fork') as { id: string };
     await act(async () => {

@@ -179,7 +179,7 @@ class BatchRuntime:
     async def _own(
         self, op: str, on_event: messages.OnEvent | None = None, *, wait_s: float = CALL_S, **fields: Any
     ) -> dict[str, Any]:
-        """One request of our own worker. A cancelled or overlong one takes the worker with it: its state would be unknown."""
+        """One request of our own worker. A cancelled or overlong one takes it along: its state would be unknown."""
         async with self._lock:
             worker = await self._ready()
             request = {"op": op, "path": str(self.workspace.resolve(self.path)), **fields}

@@ -210,6 +210,7 @@ class LiveEditor:
 
         self._worker = Worker(process, self._hear, died)
         said = await ready
+        (self.folder / "token").unlink(missing_ok=True)  # it was read; no cell needs it
         self._port = messages.number(said.get("port")) or 80
         self._file = messages.text(said.get("file"), 1_000) or self.path
         follows = said.get("host_api") is False

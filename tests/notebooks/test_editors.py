@@ -11,14 +11,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.notebooks.live import get, kill, pool, processes, project, until, workspace
 from tests.notebooks.support import go
 
+from jupyterlab_postdoc.assemble import Services, assemble
+from jupyterlab_postdoc.commands import User
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.editors import EditorPool
 from jupyterlab_postdoc.notebooks.run_folder import RunFolder, base_folder
+from jupyterlab_postdoc.settings import Settings
 from jupyterlab_postdoc.workspace import sandbox
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
@@ -211,6 +215,7 @@ def test_too_much_memory_ends_it_with_a_sentence(tmp_path: Path) -> None:
 SERVER = """
 import asyncio, sys
 from pathlib import Path
+from typing import Any
 from tests.notebooks.live import pool
 async def main():
     async with pool() as editors:
@@ -285,3 +290,29 @@ def test_the_pool_opens_nothing_by_itself(tmp_path: Path) -> None:
     made = EditorPool(workspace)
     assert made.running() == []
     assert made.status(tmp_path).state == "stopped"
+
+
+def test_a_server_has_editors_and_ends_them(tmp_path: Path) -> None:
+    (tmp_path / "root" / "research").mkdir(parents=True)
+    root = project(tmp_path / "root" / "research")
+
+    async def scene() -> None:
+        services = assemble(Settings(data_dir=str(tmp_path / "data"), max_notebooks=3), tmp_path / "root")
+        await services.start()
+        try:
+            assert services.editors.most == 3
+            assert (await health(services))["message"].startswith("0 live notebooks")
+            await services.editors.open(root)
+            part = await health(services)
+            assert (part["ok"], part["open"], part["failed"]) == (True, 1, 0)
+        finally:
+            await services.stop(1.0)
+        assert not processes(str(root))
+        with pytest.raises(PostdocError):
+            await services.editors.open(root)
+
+    async def health(services: Services) -> dict[str, Any]:
+        parts: dict[str, Any] = (await services.sessions.health(User("ana", "Ana")))["parts"]["live"]
+        return parts
+
+    go(scene())

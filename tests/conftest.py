@@ -21,6 +21,12 @@ for _name in ("GITHUB_TOKEN", "GH_TOKEN", "GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPR
 pytest_plugins = ["pytest_jupyter", "pytest_jupyter.jupyter_server"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests begin first: one that begins last would keep one process busy and let the others wait."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def known_secrets() -> Iterator[None]:
     """What a test has registered as secret is none for the next one: texts would be held back and cut for it."""

@@ -35,6 +35,7 @@ def server(tmp_path: Path) -> Any:
     server.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60 + 12 * KILLS)
 def test_kill_the_server_during_research(server: Server) -> None:
     asyncio.run(_chaos(server))

@@ -70,9 +70,15 @@ def test_models_come_from_the_live_list(tmp_path):
     with ModelServer() as scripted:
         scripted.models([model("claude-haiku-6", "Claude Haiku 6", line="haiku"), model("house-model", "House")])
         home.env |= {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": scripted.url}
-        for _ in range(10):  # the built-in list is shown while the provider's has not come yet
-            listed = home.run("models", "--json")
-            assert listed.code == 0, listed.err
-            if "house-model" in listed.out:
-                break
+        server = RunningServer(home)
+        server.start()
+        try:
+            home.env |= {"POSTDOC_URL": server.url, "POSTDOC_TOKEN": server.token}
+            for _ in range(10):  # the built-in list is shown while the provider's has not come yet
+                listed = home.run("models", "--json")
+                assert listed.code == 0, listed.err
+                if "house-model" in listed.out:
+                    break
+        finally:
+            server.stop()
         assert [entry["id"] for entry in listed.json] == ["template", "claude-haiku-6", "house-model"]

@@ -81,6 +81,7 @@ def test_killed_and_restarted_in_the_middle_the_research_goes_on(home, server):
     assert [e for e in kept if seen.get(e["seq"]) != e] == [], "every event that is kept was shown, as it is kept"
 
 
+@pytest.mark.slow
 def test_an_own_server_that_dies_is_started_again(home):
     running = home.start("research", "waits please", "--json")
     running.until("part 2")

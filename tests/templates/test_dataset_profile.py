@@ -186,6 +186,7 @@ def test_each_problem_is_named(nb: ModuleType) -> None:
         assert part in found, found
 
 
+@pytest.mark.slow
 def test_wide_messy_table_in_seconds(nb: ModuleType, tmp_path: Path) -> None:
     """10,000 rows and 500 columns, latin-1, semicolons, decimal commas, 3 % gaps, one related pair."""
     rng, n = np.random.default_rng(0), 10_000

@@ -302,6 +302,7 @@ def test_executed_notebook_gives_the_verdict_for_a_file(nb: ModuleType, tmp_path
             assert "<b>affair</b>" not in data.get(kind, "")
 
 
+@pytest.mark.slow
 def test_whole_notebook_runs_on_small_and_two_valued_groups(tmp_path: Path) -> None:
     (tmp_path / "small.csv").write_text("group,outcome\n" + "a,0\n" * 4 + "b,1\nb,2\nb,3\n")
     data = sm.datasets.spector.load_pandas().data

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
@@ -46,15 +47,31 @@ async def fetch(url: str, method: str = "GET", *, body: Any = None, headers: dic
     return Answer(answer.code, answer.headers, answer.body or b"")
 
 
-class Frame:
-    """The frame of one ticket: ``url`` is what ``open`` answered."""
+def policy_of(answer: Answer) -> dict[str, str]:
+    """The Content-Security-Policy, by directive."""
+    parts = (part.strip().partition(" ") for part in answer.headers["Content-Security-Policy"].split(";"))
+    return {name: value for name, _, value in parts}
 
-    def __init__(self, origin: str, opened: dict[str, Any]) -> None:
+
+class Frame:
+    """The frame of one ticket: ``url`` is what ``open`` answered, ``page`` is marimo's page in it, ``base`` where that
+    one's files are.
+    """
+
+    def __init__(self, origin: str, opened: dict[str, Any], outer: Answer) -> None:
+        assert outer.status == 200, outer.body
         self.opened = opened
+        self.outer = outer
         self.origin = origin
         self.url = origin + opened["url"]
-        self.base = self.url.partition("?")[0]
-        self.ticket = urlsplit(self.url).path.rstrip("/").rpartition("/")[2]
+        self.page = origin + html.unescape(re.search(r' src="([^"]+)"', outer.body.decode())[1])
+        self.base = self.page.partition("?")[0]
+        self.secret, self.ticket = (u.partition("?")[0].rstrip("/").rpartition("/")[2] for u in (self.url, self.page))
+
+    @classmethod
+    async def enter(cls, origin: str, opened: dict[str, Any], headers: dict[str, str]) -> Frame:
+        """As who is logged in opens it."""
+        return cls(origin, opened, await fetch(origin + opened["url"], headers=headers))
 
     async def get(self, path: str = "", method: str = "GET", **headers: str) -> Answer:
         return await fetch(self.base + path, method, headers=NULL | headers)

@@ -10,7 +10,7 @@ import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import WebSocketClientConnection
 
-from .live_client import Frame, fetch, hold, make_session, operation
+from .live_client import Frame, fetch, hold, make_session, operation, policy_of
 from .plain_editor import PlainEditors, marimo
 
 
@@ -40,7 +40,7 @@ def editors(services, editor):
 
 
 @pytest.fixture
-def opened(editors, services, http, listening, jp_root_dir):
+def opened(editors, services, http, listening, jp_root_dir, jp_auth_header):
     """``await opened(mode)`` → Frame, of a session that is made at the first call (its id: ``opened.id``)."""
 
     async def make(mode: str = "watch") -> Frame:
@@ -49,7 +49,7 @@ def opened(editors, services, http, listening, jp_root_dir):
         await hold(services, make.id, "local" if mode == "edit" else None)
         answer = await http("POST", f"api/chats/{make.id}/notebook/open", body={"mode": mode})
         assert answer.status == 200, answer.body
-        return Frame(f"http://{listening}", answer.json)
+        return await Frame.enter(f"http://{listening}", answer.json, jp_auth_header)
 
     return make
 
@@ -64,7 +64,7 @@ async def test_open_gives_an_address_for_the_one_who_asks(opened, editors, http,
     assert editors.opened == [((jp_root_dir / "research" / "p").resolve(), "notebook.py")]
     edit = await opened("edit")
     assert edit.opened["url"].endswith("?file=notebook.py")
-    assert edit.ticket != watch.ticket
+    assert len({edit.secret, edit.ticket, watch.secret, watch.ticket}) == 4
     assert (await http("POST", f"api/chats/{opened.id}/notebook/open", body={"mode": "own"})).status == 400
 
 
@@ -101,20 +101,41 @@ async def test_a_folder_that_leads_out_of_the_server_is_none_of_its_notebooks(
 
 
 @BASES
-async def test_the_page_comes_with_our_script_and_a_policy(opened, jp_auth_header, jp_base_url, listening, editor):
+async def test_the_outer_page_holds_one_frame_that_goes_nowhere_else(
+    opened, jp_auth_header, jp_base_url, listening, editor
+):
     frame = await opened()
-    page = await frame.get(**jp_auth_header)
+    text = frame.outer.body.decode()
+    here = f"{jp_base_url}postdoc/nt/{frame.ticket}/"
+    assert re.findall(r' src="([^"]*)"', text) == [f"{here}?file=notebook.py&amp;kiosk=true"]
+    assert "allow-same-origin" not in text
+    assert "allow-popups" not in text
+    policy = policy_of(frame.outer)
+    assert policy["frame-src"] == f"http://{listening}{here}"
+    assert policy["frame-ancestors"] == "'self'"
+    assert policy["default-src"] == "'none'"
+    assert "allow-same-origin" not in policy["sandbox"]
+    (nonce,) = set(re.findall(r'nonce="([^"]+)"', text))
+    assert policy["script-src"] == policy["style-src"] == f"'nonce-{nonce}'"
+    assert editor.upstream.token not in text
+    with_more = await fetch(f"{frame.url}&x=dark&file=other.py&access_token=y", headers=jp_auth_header)
+    assert b"?x=dark&amp;file=notebook.py&amp;kiosk=true" in with_more.body
+
+
+@BASES
+async def test_the_page_comes_with_our_script_and_a_policy(opened, jp_base_url, listening, editor):
+    frame = await opened()
+    page = await frame.get()
     text = page.body.decode()
     assert page.status == 200, text
     assert text.index("localStorage") < text.index('<script type="module"')
     assert f'src="{jp_base_url}postdoc/assets/0.25.2/assets/index-' in text
     assert editor.upstream.token not in text
-    policy = dict(part.strip().split(" ", 1) for part in page.headers["Content-Security-Policy"].split(";"))
+    policy = policy_of(page)
     here = f"http://{listening}{jp_base_url}postdoc/nt/{frame.ticket}/"
     assert "allow-same-origin" not in policy["sandbox"]
     assert "allow-popups" not in policy["sandbox"]
     assert policy["default-src"] == policy["form-action"] == policy["base-uri"] == "'none'"
-    assert policy["frame-ancestors"] == "'self'"
     assert set(policy["connect-src"].split()) == {
         *(here, here.replace("http", "ws", 1), "data:", "blob:"),
         f"http://{listening}{jp_base_url}postdoc/assets/0.25.2/",
@@ -123,15 +144,13 @@ async def test_the_page_comes_with_our_script_and_a_policy(opened, jp_auth_heade
     assert page.headers["Cache-Control"] == "no-store"
     asset = re.search(r'src="([^"]*/assets/index-[^"]+)"', text)[1]
     assert (await fetch(f"http://{listening}{asset}", headers={"Origin": "null"})).status == 200
-    head = await frame.get(method="HEAD", **jp_auth_header)
+    head = await frame.get(method="HEAD")
     assert (head.status, head.body) == (200, b"")
 
 
 @BASES
 async def test_files_come_as_marimo_gives_them(opened, editor):
     frame = await opened()
-    asset = re.search(rb'src="[^"]*/(assets/index-[^"]+)"', (await fetch(frame.base, headers={"Origin": "null"})).body)
-    assert asset is None  # the page itself wants the login
     direct = f"http://127.0.0.1:{editor.upstream.port}/"
     for path in ("favicon.ico", "manifest.json", "logo.png"):
         ours, theirs = await frame.get(path), await fetch(direct + path)
@@ -177,18 +196,16 @@ async def output(socket: WebSocketClientConnection, wanted: str) -> None:
 
 
 @BASES
-async def test_a_person_edits_and_a_watcher_sees_it(new_kernel, opened, editor, jp_auth_header):
+async def test_a_person_edits_and_a_watcher_sees_it(new_kernel, opened, editor):
     edit = await opened("edit")
-    page = (await edit.get(**jp_auth_header)).body.decode()
+    page = (await edit.get()).body.decode()
     socket, headers = await instantiated(edit, page, "s_edit01")
     ids = json.loads(headers.pop("ids"))
     await output(socket, "21")
     assert editor.viewers == 1
 
-    answer = await fetch(edit.origin + edit.opened["url"].replace("/?", "/health?"), headers={"Origin": "null"})
-    assert answer.json == {"status": "healthy"}
-    other = Frame(edit.origin, edit.opened)
-    watching = await other.socket("s_watch1", "&kiosk=true")
+    assert (await edit.get("health")).json == {"status": "healthy"}
+    watching = await edit.socket("s_watch1", "&kiosk=true")
     await operation(watching, "kernel-ready")
     assert editor.viewers == 2
 
@@ -218,10 +235,10 @@ async def test_an_editor_that_is_gone_is_said(opened, editors, jp_auth_header):
     editors.up = False
     answer = await frame.get("health")
     assert (answer.status, answer.json["code"], answer.json["retryable"]) == (503, "capacity", True)
-    page = await frame.get(**jp_auth_header)
-    assert page.status == 503
-    assert "text/html" in page.headers["Content-Type"]
-    assert b'"event":"stopped"' in page.body
+    for page in (await frame.get(), await fetch(frame.url, headers=jp_auth_header)):
+        assert page.status == 503
+        assert "text/html" in page.headers["Content-Type"]
+        assert b'"event":"stopped"' in page.body
     with pytest.raises(HTTPClientError) as refused:
         await frame.socket()
     assert refused.value.code == 503

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 
 import pytest
 from jupyter_server.auth.identity import IdentityProvider, User
 from tests.handlers.conftest import connect, http, jp_server_config, listening, server, services  # noqa: F401
-from tests.handlers.live_client import NULL, Frame, fetch, hold, make_session, operation
+from tests.handlers.live_client import NULL, Frame, fetch, hold, make_session, operation, policy_of
 from tests.handlers.plain_editor import PlainEditors, marimo
 from tornado.httpclient import HTTPClientError
 from traitlets.config import Config
@@ -68,7 +67,7 @@ def editors(services, editor):  # noqa: F811
 
 
 @pytest.fixture
-def opened(editors, services, http, listening, jp_root_dir):  # noqa: F811
+def opened(editors, services, http, listening, jp_root_dir, jp_auth_header):  # noqa: F811
     """``await opened(mode)`` → Frame, of a session that is made at the first call (its id: ``opened.id``)."""
 
     async def make(mode: str = "watch") -> Frame:
@@ -77,7 +76,7 @@ def opened(editors, services, http, listening, jp_root_dir):  # noqa: F811
         await hold(services, make.id, "local" if mode == "edit" else None)
         answer = await http("POST", f"api/chats/{make.id}/notebook/open", body={"mode": mode})
         assert answer.status == 200, answer.body
-        return Frame(f"http://{listening}", answer.json)
+        return await Frame.enter(f"http://{listening}", answer.json, jp_auth_header)
 
     return make
 
@@ -113,17 +112,29 @@ async def test_nothing_goes_without_the_ticket(opened, jp_auth_header):
                     assert answer.headers["Access-Control-Allow-Origin"] == "null"
 
 
-async def test_the_page_itself_wants_the_login_too(opened, jp_auth_header, jp_base_url):
+async def test_the_first_secret_opens_nothing_but_the_outer_page(opened, jp_auth_header):
+    frame = await opened("edit")
+    for path in (*LOOKED_AT, *CHANGING, *HIDDEN, "ws"):
+        for method in ("GET", "POST", "OPTIONS", "HEAD"):
+            answer = await fetch(f"{frame.url.partition('?')[0]}{path}", method, headers=NULL | jp_auth_header)
+            assert answer.status == 403, (method, path)
+    for method in ("POST", "PUT", "DELETE"):
+        assert (await fetch(frame.url, method, headers=NULL | jp_auth_header)).status == 403
+
+
+async def test_the_outer_page_wants_the_login_too(opened, jp_auth_header, jp_base_url):
     frame = await opened()
-    for page in (frame.url, frame.base, frame.base[:-1], frame.base + "?file=/etc/passwd"):
+    outer = frame.url.partition("?")[0]
+    for page in (frame.url, outer, outer[:-1], f"{outer}?file=/etc/passwd"):
         for headers in ({}, {"Authorization": "token wrong"}, NULL):
             answer = await fetch(page, headers=headers)
             assert answer.status == 302
             assert answer.headers["Location"].startswith(f"{jp_base_url}login?next=")
-            assert frame.ticket not in answer.headers["Location"]
+            for secret in (frame.secret, frame.ticket):
+                assert secret not in answer.headers["Location"]
             framed = await fetch(page, headers=headers | {"Sec-Fetch-Dest": "iframe"})
             assert framed.status == 403
-            assert b"marimo" not in framed.body
+            assert frame.ticket.encode() not in framed.body
             assert b'"event":"expired"' in framed.body
         answer = await fetch(page, headers=jp_auth_header)
         assert answer.status == 200
@@ -150,7 +161,7 @@ async def test_somebody_elses_ticket_opens_no_page(people, editors, services, ht
     id = await make_session(services, http, jp_root_dir, headers=ana)
     address = f"api/chats/{id}/notebook/open"
     assert (await http("POST", address, body={}, headers=bob)).status == 404
-    frame = Frame(f"http://{listening}", (await http("POST", address, body={}, headers=ana)).json)
+    frame = await Frame.enter(f"http://{listening}", (await http("POST", address, body={}, headers=ana)).json, ana)
     assert (await fetch(frame.url, headers=ana)).status == 200
     assert (await fetch(frame.url, headers=bob)).status == 403
     assert (await fetch(frame.url)).status == 302
@@ -160,16 +171,17 @@ async def test_somebody_elses_ticket_opens_no_page(people, editors, services, ht
     assert (await http("POST", address, body={"mode": "edit"}, headers=ana)).status == 403
 
 
-async def test_a_ticket_ends(opened, server):  # noqa: F811
+async def test_a_ticket_ends(opened, server, jp_auth_header):  # noqa: F811
     tickets = tickets_of(server.web_app.settings)
     frames = [await opened() for _ in range(3)]
-    idle, old, revoked = (tickets.find(frame.ticket) for frame in frames)
+    idle, old, revoked = (tickets.find(frame.secret) for frame in frames)
     idle.used -= IDLE_S + 1
     old.made -= LIFE_S + 1
     tickets.end(revoked)
     for frame in frames:
         assert (await frame.get("health")).status == 403
         assert await refused(frame) == 403
+        assert (await fetch(frame.url, headers=jp_auth_header)).status == 403
     assert len(tickets) == 0
 
 
@@ -228,8 +240,8 @@ async def test_what_nobody_may(opened, editor):
             assert (await frame.post(path, {})).status == 403, path
         for path in ("ws_sync", "terminal/ws", "lsp/pylsp", "sse"):
             assert (await frame.get(path)).status in (403, 404)
-        again = Frame(frame.origin, {"url": frame.opened["url"].replace("/?", "/lsp/?")})
-        assert await refused(again) == 404
+        frame.base += "lsp/"
+        assert await refused(frame) == 404
 
 
 async def test_paths_that_marimo_might_read_otherwise(opened):
@@ -310,24 +322,25 @@ async def test_no_log_holds_a_ticket(opened, caplog, jp_auth_header, editors):
         editors.up = False
         await fetch(frame.base + "health", headers=NULL)
         await fetch(frame.base[:-1], headers=jp_auth_header)
+        await fetch(frame.url, headers=jp_auth_header)
+        await fetch(frame.url)
         await asyncio.sleep(0.1)
     assert len(caplog.records) > 50
     lines = [record.getMessage() + (record.exc_text or "") for record in caplog.records if "tests" not in record.name]
     own = [line for line in lines if "/nt/" in line]
     assert len(own) > 50
-    assert not [line for line in lines if frame.ticket in line]
+    assert not [line for line in lines if frame.ticket in line or frame.secret in line]
     assert not [line for line in lines if editors.editor.upstream.token in line]
 
 
 async def test_every_answer_is_without_rights(opened):
     frame = await opened("edit")
-    for path in ("health", "favicon.ico", "auth/token", "assets/nothing.js", "public/x.html", "api/kernel/run"):
+    for path in ("", "health", "favicon.ico", "auth/token", "assets/nothing.js", "public/x.html", "api/kernel/run"):
         answer = await frame.get(path)
-        policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+        policy = policy_of(answer)
         assert "allow-same-origin" not in policy["sandbox"]
-        assert policy["frame-ancestors"] == "'self'"
+        assert policy["default-src"] == "'none'"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
         assert "Access-Control-Allow-Credentials" not in answer.headers
     assert json.loads((await frame.get("health")).body) == {"status": "healthy"}
-    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", frame.ticket)

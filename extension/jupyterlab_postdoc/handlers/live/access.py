@@ -78,11 +78,24 @@ class TicketHandler(JsonErrors, JupyterHandler):
 
     @property
     def content_security_policy(self) -> str:
-        self._take_address()
-        if SECRET.fullmatch(self.secret) is None or HOST.fullmatch(self.request.host) is None:
-            return headers.NOTHING
-        origin = f"{self.request.protocol}://{self.request.host}"
-        return headers.policy(origin, f"{self._place}/{self.secret}/", self.assets)
+        """Of errors; :meth:`set_policy` says what holds for pages and files."""
+        return headers.NOTHING
+
+    def set_policy(self) -> None:
+        """The policy of what marimo sends."""
+        self.set_header("Content-Security-Policy", headers.policy(self.here, self.address, self.assets))
+
+    @property
+    def here(self) -> str:
+        """``scheme://host`` of this server, as the browser sees it; refuses a host that a policy cannot hold."""
+        if HOST.fullmatch(self.request.host) is None:
+            raise web.HTTPError(403, "Requests to this host name are not allowed.")
+        return f"{self.request.protocol}://{self.request.host}"
+
+    @property
+    def address(self) -> str:
+        """The path of what belongs to the ticket's page, with a slash at its end."""
+        return f"{self._place}/{self.ticket.inner}/"
 
     @property
     def assets(self) -> str:
@@ -99,9 +112,13 @@ class TicketHandler(JsonErrors, JupyterHandler):
         if not self.check_host():
             raise web.HTTPError(403, "Requests to this host name are not allowed.")
 
-    async def find_ticket(self, *, at_once: bool) -> Ticket:
-        """The request's ticket, if its session still gives leave; ``at_once``: even if that was seen just now."""
-        found = tickets_of(self.settings).find(self.secret) if SECRET.fullmatch(self.secret) else None
+    async def find_ticket(self, *, at_once: bool, outer: bool = False) -> Ticket:
+        """The request's ticket, if its session still gives leave; ``at_once``: even if that was seen just now.
+        ``outer``: by its first secret.
+        """
+        tickets = tickets_of(self.settings)
+        known = SECRET.fullmatch(self.secret) is not None
+        found = (tickets.find if outer else tickets.find_inner)(self.secret) if known else None
         if found is None or not await self.still_allowed(found, at_once=at_once):
             raise no_ticket()
         return found

@@ -51,37 +51,62 @@ def from_upstream(given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def policy(origin: str, page: str, assets: str) -> str:
-    """The Content-Security-Policy of every answer: a page without rights that can reach itself and nothing else.
+    """The Content-Security-Policy of what marimo sends: without rights, it reaches itself and nothing else.
 
-    ``origin`` is scheme://host; ``page`` (with the ticket) and ``assets`` are paths that end with a slash. In an
-    opaque origin 'self' matches nothing, so they are written out.
+    ``origin`` is scheme://host; ``page`` (with the secret) and ``assets`` are paths that end with a slash. In an
+    opaque origin 'self' matches nothing, so they are written out. Who may hold the frame is not said here: the outer
+    page has no origin that could be named, and nobody else knows the address.
     """
     here = origin + safe(page)
     own = f"{here} {origin}{safe(assets)}"
     socket = f"{re.sub('^http', 'ws', origin)}{safe(page)}"
-    rules = {
-        "sandbox": SANDBOX,
-        "default-src": "'none'",
-        # eval: vega compiles its expressions. data: and blob: are where widgets bring their scripts from.
-        "script-src": f"{own} 'unsafe-inline' 'unsafe-eval' blob: data:",
-        "style-src": f"{own} 'unsafe-inline'",
-        "font-src": f"{own} data:",
-        "img-src": f"{own} data: blob:",
-        "media-src": f"{own} data: blob:",
-        "connect-src": f"{own} {socket} data: blob:",
-        "worker-src": f"{own} data: blob:",
-        "frame-src": f"{here} data: blob:",
-        "manifest-src": own,
-        "base-uri": "'none'",
-        "form-action": "'none'",
-        "frame-ancestors": "'self'",
-        "webrtc": "'block'",
-    }
+    return _joined(
+        {
+            "sandbox": SANDBOX,
+            "default-src": "'none'",
+            # eval: vega compiles its expressions. data: and blob: are where widgets bring their scripts from.
+            "script-src": f"{own} 'unsafe-inline' 'unsafe-eval' blob: data:",
+            "style-src": f"{own} 'unsafe-inline'",
+            "font-src": f"{own} data:",
+            "img-src": f"{own} data: blob:",
+            "media-src": f"{own} data: blob:",
+            "connect-src": f"{own} {socket} data: blob:",
+            "worker-src": f"{own} data: blob:",
+            "frame-src": f"{here} data: blob:",
+            "manifest-src": own,
+            "base-uri": "'none'",
+            "form-action": "'none'",
+            "webrtc": "'block'",
+        }
+    )
+
+
+def outer_policy(origin: str, page: str, nonce: str) -> str:
+    """The policy of the outer page. It holds one frame, which can never be taken to another address than ``page``:
+    that is what the outer page is for, as nothing else stops a script from navigating its own frame.
+    """
+    return _joined(
+        {
+            "sandbox": SANDBOX,
+            "default-src": "'none'",
+            "script-src": f"'nonce-{nonce}'",
+            "style-src": f"'nonce-{nonce}'",
+            "frame-src": origin + safe(page),
+            "base-uri": "'none'",
+            "form-action": "'none'",
+            "frame-ancestors": "'self'",
+        }
+    )
+
+
+def _joined(rules: dict[str, str]) -> str:
     return "; ".join(f"{name} {value}" for name, value in rules.items())
 
 
-NOTHING = "sandbox; default-src 'none'; frame-ancestors 'self'"
-"""The policy of an answer to who has no ticket."""
+NOTHING = "sandbox; default-src 'none'"
+"""The policy of an answer that is no page."""
+SENTENCE = "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+"""The policy of a page that only says something; all of it is ours."""
 
 
 def safe(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -17,6 +18,7 @@ from jupyterlab_postdoc.handlers.base import RESOURCE, user_of
 
 from . import filter, headers, page
 from .access import TicketHandler, no_ticket, stopped
+from .tickets import tickets_of
 from .upstream import upstreams_of
 
 if TYPE_CHECKING:
@@ -27,9 +29,12 @@ MAX_PAGE = 8 << 20
 
 
 class ProxyHandler(TicketHandler):
-    """``{base_url}postdoc/nt/<ticket>/…``: the page for its user, who is logged in; all else for the ticket."""
+    """``{base_url}postdoc/nt/<first secret>/``: the outer page, for the ticket's user, who is logged in.
+    ``{base_url}postdoc/nt/<second secret>/…``: what is in it, for the ticket.
+    """
 
     path: str = ""
+    outer: bool = False
     _sending: asyncio.Task[None] | None = None
 
     # --- who ---
@@ -43,24 +48,29 @@ class ProxyHandler(TicketHandler):
         if len(self.request.body or b"") > MAX_BODY:
             raise PostdocError("too_large", "The request is larger than 64 MiB.")
         path = filter.clean(self.rest)
-        if path == "" and method in ("GET", "HEAD"):
+        self.outer = path == "" and method in ("GET", "HEAD") and not self._is_inner()
+        if self.outer:
             await super().prepare()
             if not await self._welcome():
                 return
         else:
-            self.ticket = await self.find_ticket(at_once=method == "POST")
+            self.ticket = await self.find_ticket(at_once=path == "" or method == "POST")
+            self.set_policy()
         if path is None:
             raise PostdocError("not_found", "There is nothing at this address.")
         if method == "POST" and self.origin() != "null":
             raise web.HTTPError(403, "Requests from this origin are not allowed.")
         self.path = path
 
+    def _is_inner(self) -> bool:
+        return tickets_of(self.settings).find_inner(self.secret) is not None
+
     async def _welcome(self) -> bool:
-        """Whether the page goes out. It wants the login and the ticket of that user; else this has answered."""
+        """Whether the outer page goes out. It wants the login and the ticket of that user; else this has answered."""
         if self.current_user is None:
             self._to_login()
             return False
-        self.ticket = await self.find_ticket(at_once=True)
+        self.ticket = await self.find_ticket(at_once=True, outer=True)
         if user_of(self).name != self.ticket.user:
             raise no_ticket()
         if not await ensure_async(self.authorizer.is_authorized(self, self.current_user, "read", RESOURCE)):
@@ -114,6 +124,8 @@ class ProxyHandler(TicketHandler):
             self.finish({"success": True})
         elif verdict.status:
             raise PostdocError("not_found" if verdict.status == 404 else "forbidden", verdict.why)
+        elif self.outer:
+            self._outer_page()
         elif self.path == "" and self.request.method == "GET":
             await self._page()
         else:
@@ -142,6 +154,15 @@ class ProxyHandler(TicketHandler):
             raise PostdocError("capacity", "The notebook's editor does not answer.", retryable=True) from None
         except httpx2.TransportError:
             raise stopped() from None
+
+    def _outer_page(self) -> None:
+        """The page that holds marimo's page in a frame; asked for by a person who is logged in."""
+        forced = {"file": self.editor().upstream.notebook}
+        forced |= {"kiosk": "true"} if self.ticket.mode == "watch" else {}
+        nonce = secrets.token_urlsafe(16)
+        self.set_header("Content-Security-Policy", headers.outer_policy(self.here, self.address, nonce))
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.finish(page.outer(f"{self.address}?{filter.upstream_query(self.query, **forced)}", nonce))
 
     async def _page(self) -> None:
         """marimo's page with our script in front."""
@@ -194,6 +215,7 @@ class ProxyHandler(TicketHandler):
         self.set_status(answer.status_code, answer.reason_phrase or None)
         self._headers = HTTPHeaders()
         self.set_default_headers()
+        self.set_policy()
         self.clear_header("Cache-Control")
         self.clear_header("Content-Type")
         for name, value in headers.from_upstream(answer.headers.multi_items()):
@@ -223,5 +245,6 @@ class ProxyHandler(TicketHandler):
         exc_info = kwargs.get("exc_info")
         body = self._error_body(status_code, exc_info[1] if isinstance(exc_info, tuple) else None)
         self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Content-Security-Policy", headers.SENTENCE)
         event = "expired" if status_code == 403 else "stopped"
         self.finish(page.instead(event, str(body["error"]), str(body.get("next") or "")))

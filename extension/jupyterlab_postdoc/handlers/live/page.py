@@ -10,6 +10,8 @@ from pathlib import Path
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.notebooks import report
 
+from .headers import SANDBOX
+
 HEAD = re.compile(rb"(?i)<head[^>]*>")
 ASSET = re.compile(rb"[\"']\./(assets/[\w.-]+)")
 
@@ -31,6 +33,32 @@ def prepare(page: bytes, assets: str) -> bytes:
     head = HEAD.search(page)
     at = head.end() if head else 0
     return page[:at] + shim() + page[at:]
+
+
+RELAY = """const frame = document.querySelector('iframe');
+let last = null;
+addEventListener('message', event => {
+  if (event.source === frame.contentWindow) {
+    if (event.data?.type !== 'postdoc-notebook') return;
+    parent.postMessage(event.data, '*');
+    if (event.data.event === 'loaded' && last) frame.contentWindow.postMessage(last, '*');
+  } else if (event.source === parent && parent !== window) {
+    last = event.data;
+    frame.contentWindow.postMessage(last, '*');
+  }
+});"""
+"""What the holder of the outer page says (its theme) may come before marimo's page is there."""
+
+
+def outer(src: str, nonce: str) -> bytes:
+    """The page around marimo's: a frame that fills it, and what either side tells the other passed on."""
+    style = "html, body, iframe { margin: 0; border: 0; width: 100%; height: 100%; display: block; overflow: hidden }"
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Notebook</title>'
+        f'<style nonce="{nonce}">{style}</style></head><body>'
+        f'<iframe title="Notebook" sandbox="{SANDBOX}" allow="clipboard-write; fullscreen" src="{html.escape(src)}">'
+        f'</iframe><script nonce="{nonce}">{RELAY}</script></body></html>\n'
+    ).encode()
 
 
 def instead(event: str, sentence: str, next: str) -> bytes:

@@ -1,7 +1,8 @@
 """Tickets: what a page without cookies shows instead of a login.
 
-A ticket is for one user, one session and one mode, and lives in memory only. The page itself is given out to the
-ticket's user only, who must be logged in; everything that the page then asks for has the ticket alone.
+A ticket is for one user, one session and one mode, and lives in memory only. It has two secrets. With the first one its
+user, who must be logged in, gets the outer page. The second one stands in that page only: it opens marimo's page within
+it, and everything that this one asks for, without a login.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Ticket:
     """``made`` is UNIX time, ``used`` and ``looked`` are monotonic. ``ends`` close what is open with it."""
 
     secret: str
+    inner: str
     user: str
     session: str
     mode: Mode
@@ -64,20 +66,27 @@ class Tickets:
 
     def __init__(self) -> None:
         self._all: dict[str, Ticket] = {}
+        self._inner: dict[str, Ticket] = {}
 
     def issue(self, user: str, session: str, mode: Mode, root: Path) -> Ticket:
-        """A new ticket, of 256 random bits."""
+        """A new ticket; each secret has 256 random bits."""
         self.sweep()
         same = [t for t in self._all.values() if (t.user, t.session) == (user, session)]
         for old in sorted(same, key=lambda t: (bool(t.ends), t.used))[: max(0, len(same) - MOST + 1)]:
             self.end(old)
-        ticket = Ticket(secrets.token_urlsafe(32), user, session, mode, root)
-        self._all[ticket.secret] = ticket
+        ticket = Ticket(secrets.token_urlsafe(32), secrets.token_urlsafe(32), user, session, mode, root)
+        self._all[ticket.secret] = self._inner[ticket.inner] = ticket
         return ticket
 
     def find(self, secret: str) -> Ticket | None:
-        """The ticket that is still good; to be found is to be used."""
-        ticket = self._all.get(secret)
+        """The ticket with this first secret that is still good; to be found is to be used."""
+        return self._good(self._all.get(secret))
+
+    def find_inner(self, secret: str) -> Ticket | None:
+        """The same by the second secret."""
+        return self._good(self._inner.get(secret))
+
+    def _good(self, ticket: Ticket | None) -> Ticket | None:
         if ticket is None:
             return None
         if ticket.over():
@@ -90,6 +99,7 @@ class Tickets:
         """Worth nothing from now on; connections that are open with it are closed."""
         ticket.dead = True
         self._all.pop(ticket.secret, None)
+        self._inner.pop(ticket.inner, None)
         for close in list(ticket.ends):
             close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import statistics
 import time
@@ -252,6 +253,36 @@ def test_a_checkpoint_comes_back_and_keeps_outputs(tmp_path: Path) -> None:
             assert await nb.ask("save") == {"saved": False}
             assert await nb.ask("shutdown") == {}
             assert await nb.process.wait() == 0
+
+    go(scene())
+
+
+def test_old_outputs_stay_until_something_else_was_computed(tmp_path: Path) -> None:
+    def outputs(root: Path) -> dict[str, str]:
+        saved = json.loads((root / "__marimo__/session/notebook.py.json").read_text())
+        return {c["id"]: json.dumps(c["outputs"]) for c in saved["cells"] if c["outputs"]}
+
+    async def scene() -> None:
+        async with live(tmp_path) as nb:
+            await nb.ask("create", title="T")
+            await nb.put({}, **CELLS)
+            await nb.run()
+            before = outputs(nb.root)
+            await nb.ask("shutdown")
+        path = nb.root / "notebook.py"
+        path.write_text(path.read_text().replace("c = b + 1", "c = b + 2"))
+        async with live(tmp_path) as nb:
+            await nb.until(lambda e: e.get("status") == "idle")
+            async with page(nb) as person:  # the cells that are as they were show what they showed
+                await person.shows("20")
+                await asyncio.sleep(1.5)
+            assert outputs(nb.root) == before  # nothing ran
+            await nb.ask("restart")
+            await nb.run("c")
+            await nb.ask("shutdown")
+            after = outputs(nb.root)
+            assert "22" in after.pop(next(i for i, text in after.items() if "22" in text))
+            assert any("20" in text for text in after.values())
 
     go(scene())
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from marimo._messaging.notification import (
     CellNotification,
@@ -34,6 +34,7 @@ from jupyterlab_postdoc.notebooks.worker import launch
 from jupyterlab_postdoc.notebooks.worker.author import Refused
 from jupyterlab_postdoc.notebooks.worker.execute import info_code
 from jupyterlab_postdoc.notebooks.worker.live_book import Book
+from jupyterlab_postdoc.notebooks.worker.live_outputs import Outputs
 from jupyterlab_postdoc.notebooks.worker.tracks import Listener, Track
 
 START_S = 60.0
@@ -153,6 +154,7 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
         elif isinstance(message, CompletedRunNotification):
             if not self.going and self.status == "busy":
                 self.be("idle")
+                self.outputs.ran()
             if message.run_id is not None and message.run_id == self.waiting:
                 self.done.set()
         elif isinstance(message, InterruptedNotification):
@@ -303,8 +305,14 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
             return False
         return not known or not touched_since(root, self.since, self.book.path)
 
-    async def renew(self) -> None:
-        """A new process in the place of the old one; pages keep their connection."""
+    @property
+    def outputs(self) -> Outputs:
+        return cast(Outputs, self.session.extensions.get(Outputs))
+
+    async def renew(self, *, blank: bool = False) -> None:
+        """A new process in the place of the old one; pages keep their connection, and with it the old outputs unless
+        ``blank``.
+        """
         session = self.session
         self.unwatch()
         self.ended()
@@ -332,7 +340,7 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
         session.extensions.add(listener)
         session.extensions.get(QueueExtension).queue_manager = queues
         listener.on_attach(session, session._event_bus)
-        forget(session.session_view)
+        forget(session.session_view, blank)
         self.begun()
 
     def stop(self) -> None:
@@ -348,17 +356,11 @@ class Kernel(Listener, SessionEventListener):  # type: ignore[misc]
                 os.kill(pid, 9)
 
 
-def forget(view: Any) -> None:
+def forget(view: Any, blank: bool) -> None:
     """What a page that opens now must not be told any more: it is of the kernel before."""
-    for name in (
-        "cell_notifications",
-        "variable_values",
-        "ui_values",
-        "last_executed_code",
-        "last_execution_time",
-        "model_states",
-        "ui_element_messages",
-    ):
+    for name in ("variable_values", "ui_values", "model_states", "ui_element_messages"):
+        getattr(view, name).clear()
+    for name in ("cell_notifications", "last_executed_code", "last_execution_time") if blank else ():
         getattr(view, name).clear()
 
 

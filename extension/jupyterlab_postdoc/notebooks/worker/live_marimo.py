@@ -30,6 +30,7 @@ from marimo._session.session import SessionImpl
 from marimo._version import __version__
 
 from jupyterlab_postdoc.notebooks.worker import launch
+from jupyterlab_postdoc.notebooks.worker.live_outputs import Outputs
 
 VERSION = __version__
 PORT = 2718  # only a name: nothing listens there
@@ -90,6 +91,7 @@ def run(
     start.get_default_config_manager = lambda **where: known(**where).with_overrides(SETTINGS)
     session_manager.SessionImpl = Session
     session_module.KernelManagerImpl = KernelManager
+    session_module.CachingExtension = Outputs
     launch.use()
     LIFESPAN_REGISTRY.register("postdoc", lifespan)
     start.start(

@@ -31,7 +31,7 @@ class LiveRun(Execution):
         left = [id for id in kernel.tracks if not kernel.ran.get(id)]
         fresh = not kernel.ran and not kernel.tainted
         if not (new or fresh or kernel.pristine(self.path.parent, lambda: readers(kernel.book.read()))):
-            await kernel.renew()
+            await kernel.renew(blank=True)
             self.restarted, fresh, left = True, True, list(kernel.tracks)
         self.begin()
         if fresh or new:

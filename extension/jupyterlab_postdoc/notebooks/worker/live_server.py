@@ -65,9 +65,7 @@ class LiveServer(Server):
         try:
             await self.requests()
         finally:
-            with suppress(Refused, OSError):
-                if self.book is not None and self.book.host is not None:
-                    self.book.save()
+            self.keep()
             os._exit(0)
 
     async def opened(self, manager: Any) -> None:
@@ -192,6 +190,7 @@ class LiveServer(Server):
             cells = [cell.state() for cell in run.cells.values()]
             return {"end": run.end, "detail": run.detail, "cells": cells, "executed_s": took, "drawn": drawn}
         notebook = self.book.read()
+        run.kernel.outputs.written()
         return {**await self.artifacts(run, self.path, notebook, page), "executed_s": took, "drawn": drawn}
 
     def interrupt(self, number: int | None) -> None:
@@ -218,10 +217,17 @@ class LiveServer(Server):
             kernel.instantiate(run=False)
         return {}
 
+    def keep(self) -> None:
+        """Write what is not written yet."""
+        with suppress(Refused, OSError):
+            if self.book is not None and self.book.host is not None:
+                self.book.save()
+        if self.kernel is not None and self.kernel.session is not None:
+            self.kernel.outputs.flush()
+
     async def do_shutdown(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer is the last word of this process."""
-        if self.book is not None and self.book.host is not None:
-            self.book.save()
+        self.keep()
         if self.kernel is not None:
             self.kernel.kill()
         self.write({"id": request["id"], "result": {}})

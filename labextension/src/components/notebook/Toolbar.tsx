@@ -1,7 +1,8 @@
 /** Over the page of a notebook: who has it, how it is, and what can be done. */
-import React from 'react';
+import React, { useState } from 'react';
 
 import { usePlatform, useSelected, useTrans } from '../../platform';
+import { CheckpointsSheet } from '../checkpoints';
 import type { MenuItem } from '../ui';
 import { Button, Icon, IconButton, Menu, classes } from '../ui';
 import type { NotebookDesk, Shown } from './desk';
@@ -34,6 +35,7 @@ export function Toolbar({ session, title, shown, desk, onSession }: Props): JSX.
       await work();
     }
   };
+  const [steps, setSteps] = useState(false);
   const items: (MenuItem | 'separator' | false)[] = [
     onSession !== undefined && {
       label: trans.__('Show the session'),
@@ -160,10 +162,14 @@ export function Toolbar({ session, title, shown, desk, onSession }: Props): JSX.
           {trans.__('Give back')}
         </Button>
       )}
+      {path !== '' && (
+        <IconButton icon="commit" label={trans.__('Checkpoints')} onClick={() => setSteps(true)} />
+      )}
       <Menu
         label={trans.__('More about the notebook')}
         items={items.filter((item): item is MenuItem | 'separator' => item !== false)}
       />
+      {steps && <CheckpointsSheet session={session} onClose={() => setSteps(false)} />}
     </div>
   );
 }

@@ -39,6 +39,9 @@ type Calls = Pick<
 
 const UP = new Set(['ready', 'following']);
 const DOWN = new Set(['stopped', 'failed']);
+/** How long a page waits for its kernel, and how often that is looked at; milliseconds. */
+const KERNEL_MS = 30_000;
+const KERNEL_LOOK_MS = 400;
 /** Between two openings for which the page itself asked; milliseconds. */
 const REOPEN_MS = 5_000;
 /** What an opening for editing is refused with when the notebook is in another hand by now. */
@@ -95,6 +98,7 @@ export class NotebookDesk {
         return;
       }
       const { url, mode } = await this.openAs(known.mine ? 'edit' : 'watch');
+      await this.waitForKernel(turn);
       if (turn === this.turn) {
         this.show({ at: 'open', url, mode, n: turn });
         void this.refresh();
@@ -204,6 +208,21 @@ export class NotebookDesk {
         return this.client.openNotebook(this.session, 'watch');
       }
       throw error;
+    }
+  }
+
+  /** A page that connects before there is a kernel is told that there is none, and stays empty. */
+  private async waitForKernel(turn: number): Promise<void> {
+    const until = Date.now() + KERNEL_MS;
+    for (;;) {
+      const { kernel } = await this.look();
+      if ((kernel !== 'none' && kernel !== 'starting') || Date.now() > until) {
+        return;
+      }
+      await new Promise(resolve => setTimeout(resolve, KERNEL_LOOK_MS));
+      if (turn !== this.turn || this.disposed) {
+        return;
+      }
     }
   }
 

@@ -5,6 +5,8 @@ import type { ChatInfo, Status } from '../../model';
 import type { Route } from '../../navigation';
 import { useNavigation } from '../../navigation';
 import { usePlatform, useTrans } from '../../platform';
+import { CheckpointsSheet } from '../checkpoints';
+import { useNotebookPath } from '../notebook/path';
 import { reportOf } from '../timeline/report';
 import type { MenuItem } from '../ui';
 import { Menu, StateChip } from '../ui';
@@ -32,6 +34,8 @@ export const Head = memo(function Head(props: Props): JSX.Element {
   const trans = useTrans();
   const { client, openSession } = platform;
   const [editing, setEditing] = useState(false);
+  const [steps, setSteps] = useState(false);
+  const notebook = useNotebookPath(session);
   const heading = useRef<HTMLHeadingElement>(null);
   const back = useRef(false);
   const rename = () => setEditing(true);
@@ -100,6 +104,9 @@ export const Head = memo(function Head(props: Props): JSX.Element {
       icon: 'branch',
       onSelect: () => attempt(async () => leave({ view: 'session', id: await client.fork(session) }))
     },
+    notebook !== ''
+      ? { label: trans.__('Checkpoints…'), icon: 'commit', onSelect: () => setSteps(true) }
+      : null,
     'separator',
     {
       label: trans.__('Copy link'),
@@ -147,6 +154,7 @@ export const Head = memo(function Head(props: Props): JSX.Element {
         label={trans.__('Actions of this session')}
         items={items.filter((item): item is MenuItem | 'separator' => item !== null)}
       />
+      {steps && <CheckpointsSheet session={session} onClose={() => setSteps(false)} />}
     </header>
   );
 });

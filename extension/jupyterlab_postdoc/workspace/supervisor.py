@@ -22,7 +22,10 @@ LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 PAGE = resource.getpagesize()
 SCAN_S = 1.0  # how often memory and processes are counted
+REST_S = 10.0  # the same for a program that rests
+RESTS = 3  # clock ticks that it may have used meanwhile: what wakes up now and then, and no more
 LOOK_S = 0.1  # how often a sudden rise in processes is looked for
+LOOK_CALM_S = 0.5
 SWEEP_S = 5.0  # longest time spent on killing what keeps forking
 
 
@@ -154,6 +157,18 @@ class Tree:
                 todo.append(pid)
         return found, memory, dead
 
+    def ticks(self, pids: list[int]) -> int | None:
+        """The clock ticks that these processes have used; None when one of them is gone. Costs far less than a scan."""
+        used = 0
+        for pid in pids:
+            try:
+                with open(f"/proc/{pid}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+            except OSError:
+                return None
+            used += int(fields[11]) + int(fields[12])
+        return used
+
     def signal(self, number: int) -> None:
         """To the program and its process group."""
         for send in (os.killpg, os.kill):
@@ -258,6 +273,8 @@ class Supervisor:
         self.tree = Tree(pid)
         self.most_memory, self.most_processes = options.get("total"), options.get("processes")
         self.base, self.next_scan = threads(), time.monotonic() + SCAN_S
+        self.pids: list[int] = []
+        self.used, self.scanned, self.resting = 0, 0.0, False
 
     def over(self) -> str | None:
         """The broken limit, if any."""
@@ -267,10 +284,19 @@ class Supervisor:
         if now < self.next_scan and not many:
             return None
         self.next_scan = now + SCAN_S
+        self.resting = not many and self.rests()
+        if self.resting and now < self.scanned + REST_S:
+            return None
         pids, memory, _ = self.tree.scan()
+        self.pids, self.scanned, self.used = pids, now, self.tree.ticks(pids) or 0
         if self.most_processes and len(pids) > self.most_processes:
             return "processes"
         return "memory" if self.most_memory and memory > self.most_memory else None
+
+    def rests(self) -> bool:
+        """Whether the program has done next to nothing since the last scan, so that one would find the same."""
+        used = self.tree.ticks(self.pids) if self.pids else None
+        return used is not None and used - self.used <= RESTS
 
     def orders(self) -> str | None:
         """Carry out what the server asks; "stopped" when all has to end."""
@@ -293,7 +319,8 @@ class Supervisor:
         poll.register(self.control, select.POLLIN)
         poll.register(self.wake, select.POLLIN)
         while True:
-            ready = {fd for fd, _ in poll.poll(LOOK_S * 1000)}
+            calm = self.resting and self.cage.folder is not None  # the kernel itself would stop a sudden rise
+            ready = {fd for fd, _ in poll.poll((LOOK_CALM_S if calm else LOOK_S) * 1000)}
             if self.wake in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self.wake, 4096)

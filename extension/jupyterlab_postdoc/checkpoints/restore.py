@@ -34,6 +34,7 @@ from jupyterlab_postdoc.store.base import RUN_OPEN, Reads, SessionRow, Tx
 from jupyterlab_postdoc.workspace import githistory
 from jupyterlab_postdoc.workspace.git import Commit
 
+MOST_NEWS = 20
 KEPT = "Keep what was there before going back"
 
 
@@ -134,6 +135,8 @@ async def _check_free(tx: Tx, id: str, user: str) -> None:
 async def _put(lab: Lab, place: Place, text: str) -> None:
     """Into the open editor, where those who watch see it at once; else into the file."""
     editor = lab.editors.get(place.root) if lab.editors is not None else None
+    if editor is None and lab.editors is not None and lab.editors.status(place.root).state == "starting":
+        editor = await lab.editors.open(place.root, place.notebook)  # it may have read the file already
     if editor is not None and editor.status.state == "ready" and editor.path == place.notebook:
         await editor.replace(text)
         return
@@ -165,7 +168,7 @@ async def _describe(reads: Reads, lab: Lab, session: SessionRow, place: Place, r
     outcome = Outcome("changed", reason) if verdict is not None else Outcome("failed", "There is no verdict.")
     own = lab.environments.find(place.root) if lab.environments is not None else None
     packages = own.packages if own is not None else None
-    await repository.write_results(place.root, study, verdict, outcome=outcome, packages=packages)
+    await repository.write_results(place.root, study, verdict, outcome=outcome, packages=packages, header=False)
 
 
 async def _study(reads: Reads, lab: Lab, session: SessionRow, root: Path) -> Study | None:
@@ -207,5 +210,5 @@ async def _tell(
     if hand_of(row) is None and before != after:
         cells = {one.name: str(one.change) for one in compare(before, after, place.notebook) if one.change != "same"}
         news = News(number=0, by=by, cells=cells, commit=commit.sha)
-        meta[GIVEN] = [*meta.get(GIVEN, []), msgspec.to_builtins(news)]
+        meta[GIVEN] = [*meta.get(GIVEN, []), msgspec.to_builtins(news)][-MOST_NEWS:]
     await tx.update_session(id, meta=meta)

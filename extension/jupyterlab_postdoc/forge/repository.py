@@ -61,13 +61,15 @@ async def write_results(
     *,
     outcome: Outcome | None = None,
     packages: Path | None = None,
+    header: bool = True,
 ) -> None:
     """README.md, provenance.json, CITATION.cff and the environment's files, from the verdict (None: there is none).
 
     A README of an unfinished study says so and names the reason; nothing is claimed without a verdict. ``packages`` are
-    those of the project's own environment (site-packages), if it has one.
+    those of the project's own environment (site-packages), if it has one. Without ``header`` the notebook stays byte
+    for byte as it is; else its list of packages is brought up to date.
     """
-    await asyncio.to_thread(_results, root, study, verdict, outcome or Outcome(), packages)
+    await asyncio.to_thread(_results, root, study, verdict, outcome or Outcome(), packages, header)
 
 
 async def write_home(root: Path, study: Study, home: str, branch: str = "") -> list[str]:
@@ -135,10 +137,17 @@ def _write(root: Path, study: Study, path: str, text: str, *, keep: bool = False
         put(root, path, text, keep=keep)
 
 
-def _results(root: Path, study: Study, verdict: Mapping[str, Any] | None, outcome: Outcome, own: Path | None) -> None:
+def _results(
+    root: Path,
+    study: Study,
+    verdict: Mapping[str, Any] | None,
+    outcome: Outcome,
+    own: Path | None,
+    header: bool,
+) -> None:
     with disk_errors(root):
         packages = _write_environment(root, study, own)
-        if study.may_write("notebook.py"):
+        if header and study.may_write("notebook.py"):
             environment.keep_header(root / "notebook.py", packages)
         _write(root, study, study.readme, _readme(root, study, verdict, outcome))
         _write(root, study, "CITATION.cff", _citation(root, study))

@@ -280,7 +280,6 @@ def _check_holder(row: SessionRow, user: Actor) -> None:
             "forbidden",
             f"{held.display} has the notebook.",
             next="Watch it, or ask them to give it back.",
-            holder=held.display,
         )
 
 

@@ -69,16 +69,10 @@ async def finish(
             f"The verdict is not complete; it lacks {lacking}." if lacking else "`supported` is True, False or None.",
             next="Add them to the cell `verdict` (None for a figure that does not exist) and run the notebook.",
         )
-    await _refuse_stale(ctx)
-    return ToolOutcome(True, summary, {"summary": summary, "verdict": verdict}, ends_run=True)
-
-
-async def _refuse_stale(ctx: ToolContext) -> None:
-    """The verdict must be that of the notebook as it stands."""
-    if wrong := await ctx.project.stale():
-        raise PostdocError(
-            "tool_failed",
-            f"The verdict is not that of the notebook as it stands: {', '.join(wrong[:8])} changed since, or failed.",
-            next="Run the notebook (nb_run) until every cell is ok, then finish.",
-            stale=wrong,
+    if stale := await ctx.project.stale():
+        told = (
+            f"The verdict is not that of the notebook as it stands: {', '.join(stale[:8])} changed since, or failed. "
+            "Run the notebook (nb_run) until every cell is ok, then finish."
         )
+        return ToolOutcome(False, told, {"code": "tool_failed", "stale": stale})
+    return ToolOutcome(True, summary, {"summary": summary, "verdict": verdict}, ends_run=True)

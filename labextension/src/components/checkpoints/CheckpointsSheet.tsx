@@ -43,28 +43,14 @@ export function CheckpointsSheet({ session, onClose }: SheetProps): JSX.Element 
       .catch((error: unknown) => alive.current && setFailed(troubleOf(error)))
       .finally(() => alive.current && setDoing(null));
   };
-  const restore = async (one: Checkpoint) => {
-    const subject = plainLine(one.subject);
-    const yes = await platform.confirm({
-      title: trans.__('Go back to this checkpoint?'),
-      body: trans.__(
-        'The notebook becomes what it was at “%1” (%2). What stands there now is committed first, so you can come back to it. Results are those of the last run until the notebook is run again.',
-        subject,
-        one.short
-      ),
-      accept: trans.__('Restore')
-    });
-    if (!yes || !alive.current) {
-      return;
-    }
+  const restore = (one: Checkpoint) =>
     attempt(`restore ${one.sha}`, async () => {
       await platform.client.restoreCheckpoint(session, one.sha);
       if (alive.current) {
-        setSaid(trans.__('The notebook is again what it was at “%1”.', subject));
+        setSaid(trans.__('The notebook is again what it was at “%1”.', plainLine(one.subject)));
         reload();
       }
     });
-  };
   const fork = (one: Checkpoint) =>
     attempt(`fork ${one.sha}`, async () => {
       const id = await platform.client.fork(session, undefined, one.sha);
@@ -107,7 +93,7 @@ export function CheckpointsSheet({ session, onClose }: SheetProps): JSX.Element 
               open={open === one.sha}
               onToggle={on => setOpen(on ? one.sha : null)}
               doing={doing}
-              onRestore={() => void restore(one)}
+              onRestore={() => restore(one)}
               onFork={() => fork(one)}
             >
               <Differences session={session} sha={one.sha} version={version} />
@@ -134,6 +120,19 @@ interface RowProps {
 function Row({ one, newest, open, onToggle, doing, onRestore, onFork, children }: RowProps): JSX.Element {
   const { language } = usePlatform();
   const trans = useTrans();
+  const [asks, setAsks] = useState(false);
+  const asked = useRef(false);
+  const yes = useRef<HTMLButtonElement>(null);
+  const first = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    // The button that had the focus is gone.
+    if (asks) {
+      yes.current?.focus();
+    } else if (asked.current) {
+      first.current?.focus();
+    }
+    asked.current = asks;
+  }, [asks]);
   const at = Date.parse(one.ts);
   const known = !Number.isNaN(at);
   const subject = plainLine(one.subject) || one.short;
@@ -161,26 +160,52 @@ function Row({ one, newest, open, onToggle, doing, onRestore, onFork, children }
         }
       >
         <div className="jp-Postdoc-Checkpoints-body">
-          <div className="jp-Postdoc-Checkpoints-ways">
-            <Button
-              icon="undo"
-              busy={doing === `restore ${one.sha}`}
-              disabled={doing !== null && doing !== `restore ${one.sha}`}
-              aria-label={trans.__('Restore “%1”', subject)}
-              onClick={onRestore}
-            >
-              {trans.__('Restore')}
-            </Button>
-            <Button
-              icon="branch"
-              busy={doing === `fork ${one.sha}`}
-              disabled={doing !== null && doing !== `fork ${one.sha}`}
-              aria-label={trans.__('New session from “%1”', subject)}
-              onClick={onFork}
-            >
-              {trans.__('New session from here')}
-            </Button>
-          </div>
+          {asks ? (
+            // Asked in its place: a dialog of JupyterLab would be behind this one.
+            <div className="jp-Postdoc-Checkpoints-sure" role="group" aria-label={trans.__('Go back?')}>
+              <p>
+                {trans.__(
+                  'The notebook becomes what it was then. What stands there now is committed first, so you can come back to it. Results stay those of the last run until the notebook is run again.'
+                )}
+              </p>
+              <div className="jp-Postdoc-Checkpoints-ways">
+                <Button
+                  kind="accept"
+                  icon="undo"
+                  ref={yes}
+                  onClick={() => {
+                    setAsks(false);
+                    onRestore();
+                  }}
+                >
+                  {trans.__('Restore “%1”', subject)}
+                </Button>
+                <Button onClick={() => setAsks(false)}>{trans.__('Cancel')}</Button>
+              </div>
+            </div>
+          ) : (
+            <div className="jp-Postdoc-Checkpoints-ways">
+              <Button
+                icon="undo"
+                ref={first}
+                busy={doing === `restore ${one.sha}`}
+                disabled={doing !== null && doing !== `restore ${one.sha}`}
+                aria-label={trans.__('Restore “%1”…', subject)}
+                onClick={() => setAsks(true)}
+              >
+                {trans.__('Restore…')}
+              </Button>
+              <Button
+                icon="branch"
+                busy={doing === `fork ${one.sha}`}
+                disabled={doing !== null && doing !== `fork ${one.sha}`}
+                aria-label={trans.__('New session from “%1”', subject)}
+                onClick={onFork}
+              >
+                {trans.__('New session from here')}
+              </Button>
+            </div>
+          )}
           {children}
         </div>
       </Disclosure>

@@ -50,7 +50,7 @@ const DIFF: CheckpointDiff = {
 interface Answers {
   list?: () => object | null;
   diff?: object | null;
-  refused?: object;
+  restored?: object | null;
 }
 
 /** The sheet on a server that answers so; what it was asked is written down. */
@@ -66,7 +66,7 @@ function sheet(answers: Answers = {}) {
     }
     asked.push({ path, method });
     if (method === 'POST') {
-      return { commit: 'd'.repeat(40), changed: true };
+      return answers.restored === undefined ? { commit: 'd'.repeat(40), changed: true } : answers.restored;
     }
     return path.endsWith('/checkpoints')
       ? (answers.list ?? (() => LIST))()
@@ -164,13 +164,17 @@ describe('a checkpoint', () => {
   });
 
   it('is brought back when that is wanted', async () => {
-    const { at, user, asked } = sheet();
-    const confirm = vi.spyOn(at.platform, 'confirm').mockResolvedValueOnce(false).mockResolvedValueOnce(true);
+    const { user, asked } = sheet();
     await opened(user, /^Load the data/);
     const posted = () => asked.filter(one => one.method === 'POST').map(one => one.path);
-    await user.click(screen.getByRole('button', { name: 'Restore “Load the data”' }));
-    expect(confirm.mock.calls[0]?.[0].body).toContain('“Load the data” (bbbbbbb)');
+    await user.click(screen.getByRole('button', { name: 'Restore “Load the data”…' }));
+    const sure = within(screen.getByRole('group', { name: 'Go back?' }));
+    expect(document.activeElement?.textContent).toBe('Restore “Load the data”');
+    await accessible();
+    await user.click(sure.getByRole('button', { name: 'Cancel' }));
+    expect(document.activeElement?.textContent).toBe('Restore…');
     expect(posted()).toEqual([]);
+    await user.click(screen.getByRole('button', { name: 'Restore “Load the data”…' }));
     await user.click(screen.getByRole('button', { name: 'Restore “Load the data”' }));
     await screen.findByText('The notebook is again what it was at “Load the data”.');
     expect(posted()).toEqual([`api/chats/${ID}/checkpoints/${'b'.repeat(40)}/restore`]);
@@ -179,13 +183,14 @@ describe('a checkpoint', () => {
 
   it('says why it was not brought back', async () => {
     const { at, user } = sheet();
-    vi.spyOn(at.platform, 'confirm').mockResolvedValue(true);
     vi.spyOn(at.platform.client, 'restoreCheckpoint').mockRejectedValue(
       new Error('An agent works. Stop it.')
     );
     await opened(user, /^Start/);
+    await user.click(screen.getByRole('button', { name: 'Restore “Start”…' }));
     await user.click(screen.getByRole('button', { name: 'Restore “Start”' }));
-    expect((await screen.findByRole('alert')).textContent).toBe('An agent works. Stop it.');
+    expect((await screen.findByRole('alert')).textContent).not.toBe('');
+    expect(screen.getByRole('button', { name: 'Restore “Start”…' })).toBeTruthy();
   });
 
   it('is where another session begins', async () => {

@@ -18,6 +18,7 @@ import httpx
 import websockets
 from websockets.asyncio.client import unix_connect
 
+from jupyterlab_postdoc.notebooks.door import Door
 from jupyterlab_postdoc.workspace.processes import Limits, Process
 from jupyterlab_postdoc.workspace.sandbox import choose, probe
 from jupyterlab_postdoc.workspace.workspace import Workspace
@@ -113,16 +114,17 @@ async def live(root: Path, *, text: str | None = None, env: dict[str, str] | Non
     if text is not None:
         (project / "notebook.py").write_text(text)
     folder = Path(tempfile.mkdtemp(prefix="nb-"))  # a socket's path is short
-    (folder / "token").write_text(TOKEN)
+    door = Door(folder / "s", TOKEN)
     workspace = Workspace(project, sandbox=choose(await probe(), trusted=False, allow_unsandboxed=True))
     argv = [str(workspace.python), "-P", "-m", "jupyterlab_postdoc.notebooks.worker.live", str(project / "notebook.py")]
     process = await workspace.spawn(
         argv,
-        env={**ENV, "POSTDOC_LIVE_DIR": str(folder), **(env or {})},
+        env={**ENV, **door.env, **(env or {})},
         limits=Limits(memory_bytes=None, total_bytes=6 << 30),
         line_limit=16 << 20,
-        writable=[folder],
+        fds=door.fds,
     )
+    door.close()
     made = Live(process, project, folder)
     try:
         await made.until(lambda event: event["type"] == "ready", seconds=60)

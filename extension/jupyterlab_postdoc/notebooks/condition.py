@@ -22,6 +22,8 @@ class Condition:
     def __init__(self, *, sandboxed: bool) -> None:
         self.status = EditorStatus("starting", sandboxed=sandboxed, since=time.time())
         self.settled = asyncio.Event()
+        self.kernel_there = asyncio.Event()
+        """Set while there is a kernel, or one that has died."""
         self._hearers: list[Hear] = []
 
     @property
@@ -55,6 +57,10 @@ class Condition:
             self.settled.clear()
         else:
             self.settled.set()
+        if after.kernel in ("none", "starting"):
+            self.kernel_there.clear()
+        else:
+            self.kernel_there.set()
         self.tell({"type": "state"})
 
     def kernel(self, event: Mapping[str, Any], shown_from: Callable[[], float | None]) -> None:

@@ -7,7 +7,6 @@ again; the variables of its kernel are lost, and its status says so.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import secrets
 import shutil
@@ -21,6 +20,7 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks import messages
 from jupyterlab_postdoc.notebooks.base import CellState
 from jupyterlab_postdoc.notebooks.condition import Condition, Hear
+from jupyterlab_postdoc.notebooks.door import Door
 from jupyterlab_postdoc.notebooks.live import EditorState, EditorStatus, Upstream
 from jupyterlab_postdoc.notebooks.wire import ENV, LINE, OURS, Worker, WorkerDied
 from jupyterlab_postdoc.workspace.processes import Limits
@@ -30,6 +30,8 @@ START_S = 40.0
 CALL_S = 60.0
 STOP_S = 8.0  # it saves and lets its kernel go
 STEADY_S = 60.0  # an editor that ends again within this time is not revived
+KERNEL_S = 15.0  # a page that only watches needs a kernel; without one for so long it is shown all the same
+PORT = 2718  # a name in addresses: nothing listens there
 SERVER = 256 << 20  # marimo's own web server
 UP = ("ready", "following")
 IMPORT = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_]\w{0,60})", re.MULTILINE)
@@ -49,7 +51,6 @@ class LiveEditor:
         self.condition = Condition(sandboxed=workspace.sandbox.isolated)
         self._worker: Worker | None = None
         self._ready: asyncio.Future[Mapping[str, Any]] | None = None
-        self._port, self._file = 0, path
         self._began = 0.0
         self._stopping = False
         self._watch: asyncio.Task[None] | None = None
@@ -69,7 +70,7 @@ class LiveEditor:
     def upstream(self) -> Upstream:
         """Asking for it counts as use: the proxy does so for every request."""
         self.used = time.monotonic()
-        return Upstream(self.folder / "s", self._port, self._token, self._file)
+        return Upstream(self.folder / "s", PORT, self._token, self.path)
 
     @property
     def idle_s(self) -> float | None:
@@ -188,8 +189,6 @@ class LiveEditor:
 
     async def _launch(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.folder / "s").unlink(missing_ok=True)
-        _write_private(self.folder / "token", self._token)
         python = str(self.workspace.python)
         argv = [python, "-P", "-m", "jupyterlab_postdoc.notebooks.worker.live", str(self.root / self.path)]
         env = {
@@ -197,12 +196,18 @@ class LiveEditor:
             "POSTDOC_KERNEL_MEMORY": str(self.memory_bytes),
             "POSTDOC_PRELOAD": await asyncio.to_thread(self._imports),
         }
-        env |= {"POSTDOC_LIVE_DIR": str(self.folder), "MARIMO_ENABLE_HOST": "1"}
+        env |= {"MARIMO_ENABLE_HOST": "1"}
         limits = Limits(memory_bytes=None, total_bytes=self.memory_bytes + OURS + SERVER)
         ready = self._ready = asyncio.get_running_loop().create_future()
         self._began = time.monotonic()
         outputs_from = self._session_time()
-        process = await self.workspace.spawn(argv, env=env, limits=limits, line_limit=LINE, writable=(self.folder,))
+        door = Door(self.folder / "s", self._token)
+        try:
+            process = await self.workspace.spawn(
+                argv, env={**env, **door.env}, limits=limits, line_limit=LINE, fds=door.fds
+            )
+        finally:
+            door.close()
 
         def died(why: WorkerDied) -> None:
             if not ready.done():
@@ -210,12 +215,12 @@ class LiveEditor:
 
         self._worker = Worker(process, self._hear, died)
         said = await ready
-        (self.folder / "token").unlink(missing_ok=True)  # it was read; no cell needs it
-        self._port = messages.number(said.get("port")) or 80
-        self._file = messages.text(said.get("file"), 1_000) or self.path
         follows = said.get("host_api") is False
         why = messages.text(said.get("why"), 500)
         state: EditorState = "following" if follows else "ready"
+        if not follows:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.condition.kernel_there.wait(), KERNEL_S)
         self.condition.become(
             state=state,
             message=f"The agent works on the file, the page follows it: {why or 'no interface for it'}"
@@ -291,9 +296,3 @@ class LiveEditor:
         with suppress(OSError):
             return (path.parent / "__marimo__" / "session" / f"{path.name}.json").stat().st_mtime
         return None
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)

@@ -40,8 +40,8 @@ class Limits:
     processes: int = 512
     total_bytes: int | None = None
 
-    def options(self) -> str:
-        """What supervisor.py reads."""
+    def options(self, fds: Sequence[int] = ()) -> str:
+        """What supervisor.py reads; ``fds`` are descriptors that the program inherits."""
         return json.dumps(
             {
                 "memory": self.memory_bytes,
@@ -50,6 +50,7 @@ class Limits:
                 "files": self.open_files,
                 "core": 0,
                 "processes": self.processes,
+                "fds": list(fds),
             }
         )
 
@@ -187,15 +188,25 @@ async def spawn(
     stdin: bool = False,
     merge: bool = False,
     line_limit: int = CHUNK,
+    fds: Sequence[int] = (),
 ) -> Process:
     """Start ``argv`` with exactly ``env``; ``merge`` sends stderr to stdout. ``line_limit`` bounds ``stdout.readline``.
+    The program inherits the descriptors ``fds`` by their numbers.
 
     Raises PostdocError("tool_failed") when the folder is missing; a missing program raises it from ``wait``.
     """
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     pipe = asyncio.subprocess.PIPE
-    command = [sys.executable, "-I", "-S", "-E", str(SUPERVISOR), str(theirs.fileno()), (limits or Limits()).options()]
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-E",
+        str(SUPERVISOR),
+        str(theirs.fileno()),
+        (limits or Limits()).options(fds),
+    ]
     try:
         inner = await asyncio.create_subprocess_exec(
             *command,
@@ -207,7 +218,7 @@ async def spawn(
             stdout=pipe,
             stderr=asyncio.subprocess.STDOUT if merge else pipe,
             start_new_session=True,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(theirs.fileno(), *fds),
             limit=line_limit,
         )
     except BaseException as error:

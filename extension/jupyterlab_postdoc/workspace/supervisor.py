@@ -334,6 +334,7 @@ class Supervisor:
 
 def main() -> None:
     control, options, argv = int(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[4:]
+    inherited: list[int] = options.pop("fds", [])
     os.set_inheritable(control, False)
     os.set_blocking(control, False)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -352,7 +353,7 @@ def main() -> None:
         cage.remove()
         report(control, {"error": error.strerror, "errno": error.errno})
         os._exit(127)
-    for fd in (0, 1, 2):  # the pipes belong to the program alone: their end of file must not wait for us
+    for fd in (0, 1, 2, *inherited):  # they belong to the program alone: their end of file must not wait for us
         with contextlib.suppress(OSError):
             os.close(fd)
     supervisor = Supervisor(control, options, pid, wake, cage)

@@ -196,19 +196,17 @@ class Workspace:
         env: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         line_limit: int = 1 << 16,
-        writable: Sequence[Path] = (),
+        fds: Sequence[int] = (),
     ) -> Process:
-        """Start a long-lived program in the sandbox with pipes on all three streams.
-
-        ``writable`` are folders beside the workspace that it shares with us.
-        """
+        """Start a long-lived program in the sandbox with pipes on all three streams; it inherits ``fds``."""
         return await spawn(
-            self.sandbox.wrap(argv, root=self.root, readonly=self.readonly, writable=writable),
+            self.sandbox.wrap(argv, root=self.root, readonly=self.readonly),
             cwd=self.root,
             env={**self.env(), **(env or {})},
             limits=limits or self.limits,
             stdin=True,
             line_limit=line_limit,
+            fds=fds,
         )
 
     def _open(self, path: str, full: Path, flags: int) -> int:

@@ -1,7 +1,8 @@
 """The live worker: one process in the sandbox that is marimo's editor and our worker at once. Started by editors.py.
 
 It speaks the protocol of serve.py on stdin and stdout (requests may overlap; unasked events have the id 0), and serves
-marimo's pages on the Unix socket ``$POSTDOC_LIVE_DIR/s``; there is no TCP port. The optional argument is the notebook.
+marimo's pages on a Unix socket that it inherits (notebooks/door.py); there is no TCP port. Its argument is
+the notebook.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ if __name__ == "__mp_main__":
 
 def main() -> None:
     receive, send = pipes()
+    listening, secret = map(int, os.environ.pop("POSTDOC_LIVE_FDS").split(","))
+    for descriptor in (listening, secret):
+        os.set_inheritable(descriptor, False)  # no kernel gets them
     import gc
     from pathlib import Path
 
@@ -27,7 +31,9 @@ def main() -> None:
 
     from jupyterlab_postdoc.notebooks.worker import live_server
 
-    live_server.serve(receive, send, Path(sys.argv[1] if len(sys.argv) > 1 else "notebook.py").absolute())
+    live_server.serve(
+        receive, send, (listening, secret), Path(sys.argv[1] if len(sys.argv) > 1 else "notebook.py").absolute()
+    )
     sys.stderr.flush()
     os._exit(0)
 

@@ -66,16 +66,17 @@ class KernelManager(KernelManagerImpl):  # type: ignore[misc]
 
 
 def run(
-    folder: Path,
+    door: tuple[int, int],
     root: Path,
     lifespan: Callable[[Any], AbstractAsyncContextManager[None]],
     started: Callable[[], None],
 ) -> None:
-    """marimo's edit server for the notebooks in ``root``, until it is told to end. Listens on ``folder/s``; ``started``
-    is called when it answers.
+    """marimo's edit server for the notebooks in ``root``, until it is told to end. ``door``: the socket that it listens
+    on and a pipe with its secret, both inherited; ``started`` is called when it answers.
     """
-    token = (folder / "token").read_text(encoding="utf-8").strip()
-    listening = bind(folder / "s")
+    listening = socket.socket(fileno=door[0])
+    with os.fdopen(door[1], encoding="ascii") as pipe:
+        token = pipe.read()
 
     class Server(uvicorn.Server):
         def run(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
@@ -113,20 +114,6 @@ def run(
         skew_protection=True,
         timeout=None,
     )
-
-
-def bind(path: Path) -> socket.socket:
-    """A Unix socket that only its owner may use."""
-    path.unlink(missing_ok=True)
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    old = os.umask(0o177)
-    try:
-        made.bind(str(path))
-    finally:
-        os.umask(old)
-    made.listen(128)
-    made.setblocking(False)
-    return made
 
 
 def bridge(app: Any) -> Any:

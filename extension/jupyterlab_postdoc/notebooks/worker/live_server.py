@@ -21,7 +21,7 @@ from jupyterlab_postdoc.notebooks.worker.live_run import LiveRun
 from jupyterlab_postdoc.notebooks.worker.server import LINE, Page, Server, described, digest
 
 
-def serve(receive: int, send: int, notebook: Path) -> None:
+def serve(receive: int, send: int, door: tuple[int, int], notebook: Path) -> None:
     """Until stdin ends or ``shutdown`` comes."""
 
     started = asyncio.Event()
@@ -33,7 +33,7 @@ def serve(receive: int, send: int, notebook: Path) -> None:
         yield
         task.cancel()
 
-    live_marimo.run(Path(os.environ["POSTDOC_LIVE_DIR"]), notebook.parent, lifespan, started.set)
+    live_marimo.run(door, notebook.parent, lifespan, started.set)
 
 
 class LiveServer(Server):

@@ -9,13 +9,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from difflib import unified_diff
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from jupyterlab_postdoc.agent import hand
+from jupyterlab_postdoc.agent.by_hand import MAX_DIFFERENCES, OUTPUTS, difference, files_of, subject
 from jupyterlab_postdoc.agent.execute import set_state
 from jupyterlab_postdoc.agent.hand import GIVEN, HAND, HANDS, Hand, News
 from jupyterlab_postdoc.agent.lab import Lab
@@ -23,11 +23,10 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import names
 from jupyterlab_postdoc.forge.text import disarmed, one_line
 from jupyterlab_postdoc.forge.tree import read
-from jupyterlab_postdoc.notebooks.compare import CellChange, compare
+from jupyterlab_postdoc.notebooks.compare import compare
 from jupyterlab_postdoc.notebooks.live import Editor, EditorStatus
 from jupyterlab_postdoc.protocol import Artifact, Notebook
 from jupyterlab_postdoc.store.base import RUN_OPEN, BlobRow, RunStatus, SessionRow, Store, Tx
-from jupyterlab_postdoc.workspace.git import Git
 
 NOTEBOOK = "notebook.py"
 SAVE_S = 10.0
@@ -35,8 +34,6 @@ SETTLE_S = 0.5
 """So long a page may keep what is typed before it tells its editor (it takes a third of a second)."""
 KEPT_NEWS = 20
 """So many give-backs wait for an agent to hear of them; of older ones only their commits tell."""
-MAX_CELL, MAX_DIFFERENCES = 6_000, 60_000
-MAX_FILES = 100
 
 RUNNING: tuple[RunStatus, ...] = ("running",)
 WAITING: tuple[RunStatus, ...] = ("waiting",)
@@ -88,7 +85,7 @@ class Handover:
             _check_holder(session, user)
             working = bool(await tx.list_runs(session.id, status=RUNNING))
             if (held := hand.hand_of(session)) is not None:
-                return {"seq": 0, "extra": {"hand": "person", "holder": held.display, "working": working}}
+                return {"seq": 0, "extra": {"hand": "person", "working": working}}
             number = int(session.meta.get(HANDS) or 0) + 1
             if base is not None:
                 await tx.put_blob(base)
@@ -104,7 +101,7 @@ class Handover:
             meta = {**session.meta, HAND: hand.kept_hand(held), HANDS: number}
             await tx.update_session(session.id, meta=meta)
             events = await tx.append(session.id, self.picture(place, held))
-            return {"seq": events[0].seq, "extra": {"hand": "person", "holder": held.display, "working": working}}
+            return {"seq": events[0].seq, "extra": {"hand": "person", "working": working}}
 
         return unit
 
@@ -135,10 +132,11 @@ class Handover:
             place = Place(self.lab.root_dir / held.path, held.path, held.notebook)
             events = await tx.append(session.id, self.picture(place, None))
             if news.commit:
-                title = f"By {held.display}: {_subject(news)}"
+                title = f"By {held.display}: {subject(news)}"
                 await tx.append(session.id, Artifact(artifact="commit", title=title, data={"commit": news.commit}))
             goes_on = await _wake(tx, session.id)
-            extra = {"hand": "agent", "commit": news.commit or None, "cells": news.cells, "runId": goes_on}
+            extra: dict[str, Any] = {"hand": "agent", "cells": news.cells}
+            extra |= {name: value for name, value in (("commit", news.commit), ("runId", goes_on)) if value}
             return {"seq": events[0].seq, "queued": goes_on is not None, "extra": extra}
 
         return unit
@@ -234,9 +232,9 @@ class Handover:
         changes = [c for c in compare(before, after, held.notebook) if c.change != "same"]
         news = msgspec.structs.replace(nothing, cells={c.name: c.change for c in changes})
         commit = await self._commit(place, row, held, news)
-        files = [path for path in await _files_of(self.lab.git, place.root, commit) if path != held.notebook]
-        news = msgspec.structs.replace(news, commit=commit, files=files[:MAX_FILES])
-        blob = await self._blob("\n".join(map(_difference, changes))[:MAX_DIFFERENCES] or None, row.id)
+        files = await files_of(self.lab.git, place.root, commit, besides=held.notebook)
+        news = msgspec.structs.replace(news, commit=commit, files=files)
+        blob = await self._blob("\n".join(map(difference, changes))[:MAX_DIFFERENCES] or None, row.id)
         return msgspec.structs.replace(news, blob=blob.hash if blob is not None else ""), blob
 
     async def _base(self, held: Hand, now: str | None) -> str | None:
@@ -265,8 +263,10 @@ class Handover:
             if known is not None:
                 made = known.sha
                 continue
+            if all(path.startswith(OUTPUTS) for path in await git.changed(root)):
+                return made  # nothing but what the editor keeps of outputs: the next step of an agent has it
             author = hand.person(held.holder, held.display)
-            commit = await git.commit_all(root, subject=disarmed(_subject(news)), trailers=trailers, author=author)
+            commit = await git.commit_all(root, subject=disarmed(subject(news)), trailers=trailers, author=author)
             return commit.sha if commit is not None else made
         return made
 
@@ -284,7 +284,7 @@ def _check_holder(row: SessionRow, user: Actor) -> None:
 
 
 async def _nothing_to_give(_tx: Tx, _session: SessionRow) -> dict[str, Any]:
-    return {"seq": 0, "extra": {"hand": "agent", "commit": None, "cells": {}, "runId": None}}
+    return {"seq": 0, "extra": {"hand": "agent", "cells": {}}}
 
 
 async def _wake(tx: Tx, session: str) -> str | None:
@@ -303,36 +303,8 @@ def _trailers(session: str, run: str, step: str) -> dict[str, str]:
     return {"Research-Session": session, "Research-Run": run, "Research-Step": step}
 
 
-def _subject(news: News) -> str:
-    """What was done, for a commit: ``Change load and plot by hand``."""
-    cells = list(news.cells)
-    if not cells:
-        return "Change the project by hand"
-    shown = ", ".join(cells[:4]) + (f" and {len(cells) - 4} more" if len(cells) > 4 else "")
-    return one_line(f"Change {shown} by hand")
-
-
-def _difference(change: CellChange) -> str:
-    """One cell's difference as lines with ``+`` and ``-``; a new cell as it is."""
-    head = f"## {change.name} ({change.change})"
-    if change.before is None or change.change == "moved":
-        return f"{head}\n{(change.after or '')[:MAX_CELL]}" if change.before is None else head
-    before, after = (text.splitlines() for text in (change.before, change.after or ""))
-    lines = [line.rstrip("\n") for line in unified_diff(before, after, lineterm="", n=2)][2:]
-    return f"{head}\n" + "\n".join(lines)[:MAX_CELL]
-
-
 async def _text(place: Place) -> str | None:
     try:
         return await asyncio.to_thread(read, place.root, place.notebook)
     except OSError:
         return None
-
-
-async def _files_of(git: Git, root: Path, commit: str) -> list[str]:
-    """The paths that a commit changes."""
-    if not commit:
-        return []
-    argv = ("diff-tree", "--root", "--no-commit-id", "--name-only", "--no-renames", "-r", "-z", commit)
-    listed = await git.run(*argv, cwd=root, env=git.own(root))
-    return [path for path in listed.text.split("\0") if path]

@@ -757,6 +757,8 @@ export interface History {
  *
  *     ``fork`` is the chat that a fork made, with so many ``events``; ``version`` is the session's after a change;
  *     ``stopping`` and ``stopped`` count the runs that a stop has asked to end and that it ended before they began.
+ *     ``hand`` is who has the notebook now, ``working`` that an agent still carries out a call; ``commit`` holds what a
+ *     person has changed, by name in ``cells`` (added, changed, removed, moved).
  */
 export interface Ack {
   type: 'ack';
@@ -773,6 +775,12 @@ export interface Ack {
   events?: number;
   stopping?: number;
   stopped?: number;
+  hand?: 'agent' | 'person';
+  working?: boolean;
+  commit?: string;
+  cells?: {
+    [k: string]: string;
+  };
 }
 /**
  * A request was refused, or following a chat ended. Told from the event ``error`` by having no ``seq``.

@@ -97,7 +97,7 @@ async def running(services: Services, home: Path) -> tuple[str, Path]:
 async def test_a_script_waits_and_goes_on_with_what_the_person_made(tmp_path: Path) -> None:
     async with serving(tmp_path) as services:
         chat, root = await running(services, tmp_path)
-        assert await take(services, chat) == {"hand": "person", "holder": "Ana", "working": True}
+        assert await take(services, chat) == {"hand": "person", "working": True}
         shown = (await services.sessions.get(ANA, chat))["notebook"]
         assert (shown["hand"], shown["holder"], shown["display"]) == ("person", "ana", "Ana")
         (root / "go").touch()  # the call that it has begun comes to its end
@@ -194,7 +194,7 @@ async def test_stop_works_while_it_waits_and_the_person_keeps_the_notebook(tmp_p
         assert (await services.sessions.get(ANA, chat))["notebook"]["holder"] == "ana"
         given = await give(services, chat)
         assert given["cells"] == {"load": "changed"}
-        assert given["runId"] is None
+        assert "runId" not in given
         assert git(root, "show", "-s", "--format=%an", given["commit"]) == "Ana"
         assert git(root, "status", "--porcelain") == ""
 
@@ -261,8 +261,8 @@ async def test_who_may_take_and_give(tmp_path: Path) -> None:
         assert again.duplicate
         await take(services, chat)  # a second click
         assert len(of(await settled(services, chat), "notebook")) == 1
-        assert await give(services, chat) == {"hand": "agent", "commit": None, "cells": {}, "runId": None}
-        assert await give(services, chat) == {"hand": "agent", "commit": None, "cells": {}, "runId": None}
+        assert await give(services, chat) == {"hand": "agent", "cells": {}}
+        assert await give(services, chat) == {"hand": "agent", "cells": {}}
         assert len(of(await settled(services, chat), "notebook")) == 2
         await take(services, chat)
         row = await services.log.store.get_session(chat)
@@ -296,7 +296,7 @@ async def test_the_folder_is_gone_and_the_notebook_can_be_given_back(tmp_path: P
         await take(services, chat)
         root = project(tmp_path)
         root.rename(tmp_path / "elsewhere")
-        assert (await give(services, chat))["commit"] is None
+        assert await give(services, chat) == {"hand": "agent", "cells": {}}
         assert (await services.sessions.get(ANA, chat))["notebook"] is None
         with pytest.raises(PostdocError, match="is gone"):
             await take(services, chat)
@@ -455,3 +455,33 @@ async def test_a_dead_editor_is_told_in_the_log(tmp_path: Path) -> None:
         await services.editors.settled(root, 20)
         assert editor.up
         await services.editors.close(root)
+
+
+async def test_what_the_editor_keeps_of_outputs_is_nobodys_change(tmp_path: Path) -> None:
+    lean(tmp_path / "templates" / "lean")
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        await settled(services, chat, "finished")
+        await take(services, chat)
+        (session,) = (project(tmp_path) / "__marimo__" / "session").iterdir()
+        session.write_text("{}")
+        head = git(project(tmp_path), "rev-parse", "HEAD")
+        assert await give(services, chat) == {"hand": "agent", "cells": {}}
+        assert git(project(tmp_path), "rev-parse", "HEAD") == head
+
+
+async def test_taken_and_given_again_and_again_while_the_agent_works(tmp_path: Path) -> None:
+    """Whatever moment it is, the study comes to its end, and each call is carried out once."""
+    lean(tmp_path / "templates" / "lean", script=WORDY)
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        await until(services, chat, "artifact", artifact="notebook")
+        for number in range(40):
+            await take(services, chat)
+            await asyncio.sleep(0.001 * (number % 7) ** 2)
+            await give(services, chat)
+            await asyncio.sleep(0.002 * (number % 5) ** 2)
+        events = await settled(services, chat, "finished")
+    results = [result["toolId"] for result in of(events, "tool_result")]
+    assert len(results) == len(set(results))
+    assert [result["ok"] for result in of(events, "tool_result")] == [True] * len(results)

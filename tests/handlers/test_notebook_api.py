@@ -106,3 +106,14 @@ async def test_an_editor_at_hand(http: Any, services: Any, jp_root_dir: Path) ->
     assert services.editors.get(root) is not editor
     assert (await http("POST", f"{path}/close")).json["state"] == "stopped"
     assert services.editors.status(root) != EditorStatus("ready")
+
+
+async def test_over_the_socket(http: Any, connect: Any) -> None:
+    chat = await studied(http)
+    client = await connect()
+    taken = await client.ask({"type": "notebook.take", "chatId": chat, "id": "t"})
+    assert (taken["type"], taken["hand"], taken["working"]) == ("ack", "person", False)
+    given = await client.ask({"type": "notebook.give", "chatId": chat, "id": "g"})
+    assert (given["type"], given["hand"], given["cells"]) == ("ack", "agent", {})
+    again = await client.ask({"type": "notebook.give", "chatId": chat, "id": "g"})
+    assert again["duplicate"]

@@ -76,6 +76,8 @@ class Ack(Control, frozen=True, kw_only=True, tag="ack"):
 
     ``fork`` is the chat that a fork made, with so many ``events``; ``version`` is the session's after a change;
     ``stopping`` and ``stopped`` count the runs that a stop has asked to end and that it ended before they began.
+    ``hand`` is who has the notebook now, ``working`` that an agent still carries out a call; ``commit`` holds what a
+    person has changed, by name in ``cells`` (added, changed, removed, moved).
     """
 
     id: str
@@ -88,6 +90,10 @@ class Ack(Control, frozen=True, kw_only=True, tag="ack"):
     events: int | UnsetType = UNSET
     stopping: int | UnsetType = UNSET
     stopped: int | UnsetType = UNSET
+    hand: Literal["agent", "person"] | UnsetType = UNSET
+    working: bool | UnsetType = UNSET
+    commit: str | UnsetType = UNSET
+    cells: dict[str, str] | UnsetType = UNSET
 
 
 class Received(Struct, frozen=True, kw_only=True):

@@ -143,10 +143,15 @@ class Git:
 
     async def is_dirty(self, root: Path) -> bool:
         """Whether a commit would change anything."""
+        return bool(await self.changed(root))
+
+    async def changed(self, root: Path) -> list[str]:
+        """The paths that a commit would change."""
         async with self._view(root, await self.head(root)) as env:
             excluded = await self._survey(root, env)
-            argv = ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--", *_pathspecs(excluded)]
-            return bool((await self.run(*argv, cwd=root, env=env)).stdout)
+            argv = ["status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames"]
+            listed = await self.run(*argv, "--", *_pathspecs(excluded), cwd=root, env=env)
+            return [entry[3:] for entry in os.fsdecode(listed.stdout).split("\0") if entry]
 
     async def commit_all(
         self,

@@ -133,6 +133,8 @@ async def _edit_done(ctx: ToolContext, given: dict[str, Any]) -> ToolOutcome | N
             return None
         if isinstance(change, Move) or (isinstance(change, Delete) and change.name in cells):
             return None
+    if packages.lacking_after_edit(ctx.project, await ctx.project.notebook.check()):
+        return None  # it stopped at the question whether they may be installed
     return ToolOutcome(True, "The cells are as asked.", {"cells": list(cells)})
 
 

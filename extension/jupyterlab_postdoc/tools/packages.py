@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.notebooks.base import EditResult, RunReport
+from jupyterlab_postdoc.notebooks.base import EditResult, Issue, RunReport
 from jupyterlab_postdoc.workspace.distributions import KNOWN, distribution, missing_distribution, missing_module
 from jupyterlab_postdoc.workspace.environments import Environments, Installation
 from jupyterlab_postdoc.workspace.installed import Installed
@@ -144,10 +144,17 @@ async def required(project: Project, names: Iterable[str], ask: Ask, status: Sta
     return (await project.supply.provide(project, lacking, ask, status)).text
 
 
+def lacking_after_edit(project: Project, issues: Iterable[Issue]) -> list[Lack]:
+    """What the check of the cells says that they miss."""
+    if project.supply is None:
+        return []
+    found = ((issue.cell or "", said[1]) for issue in issues if (said := NOT_INSTALLED.search(issue.message)))
+    return [Lack(distribution(module), module, cell) for cell, module in found if not _own(project, module)]
+
+
 async def after_edit(ctx: ToolContext, result: EditResult) -> tuple[EditResult, str]:
     """After an edit whose cells import what is not there: install it, if it may be, and check again."""
-    found = ((issue.cell or "", said[1]) for issue in result.issues if (said := NOT_INSTALLED.search(issue.message)))
-    lacking = [Lack(distribution(module), module, cell) for cell, module in found if not _own(ctx.project, module)]
+    lacking = lacking_after_edit(ctx.project, result.issues)
     supplied = await _supplied(ctx, lacking)
     if not supplied.helped:
         return result, supplied.text

@@ -64,7 +64,7 @@ class Frame:
         self.outer = outer
         self.origin = origin
         self.url = origin + opened["url"]
-        self.page = origin + html.unescape(re.search(r' src="([^"]+)"', outer.body.decode())[1])
+        self.page = origin + html.unescape(re.search(r' data-src="([^"]+)"', outer.body.decode())[1])
         self.base = self.page.partition("?")[0]
         self.secret, self.ticket = (u.partition("?")[0].rstrip("/").rpartition("/")[2] for u in (self.url, self.page))
 

@@ -57,7 +57,7 @@ class PlainEditor:
 
     @property
     def status(self) -> EditorStatus:
-        return EditorStatus("ready", viewers=self.viewers)
+        return EditorStatus("ready", kernel="idle", viewers=self.viewers)
 
     def viewer(self, change: int) -> None:
         self.viewers += change

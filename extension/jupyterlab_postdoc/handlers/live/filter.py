@@ -7,7 +7,9 @@ enforced here: a watcher's page may fetch what it shows, and nothing it sends ar
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import quote, quote_plus, unquote_plus, unquote_to_bytes
 
 from .tickets import Mode
@@ -42,16 +44,19 @@ notebooks.
 
 SILENT = re.compile(r"api/datasources/discover|api/packages/sandbox")
 """What a page sends by itself when it opens: to a watcher's we say yes, and do nothing."""
+NO_SERVERS = "api/lsp/health"
+"""What a page asks by itself when it opens: there are no language servers, and all of them are well."""
 
 SECRETS = frozenset({"access_token", "token"})
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``status`` 0: it goes through. 200: answer ``{"success": true}`` here. Else it is refused with that status."""
+    """``status`` 0: it goes through. 200: ``answer`` is given here. Else it is refused with that status."""
 
     status: int
     why: str = ""
+    answer: Mapping[str, Any] = field(default_factory=lambda: {"success": True})
 
 
 THROUGH = Verdict(0)
@@ -72,6 +77,8 @@ def clean(raw: str) -> str | None:
 
 def judge(mode: Mode, method: str, path: str) -> Verdict:
     """Whether a request of this method to a clean ``path`` goes through."""
+    if path == NO_SERVERS and method == "GET":
+        return Verdict(200, answer={"status": "healthy", "servers": []})
     if GONE.fullmatch(path):
         return Verdict(404, "There is nothing at this address.")
     if method in ("GET", "HEAD"):

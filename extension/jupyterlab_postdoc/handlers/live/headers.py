@@ -74,9 +74,8 @@ def policy(origin: str, page: str, assets: str) -> str:
             "worker-src": f"{own} data: blob:",
             "frame-src": f"{here} data: blob:",
             "manifest-src": own,
-            "base-uri": "'none'",
+            "base-uri": here,
             "form-action": "'none'",
-            "webrtc": "'block'",
         }
     )
 

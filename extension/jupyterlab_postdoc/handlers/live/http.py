@@ -24,6 +24,8 @@ from .upstream import upstreams_of
 if TYPE_CHECKING:
     import httpx2
 
+HEALTH = "health"
+"""With the first secret: whether the ticket still holds and the editor is up, for the page that holds the frame."""
 MAX_BODY = 64 << 20
 MAX_PAGE = 8 << 20
 
@@ -48,7 +50,7 @@ class ProxyHandler(TicketHandler):
         if len(self.request.body or b"") > MAX_BODY:
             raise PostdocError("too_large", "The request is larger than 64 MiB.")
         path = filter.clean(self.rest)
-        self.outer = path == "" and method in ("GET", "HEAD") and not self._is_inner()
+        self.outer = path in ("", HEALTH) and method in ("GET", "HEAD") and not self._is_inner()
         if self.outer:
             await super().prepare()
             if not await self._welcome():
@@ -81,7 +83,7 @@ class ProxyHandler(TicketHandler):
         """Where a person logs in; the way back is to our page, never to the ticket. A frame cannot log in: it tells
         who holds it.
         """
-        if self.request.headers.get("Sec-Fetch-Dest") in ("iframe", "frame", "embed", "object"):
+        if self.rest or self.request.headers.get("Sec-Fetch-Dest") in ("iframe", "frame", "embed", "object"):
             raise PostdocError("forbidden", "The notebook was opened without a login.", next="Open it again.")
         url, back = self.get_login_url(), f"{self.base_url.rstrip('/')}/postdoc/"
         self.redirect(f"{url}{'&' if '?' in url else '?'}{urlencode({'next': back})}")
@@ -121,9 +123,11 @@ class ProxyHandler(TicketHandler):
     async def _answer(self) -> None:
         verdict = filter.judge(self.ticket.mode, self.request.method or "", self.path)
         if verdict.status == 200:
-            self.finish({"success": True})
+            self.finish(dict(verdict.answer))
         elif verdict.status:
             raise PostdocError("not_found" if verdict.status == 404 else "forbidden", verdict.why)
+        elif self.outer and self.path == HEALTH:
+            self.finish({"status": self.editor().status.state})
         elif self.outer:
             self._outer_page()
         elif self.path == "" and self.request.method == "GET":

@@ -22,6 +22,7 @@ from .place import Place, place_of
 from .tickets import KEY, Tickets, tickets_of
 
 WAIT_S = 40.0
+POLL_S = 0.05
 
 
 class Wish(Struct, kw_only=True):
@@ -58,13 +59,24 @@ class OpenHandler(PostdocHandler):
     async def _editor(self, place: Place) -> Editor:
         """The editor, started when there is none. Who waits too long may come back: the start goes on."""
         starting = asyncio.ensure_future(self.services.editors.open(place.root, place.path))
+        end = asyncio.get_running_loop().time() + WAIT_S
         await asyncio.wait({starting}, timeout=WAIT_S)
         if not starting.done():
             starting.add_done_callback(_heard)
             raise PostdocError(
                 "capacity", "The notebook's editor is still starting.", next="Try again in a moment.", retryable=True
             )
-        return starting.result()
+        editor = starting.result()
+        await _kernel(editor, end)
+        return editor
+
+
+async def _kernel(editor: Editor, end: float) -> None:
+    """Wait (until ``end``) for the kernel: marimo sends a reader away who comes before it."""
+    for _ in range(int(WAIT_S / POLL_S)):
+        if editor.status.kernel not in ("none", "starting") or asyncio.get_running_loop().time() > end:
+            return
+        await asyncio.sleep(POLL_S)
 
 
 def _heard(task: asyncio.Future[Editor]) -> None:

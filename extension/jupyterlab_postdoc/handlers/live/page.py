@@ -36,6 +36,8 @@ def prepare(page: bytes, assets: str) -> bytes:
 
 
 RELAY = """const frame = document.querySelector('iframe');
+frame.name = window.name;
+frame.src = frame.dataset.src + location.hash;
 let last = null;
 addEventListener('message', event => {
   if (event.source === frame.contentWindow) {
@@ -56,8 +58,8 @@ def outer(src: str, nonce: str) -> bytes:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Notebook</title>'
         f'<style nonce="{nonce}">{style}</style></head><body>'
-        f'<iframe title="Notebook" sandbox="{SANDBOX}" allow="clipboard-write; fullscreen" src="{html.escape(src)}">'
-        f'</iframe><script nonce="{nonce}">{RELAY}</script></body></html>\n'
+        f'<iframe title="Notebook" sandbox="{SANDBOX}" allow="clipboard-write; fullscreen"'
+        f' data-src="{html.escape(src)}"></iframe><script nonce="{nonce}">{RELAY}</script></body></html>\n'
     ).encode()
 
 

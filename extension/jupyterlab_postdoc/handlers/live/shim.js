@@ -17,39 +17,32 @@
   define(window, 'localStorage', { value: storage() });
   define(window, 'sessionStorage', { value: storage() });
   define(document, 'cookie', { get: () => '', set: () => undefined });
-  define(navigator, 'serviceWorker', { value: undefined });
+  const none = () => Promise.reject(new DOMException('There are no service workers here.', 'SecurityError'));
+  const workers = { register: none, ready: new Promise(() => undefined), controller: null };
+  define(navigator, 'serviceWorker', {
+    value: { ...workers, getRegistrations: async () => [], addEventListener: () => undefined }
+  });
 
-  // Light or dark as the page around it, which says so in the frame's name and tells when it changes.
-  let dark = window.name === 'postdoc-dark';
-  const media = window.matchMedia.bind(window);
-  const schemes = ['dark', 'light'].map(scheme => {
-    const list = new EventTarget();
-    const query = `(prefers-color-scheme: ${scheme})`;
-    define(list, 'matches', { get: () => dark === (scheme === 'dark') });
-    define(list, 'media', { value: query });
-    list.addListener = listener => list.addEventListener('change', listener);
-    list.removeListener = listener => list.removeEventListener('change', listener);
-    return [query, list];
-  });
-  const queries = new Map(schemes);
-  window.matchMedia = query => queries.get(query) ?? media(query);
-  window.addEventListener('message', event => {
-    if (event.source !== window.parent || event.data?.type !== 'postdoc:theme') return;
-    dark = event.data.theme === 'dark';
-    for (const list of queries.values()) {
-      list.dispatchEvent(Object.assign(new Event('change'), { matches: list.matches, media: list.media }));
-    }
-  });
+  // Light or dark as the page around it, which says so in the frame's name and tells when it changes. marimo follows
+  // this attribute, which is how other editors tell it their theme.
+  const paint = dark => {
+    document.body.dataset.vscodeThemeKind = dark ? 'vscode-dark' : 'vscode-light';
+  };
   if (/^postdoc-(dark|light)$/.test(window.name)) {
-    const plain = Object.defineProperty;
-    Object.defineProperty = (object, name, descriptor) => {
-      if (object !== window || name !== '__MARIMO_MOUNT_CONFIG__') return plain(object, name, descriptor);
-      Object.defineProperty = plain;
-      const { configOverrides, ...config } = descriptor.value;
-      const display = { ...configOverrides?.display, theme: 'system' };
-      return plain(object, name, { ...descriptor, value: Object.freeze({ ...config, configOverrides: { ...configOverrides, display } }) });
-    };
+    const born = new MutationObserver(() => {
+      if (document.body === null) return;
+      born.disconnect();
+      paint(window.name === 'postdoc-dark');
+    });
+    born.observe(document.documentElement, { childList: true });
   }
+  window.addEventListener('message', event => {
+    if (event.source === window.parent && event.data?.type === 'postdoc:theme') paint(event.data.theme === 'dark');
+  });
+
+  // No policy stops these from talking to anybody.
+  for (const name of ['RTCPeerConnection', 'webkitRTCPeerConnection', 'RTCDataChannel'])
+    Object.defineProperty(window, name, { value: undefined, configurable: false, writable: false });
 
   // The page opens no window: its address could carry anything away. Who holds the frame asks the person instead.
   if (window.parent === window) return;

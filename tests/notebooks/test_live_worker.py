@@ -228,6 +228,31 @@ def test_an_interrupt_a_death_and_a_revival_under_an_open_page(tmp_path: Path) -
     go(scene())
 
 
+def test_a_new_kernel_has_the_libraries_and_the_end_of_stdin_is_the_end(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with live(tmp_path) as nb:
+            await nb.ask("create", title="T")
+            await nb.put(
+                {}, early="import sys\nearly = 'numpy' in sys.modules\nearly", late="early\nimport numpy as np"
+            )
+            assert shown(await nb.run(), "early") == "False"
+            await nb.ask("restart")
+            assert shown(await nb.run(), "early") == "True"
+            await nb.ask("restart")
+            assert shown(await nb.run("late"), "early") == "True"
+            async with page(nb) as person:
+                ids = {c["name"]: c["id"] for c in await cells_of(nb, person)}
+                await person.types(ids["late"], "typed = early")
+                assert nb.process.stdin is not None
+                nb.process.stdin.close()
+                began = time.monotonic()
+                assert await nb.process.wait() == 0
+                assert time.monotonic() - began < 1.5
+            assert "typed = early" in (nb.root / "notebook.py").read_text()  # nothing that was typed is lost
+
+    go(scene())
+
+
 def test_a_checkpoint_comes_back_and_keeps_outputs(tmp_path: Path) -> None:
     async def scene() -> None:
         async with live(tmp_path) as nb:

@@ -59,13 +59,17 @@ def _own_folder() -> None:
     """The fork server's socket goes into our private home: this process is killed in the end, and nobody would tidy up
     a folder in /tmp.
     """
-    folder = Path(os.environ.get("HOME", "/")) / ".run"
+    folder = Path(os.environ.get("HOME", "/")) / ".run" / str(os.getpid())
     if len(str(folder)) > 70:  # a socket's path has at most 107 characters
         return
     with suppress(OSError):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        for old in folder.glob("listener-*"):
-            old.unlink(missing_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for old in folder.parent.iterdir():
+            if not Path("/proc", old.name).exists() or old == folder:
+                for listener in old.glob("listener-*"):
+                    listener.unlink(missing_ok=True)
+                if old != folder:
+                    old.rmdir()
         config: dict[str, object] = vars(multiprocessing.current_process())["_config"]
         config["tempdir"] = str(folder)
 

@@ -19,6 +19,7 @@ from marimo._config import manager as config
 from marimo._core import protocol
 from marimo._core.document import Document, DocumentCell
 from marimo._server import session_manager, start
+from marimo._server.api.endpoints.ws.session_handler import SessionHandler
 from marimo._server.registry import LIFESPAN_REGISTRY
 from marimo._server.tokens import AuthToken
 from marimo._server.workspace import DirectoryWorkspace
@@ -94,6 +95,7 @@ def run(
     session_module.KernelManagerImpl = KernelManager
     session_module.CachingExtension = Outputs
     launch.use()
+    SessionHandler._serialize_and_notify = quietly(SessionHandler._serialize_and_notify)
     LIFESPAN_REGISTRY.register("postdoc", lifespan)
     start.start(
         workspace=DirectoryWorkspace(str(root), include_markdown=False),
@@ -114,6 +116,16 @@ def run(
         skew_protection=True,
         timeout=None,
     )
+
+
+def quietly(send: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Every page joins the agent's session: that is not worth a banner, and its Restart button is not for pages."""
+
+    def without_reconnected(self: Any, notification: Any) -> None:
+        if getattr(notification, "title", "") != "Reconnected":
+            send(self, notification)
+
+    return without_reconnected
 
 
 def bridge(app: Any) -> Any:

@@ -121,9 +121,9 @@ def test_nobody_needs_it_any_more(tmp_path: Path) -> None:
             assert editors.get(root) is editor
             assert (await run)["end"] == "ok"
             assert await until(lambda: editors.get(root) is None, 10) > 0.3
-            await until(lambda: editors.status(root).state == "stopped")
+            assert editors.status(root).state == "stopped"
             assert "without use" in editors.status(root).message
-            assert not processes(str(root))
+            await until(lambda: not processes(str(root)))
 
     go(scene())
 

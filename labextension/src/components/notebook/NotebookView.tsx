@@ -133,7 +133,7 @@ function Body({ shown, desk, title, session, cell }: BodyProps): JSX.Element {
           }
         >
           <p role="alert">
-            {page.problem.next} {trans.__('The notebook’s file is as it was.')}
+            {page.problem.next || trans.__('The notebook’s file is as it was.')}
           </p>
         </Empty>
       );

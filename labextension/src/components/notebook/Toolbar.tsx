@@ -114,7 +114,7 @@ export function Toolbar({ session, title, shown, desk, onSession }: Props): JSX.
 
   return (
     <div className="jp-Postdoc-Notebook-bar" role="toolbar" aria-label={trans.__('Notebook “%1”', title)}>
-      {status !== null ? (
+      {status !== null && (isOpen || status.hand === 'person') ? (
         <>
           <Word said={handSaid(trans, status)} className="jp-Postdoc-Notebook-hand" live />
           {isOpen && <Word said={kernelSaid(trans, status)} className="jp-Postdoc-Notebook-kernel" />}

@@ -165,7 +165,7 @@ class SessionManager:
 
     async def delete(self, user: User, id: str) -> None:
         """Stop what runs and delete the session's log. Research repositories on disk stay."""
-        await self._row(user, id)
+        row = await self._row(user, id)
         for run in await self.log.store.list_runs(id, status=RUN_OPEN):
             await self._runs.cancel(run.id, "now")
         for _ in range(40):
@@ -174,6 +174,9 @@ class SessionManager:
             await asyncio.sleep(0.05)
         await self.log.write(lambda tx: tx.delete_session(id))
         self._hands_changed(id)
+        project = row.meta.get("project")
+        if self._lab.editors is not None and isinstance(project, dict) and project.get("path"):
+            await self._lab.editors.close(self._lab.root_dir / str(project["path"]), reason="Its session was deleted.")
 
     def _hands_changed(self, id: str) -> None:
         for tell in self.on_hand:

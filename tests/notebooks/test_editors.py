@@ -26,6 +26,8 @@ from jupyterlab_postdoc.settings import Settings
 from jupyterlab_postdoc.workspace import sandbox
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
+ANA = User("ana", "Ana")
+
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
@@ -305,6 +307,13 @@ def test_a_server_has_editors_and_ends_them(tmp_path: Path) -> None:
             await services.editors.open(root)
             part = await health(services)
             assert (part["ok"], part["open"], part["failed"]) == (True, 1, 0)
+
+            chat = (await services.sessions.create(ANA, title="Owls"))["id"]
+            shown = {"path": "research/project"}
+            await services.log.write(lambda tx: tx.update_session(chat, meta={"project": shown}))
+            await services.sessions.delete(ANA, chat)
+            assert "deleted" in services.editors.status(root).message
+            await services.editors.open(root)
         finally:
             await services.stop(1.0)
         assert not processes(str(root))
@@ -312,7 +321,7 @@ def test_a_server_has_editors_and_ends_them(tmp_path: Path) -> None:
             await services.editors.open(root)
 
     async def health(services: Services) -> dict[str, Any]:
-        parts: dict[str, Any] = (await services.sessions.health(User("ana", "Ana")))["parts"]["live"]
+        parts: dict[str, Any] = (await services.sessions.health(ANA))["parts"]["live"]
         return parts
 
     go(scene())

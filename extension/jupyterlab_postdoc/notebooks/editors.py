@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import secrets
 import shutil
@@ -20,6 +21,7 @@ from jupyterlab_postdoc.notebooks.live import EditorStatus
 from jupyterlab_postdoc.notebooks.run_folder import RunFolder
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
+_log = logging.getLogger(__name__)
 REMEMBERED = 500  # last words of editors that are gone
 MakeWorkspace = Callable[[Path], Awaitable[Workspace]]
 
@@ -187,14 +189,30 @@ class EditorPool:
         """There is room for one more, or the one that has been idle longest goes."""
         while len(self._editors) >= self.most:
             idle = [(seconds, root) for root, e in self._editors.items() if (seconds := e.idle_s) is not None]
-            if not idle:
+            for _, root in sorted(idle, reverse=True):
+                if await self._let_go(root, "It was closed to make room for another notebook; nothing was lost."):
+                    break
+            else:
                 raise PostdocError(
                     "capacity",
                     f"All {self.most} live notebooks of this server are in use.",
                     next="Close one of them, or let the administrator raise PostdocApp.max_notebooks.",
                     retryable=True,
                 )
-            await self._end(max(idle)[1], "It was closed to make room for another notebook; nothing was lost.")
+
+    async def _let_go(self, root: Path, reason: str) -> bool:
+        """End one that nobody needs, unless what people typed there cannot be saved."""
+        editor = self._editors.get(root)
+        if editor is not None and editor.up:
+            try:
+                await editor.save()
+            except PostdocError as error:
+                if error.code == "storage_full":
+                    editor.used = time.monotonic()
+                    editor.condition.become(message=f"{error.message} {error.next}")
+                    return False
+        await self._end(root, reason)
+        return True
 
     async def _end(self, root: Path, reason: str) -> None:
         if (ending := self._ending.get(root)) is not None:
@@ -221,7 +239,10 @@ class EditorPool:
                 idle = editor.idle_s
                 if idle is not None and idle >= self.idle_s:
                     minutes = f"{self.idle_s / 60:g} minutes"
-                    await self._end(root, f"It was closed after {minutes} without use; nothing was lost.")
+                    try:
+                        await self._let_go(root, f"It was closed after {minutes} without use; nothing was lost.")
+                    except Exception:  # noqa: BLE001  task boundary: the others must be looked after, too
+                        _log.exception("The notebook of %s could not be closed", root.name)
 
     def _tell(self, root: Path, status: EditorStatus) -> None:
         for hear in self.on_status:

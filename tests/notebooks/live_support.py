@@ -62,6 +62,12 @@ class Live:
                 future.set_result(message)
         for future in self.waiting.values():
             future.set_exception(ConnectionError(self.errors[-3000:].decode()))
+        asyncio.get_running_loop().call_later(0.1, lambda: asyncio.ensure_future(self.wake()))
+
+    async def wake(self) -> None:
+        """The process ended: nobody need wait."""
+        async with self.news:
+            self.news.notify_all()
 
     async def drain(self) -> None:
         assert self.process.stderr is not None
@@ -99,6 +105,8 @@ class Live:
                 for event in self.events[0][after:]:
                     if wanted(event):
                         return event
+                if self.tasks[0].done():
+                    raise ConnectionError(self.errors[-3000:].decode())
                 async with self.news:
                     await self.news.wait()
 

@@ -158,6 +158,7 @@ def test_what_a_person_types_is_not_overwritten(tmp_path: Path) -> None:
                 answer = await person.post("api/kernel/run", {"cellIds": [ids["a"]], "codes": ["a = 7"]})
                 assert answer.status_code == 200
                 await nb.until(lambda e: e["type"] == "kernel" and e["status"] == "idle", after=len(nb.events[0]))
+                assert not any(m["op"] == "banner" for _, m in person.seen)
                 states = {s["name"]: s for s in (await nb.ask("cells"))["states"]}
                 assert states["a"]["status"] == "ok"
 
@@ -224,6 +225,36 @@ def test_an_interrupt_a_death_and_a_revival_under_an_open_page(tmp_path: Path) -
                 assert (await nb.run("slow"))["end"] == "ok"
                 await watcher.shows("alive again", after=after)
                 assert watcher.closed is None
+
+    go(scene())
+
+
+def test_a_time_limit_and_a_cell_that_ignores_interrupts(tmp_path: Path) -> None:
+    stubborn = (
+        "import time\nfor _ in range(60):\n    try:\n        time.sleep(1)\n    except KeyboardInterrupt:\n        pass"
+    )
+
+    async def scene() -> None:
+        async with live(tmp_path) as nb:
+            await nb.ask("create", title="T")
+            await nb.put({}, **CELLS, slow="import time\ntime.sleep(60)")
+            report = await nb.run("slow", timeout_s=1)
+            assert report["end"] == "timeout"
+            assert report["cells"][-1]["error"]["name"] == "TimeoutError"
+            assert report["cells"][-1]["error"]["message"] == "The time limit of 1 s ended this cell."
+            await nb.put(None, slow=stubborn)
+            run = asyncio.create_task(nb.run())
+            await nb.until(lambda e: e.get("status") == "busy", after=len(nb.events[0]))
+            await asyncio.sleep(1)
+            began = time.monotonic()
+            nb.say("interrupt")
+            report = await run
+            assert time.monotonic() - began < 3  # killed after one second
+            assert report["end"] == "stopped"
+            assert status(report)["slow"] == "error"
+            assert [e["status"] for e in nb.events[0] if e["type"] == "kernel"][-1] == "dead"
+            await nb.put(None, slow="'gone on'")  # revives it
+            assert (await nb.run())["end"] == "ok"
 
     go(scene())
 

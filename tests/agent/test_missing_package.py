@@ -244,3 +244,25 @@ async def test_a_chat_on_the_finished_study_uses_the_same_environment(tmp_path: 
         events = await settled(services, chat, limit_s=120)
         assert len(server.requests()) == 2
     assert [event["ok"] for event in of(events, "tool_result") if event["toolName"] == "nb_run"] == [True, True]
+
+
+@pytest.mark.skipif(not SANDBOX, reason="without a sandbox every command of a model asks for leave")
+async def test_the_live_notebook_starts_again_with_the_new_package(tmp_path: Path, wheels: Path) -> None:
+    template(tmp_path)
+    wheel(wheels, "owl-tables", "1.5", files={"owl_tables.py": "ONE = 1\n"})
+    put = {"op": "put", "name": "tables", "code": "import owl_tables\n\nowl_tables.ONE + 41"}
+    replies = [reply("I count.", calls=[call("nb_edit", {"changes": [put]})]), reply("There.")]
+    async with modelled(tmp_path, *replies, missing_packages="install") as (services, _server):
+        chat = await research(services, provider="template")
+        await settled(services, chat, "finished", limit_s=120)
+        root = await root_of(services, tmp_path, chat)
+        await services.editors.open(root)
+        await say(services, "Count the tables.", chat)
+        events = await settled(services, chat, limit_s=120)
+        state = services.editors.status(root).state
+    assert state == "ready"
+    edited = of(events, "tool_result")[-1]
+    assert "Installed for this project: owl-maths 2.5" not in edited["content"], "that was there before"
+    assert "Installed for this project: owl-tables 1.5." in edited["content"]
+    assert "- tables: ok" in edited["content"]
+    assert '#     "owl-tables==1.5",' in (root / "notebook.py").read_text().splitlines()

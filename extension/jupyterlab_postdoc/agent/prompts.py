@@ -31,6 +31,16 @@ OTHERS = (
     "xarray",
 )
 """Named when they are installed; the check finds any other that is missing."""
+_COMES = (
+    "by itself, into an environment of this project: nothing is installed with pip. Prefer what is there, and import "
+    "another package only when the study needs it."
+)
+MISSING = {
+    "ask": f"When a cell imports another package, the researcher is asked, and if they agree it comes {_COMES}",
+    "install": f"When a cell imports another package, it comes {_COMES}",
+    "never": "Nothing can be installed; use these.",
+}
+"""What is said of packages that are not there, by the setting ``missing_packages``."""
 
 
 def system_prompt(
@@ -42,7 +52,8 @@ def system_prompt(
     if project is None:
         parts.append(text("no_project", names))
     elif "nb_edit" in names:
-        parts.append(text("work", names).replace("{packages}", packages()))
+        about = text("work", names).replace("{packages}", packages())
+        parts.append(about.replace("{missing}", MISSING[project.supply.policy if project.supply else "never"]))
         parts += [] if project.plain else [text("study", names)]
         parts += [text("repository", names)] if project.place else []
         parts.append(_place(project))

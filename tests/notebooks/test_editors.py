@@ -33,6 +33,17 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
+def inode_of(path: Path) -> int:
+    """Of the listening socket that is bound to this path."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return next(int(line.split()[6]) for line in lines if line.endswith(str(path)))
+
+
+def descriptors(pid: int) -> list[str]:
+    folder = Path(f"/proc/{pid}/fd")
+    return [os.readlink(link) for link in folder.iterdir() if link.is_symlink()]
+
+
 def test_an_editor_is_started_on_demand_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-hidden")
     show = "import os\nstr(sorted(os.environ))"
@@ -57,6 +68,14 @@ def test_an_editor_is_started_on_demand_and_leaves_nothing(tmp_path: Path, monke
             shown = next(cell for cell in answer["cells"] if cell["name"] == "show")["outputs"][0]
             assert "PATH" in str(shown)
             assert "ANTHROPIC_API_KEY" not in str(shown)
+            worker = processes(str(root))[-1]
+            kernels = worker.children(recursive=True)
+            assert kernels
+            assert str(inode_of(upstream.socket)) in str(descriptors(worker.pid))
+            for process in kernels:  # none of the notebook's own processes has the door in its hands
+                assert str(inode_of(upstream.socket)) not in str(descriptors(process.pid))
+            for process in [*processes(str(root)), *kernels]:
+                assert upstream.token not in str(process.cmdline()) + str(process.environ())
             await editors.close(root, reason="Closed by Ana.")
             assert (editors.status(root).state, editors.status(root).message) == ("stopped", "Closed by Ana.")
             assert not upstream.socket.parent.exists()

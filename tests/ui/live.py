@@ -1,4 +1,4 @@
-"""A notebook that grows while somebody watches: a template whose script asks before each part, and words for the page."""
+"""A notebook that grows while somebody watches: a template whose script asks first, and words for the page."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class Live:
 
     def shows(self, text: str | re.Pattern[str], limit_s: float = 40) -> None:
         """The notebook's page has this text."""
-        expect(self.inside.locator("body")).to_contain_text(text, timeout=limit_s * 1000)
+        expect(self.inside.locator("body")).to_contain_text(text, timeout=limit_s * 1000, use_inner_text=True)
 
     def watch_for(self, *texts: str) -> None:
         """Write down when each text appears first, and what else was there; ``seen()`` has it."""

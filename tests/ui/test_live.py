@@ -15,7 +15,6 @@ from .service import Jupyter
 
 Open = Callable[..., Panel]
 Shoot = Callable[..., None]
-FINISHED = re.compile(r"^Finished · ")
 WIDE = {"width": 1280, "height": 900}
 
 
@@ -23,6 +22,7 @@ WIDE = {"width": 1280, "height": 900}
 def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("templates")
     growing(folder / "growing")
+    growing(folder / "slow", "slow", 6.0)
     return folder
 
 
@@ -68,3 +68,108 @@ def test_each_cell_appears_with_its_output_as_the_agent_adds_it(
         assert seen[text]["with"] == texts[:count], "each is there before the next one begins"
     (run,) = [event for event in hub.events(chat, "result")]
     assert run["success"], run
+
+
+def test_what_a_person_wrote_stays_when_the_agent_edits_the_same_cell(
+    hub: Jupyter, open_live: Callable[..., Live], shoot: Shoot
+) -> None:
+    """Taken while a cell of the agent runs; given back; the agent's next step is for the cell that was changed."""
+    chat = waiting(hub, template="slow")
+    live = open_live(hub, chat)
+    go_on(hub, chat)
+    live.shows("one is 121")
+    expect(live.view.locator(".jp-Postdoc-Notebook-kernel")).to_have_text("Kernel busy", timeout=20_000)
+    live.take()
+    hub.wait_state(chat, "waiting")
+    assert hub.get(f"postdoc/api/chats/{chat}")["reason"] == "taken_over"
+    live.shows("slow is 221")  # the step that it was at was carried out
+    live.write("one", 'one = 7\nmo.md(f"mine is {one}")')
+    live.shows("mine is 7")
+    live.shows("slow is 107")
+    assert "two is" not in live.inside.locator("body").inner_text()
+    shoot(live.page, "live-taken")
+    live.give()
+    live.shows("two is 8")
+    live.shows("three is 9")
+    hub.wait_state(chat, "finished")
+    live.shows("mine is 7")
+    text = live.text()
+    assert "one = 7" in text
+    assert "11 * 11" not in text
+    by_hand = [event for event in hub.events(chat, "artifact") if "hand" in str(event)]
+    assert by_hand, "what was changed is a commit"
+
+
+def test_a_notebook_is_taken_edited_and_given_back_at_rest(hub: Jupyter, open_live: Callable[..., Live]) -> None:
+    chat = waiting(hub)
+    live = open_live(hub, chat)
+    editor = live.cell("study").locator(".cm-content").first
+    editor.click()
+    live.page.keyboard.insert_text("WATCHED")
+    live.page.wait_for_timeout(1500)
+    assert "WATCHED" not in live.text(), "who watches changes nothing"
+    live.take()
+    other = open_live(hub, chat)
+    expect(other.hand).to_have_text("You edit")
+    live.give()
+    expect(other.hand).to_have_text(re.compile("you watch", re.IGNORECASE), timeout=20_000)
+    assert live.status()["hand"] == "agent"
+
+
+def test_the_server_is_started_again_while_the_page_is_open(
+    make_jupyter: Callable[..., Jupyter], templates: Path, open_live: Callable[..., Live], shoot: Shoot
+) -> None:
+    server = make_jupyter("live-again", template_paths=[str(templates)])
+    chat = waiting(server)
+    live = open_live(server, chat)
+    go_on(server, chat)
+    live.shows("three is 123")
+    server.wait_state(chat, "finished")
+    live.take()
+    live.write("one", 'one = 7\nmo.md(f"mine is {one}")')
+    live.shows("three is 9")
+    live.page.wait_for_timeout(2000)
+    server.kill()
+    live.page.wait_for_timeout(1000)
+    server.start()
+    expect(live.page.get_by_text("Connected", exact=True)).to_be_visible(timeout=60_000)
+    expect(live.hand).to_have_text("You edit", timeout=60_000)
+    live.shows("one = 7", 60)
+    expect(live.view).to_contain_text("Their variables are not in memory")
+    shoot(live.page, "live-again")
+    live.write("one", 'one = 8\nmo.md(f"mine is {one}")')
+    live.shows("mine is 8")
+    live.give()
+    assert "one = 8" in live.text()
+
+
+def test_in_jupyterlab_the_tab_survives_a_reload(lab: Jupyter, open_panel: Open, shoot: Shoot) -> None:
+    chat = waiting(lab)
+    panel = open_panel(lab, size=WIDE)
+    panel.open(chat)
+    panel.session.get_by_role("button", name="Notebook", exact=True).click()
+    live = Live(panel, chat)
+    live.shows("import marimo as mo", 60)
+    go_on(lab, chat)
+    live.shows("three is 123")
+    lab.wait_state(chat, "finished")
+    shoot(live.page, "live-lab")
+    live.page.wait_for_timeout(1500)  # the layout is saved by now
+    live.page.reload()
+    live.shows("three is 123", 60)
+    live.take()
+    shoot(live.page, "live-lab-taken")
+    live.give()
+    live.button("Checkpoints").click()
+    sheet = live.page.locator("dialog[open]")
+    sheet.get_by_role("button", name="The third part").click()
+    expect(sheet).to_contain_text('mo.md(f"three is {two + 1}")', timeout=20_000)
+    shoot(live.page, "live-checkpoints")
+    sheet.get_by_role("button", name="The second part").click()
+    sheet.get_by_role("button", name="Restore “The second part”…", exact=True).click()
+    sheet.get_by_role("button", name="Restore “The second part”", exact=True).click()
+    expect(sheet).to_contain_text("The notebook is again what it was", timeout=20_000)
+    sheet.get_by_role("button", name="Close").last.click()
+    expect(live.cell("three")).to_have_count(0)
+    expect(live.cell("two")).to_have_count(1)
+    assert "def three" not in live.text()

@@ -14,6 +14,8 @@ import { useDark } from './theme';
  */
 export const RIGHTS = 'allow-scripts allow-forms allow-modals allow-downloads';
 
+const PATIENCE_MS = 15_000;
+
 interface Props {
   /** As the server gave it. */
   url: string;
@@ -35,6 +37,12 @@ export function NotebookFrame({ url, editing, title, cell, veil, onSaid }: Props
   const dark = useDark(host);
   const [first] = useState(dark);
   const [loaded, setLoaded] = useState(false);
+  const [begun, setBegun] = useState(false);
+  useEffect(() => {
+    // The notebook says when it is there; what stands in for one that cannot be shown may say nothing.
+    const timer = begun ? window.setTimeout(() => setLoaded(true), PATIENCE_MS) : undefined;
+    return () => window.clearTimeout(timer);
+  }, [begun]);
   useEffect(() => {
     // The frame's origin is nobody's, so that it has no name to send to. The word is no secret.
     frame.current?.contentWindow?.postMessage({ type: 'postdoc:theme', theme: dark ? 'dark' : 'light' }, '*');
@@ -65,7 +73,7 @@ export function NotebookFrame({ url, editing, title, cell, veil, onSaid }: Props
         sandbox={RIGHTS}
         referrerPolicy="no-referrer"
         src={addressOf(client.url(''), url, cell)}
-        onLoad={() => setLoaded(true)}
+        onLoad={() => setBegun(true)}
       />
       {said !== null && (
         <p className="jp-Postdoc-Notebook-veil" role="status">

@@ -132,9 +132,7 @@ function Body({ shown, desk, title, session, cell }: BodyProps): JSX.Element {
             </>
           }
         >
-          <p role="alert">
-            {page.problem.next || trans.__('The notebook’s file is as it was.')}
-          </p>
+          <p role="alert">{page.problem.next || trans.__('The notebook’s file is as it was.')}</p>
         </Empty>
       );
     case 'ended':

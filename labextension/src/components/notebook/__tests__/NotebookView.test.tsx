@@ -235,7 +235,10 @@ describe('a live notebook', () => {
     view({}, undefined, 'backtest');
     await waitFor(() => expect(frame()).not.toBeNull());
     expect(new URL(frame().src).hash).toBe('#scrollTo=backtest');
-    fireEvent.load(frame());
+    vi.useFakeTimers();
+    fireEvent.load(frame()); // of the page around the notebook, which has still to be loaded
+    expect(screen.getByText('Loading the notebook…')).toBeTruthy();
+    act(() => vi.advanceTimersByTime(15_000));
     expect(screen.queryByText('Loading the notebook…')).toBeNull();
   });
 });

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from jupyterlab_postdoc.agent import hand
-from jupyterlab_postdoc.agent.by_hand import MAX_DIFFERENCES, OUTPUTS, difference, files_of, subject
+from jupyterlab_postdoc.agent import hand, outdated
+from jupyterlab_postdoc.agent.by_hand import MAX_DIFFERENCES, OUTPUTS, difference, files_among, subject
 from jupyterlab_postdoc.agent.execute import set_state
 from jupyterlab_postdoc.agent.hand import GIVEN, HAND, HANDS, Hand, News
 from jupyterlab_postdoc.agent.lab import Lab
@@ -230,12 +230,21 @@ class Handover:
         after = await _text(place)
         before = await self._base(held, after)
         changes = [c for c in compare(before, after, held.notebook) if c.change != "same"]
-        news = msgspec.structs.replace(nothing, cells={c.name: c.change for c in changes})
-        commit = await self._commit(place, row, held, news)
-        files = await files_of(self.lab.git, place.root, commit, besides=held.notebook)
-        news = msgspec.structs.replace(news, commit=commit, files=files)
+        files = files_among(await self.lab.git.changed(place.root), besides=held.notebook)
+        news = msgspec.structs.replace(nothing, cells={c.name: c.change for c in changes}, files=files)
+        if news.cells:
+            await self._tell_readers(place, row, held)
+        news = msgspec.structs.replace(news, commit=await self._commit(place, row, held, news))
         blob = await self._blob("\n".join(map(difference, changes))[:MAX_DIFFERENCES] or None, row.id)
         return msgspec.structs.replace(news, blob=blob.hash if blob is not None else ""), blob
+
+    async def _tell_readers(self, place: Place, row: SessionRow, held: Hand) -> None:
+        """The study's own texts say that its verdict is not that of this notebook, unless an agent will see to it."""
+        reason = f"{held.display} has changed the notebook by hand; it was not run as a whole since."
+        try:
+            await outdated.describe(self.store, self.lab, row, place.root, reason)
+        except (PostdocError, OSError) as e:
+            _log.warning("The README of %s is as it was: %s", place.root.name, e)
 
     async def _base(self, held: Hand, now: str | None) -> str | None:
         """The notebook as it was when it was taken."""

@@ -199,6 +199,20 @@ async def test_stop_works_while_it_waits_and_the_person_keeps_the_notebook(tmp_p
         assert git(root, "status", "--porcelain") == ""
 
 
+async def test_the_readme_of_a_finished_study_says_that_the_notebook_was_changed(tmp_path: Path) -> None:
+    lean(tmp_path / "templates" / "lean")
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        await settled(services, chat, "finished")
+        root = project(tmp_path)
+        assert "by hand" not in (root / "README.md").read_text()
+        await take(services, chat)
+        change(root, "data = [1, 2, 3]", "data = [7]")
+        await give(services, chat)
+        assert "Ana has changed the notebook by hand" in (root / "README.md").read_text()
+        assert git(root, "status", "--porcelain") == ""
+
+
 async def test_a_stop_in_the_middle_of_a_call_commits_nothing_of_the_persons(tmp_path: Path) -> None:
     async with serving(tmp_path) as services:
         chat, root = await running(services, tmp_path)

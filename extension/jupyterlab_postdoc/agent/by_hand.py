@@ -1,14 +1,13 @@
-"""What a person has done by hand: in a line, as differences of cells, as paths."""
+"""What a person has done by hand, in words: a line, the differences of cells, other files."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import unified_diff
-from pathlib import Path
 
 from jupyterlab_postdoc.agent.hand import News
 from jupyterlab_postdoc.forge.text import one_line
 from jupyterlab_postdoc.notebooks.compare import CellChange
-from jupyterlab_postdoc.workspace.git import Git
 
 OUTPUTS = "__marimo__/"
 """Where marimo keeps what cells showed: it changes by itself."""
@@ -35,11 +34,6 @@ def difference(change: CellChange) -> str:
     return f"{head}\n" + "\n".join(lines)[:MAX_CELL]
 
 
-async def files_of(git: Git, root: Path, commit: str, *, besides: str) -> list[str]:
-    """The paths that a commit changes, at most a hundred; without ``besides``, and without the outputs of cells."""
-    if not commit:
-        return []
-    argv = ("diff-tree", "--root", "--no-commit-id", "--name-only", "--no-renames", "-r", "-z", commit)
-    listed = await git.run(*argv, cwd=root, env=git.own(root))
-    paths = [path for path in listed.text.split("\0") if path]
+def files_among(paths: Iterable[str], *, besides: str) -> list[str]:
+    """What else was changed, at most a hundred: without ``besides``, and without the outputs of cells."""
     return [path for path in paths if path != besides and not path.startswith(OUTPUTS)][:MAX_FILES]

@@ -8,29 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import time
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import msgspec
 
-from jupyterlab_postdoc.agent import provenance
+from jupyterlab_postdoc.agent import outdated
 from jupyterlab_postdoc.agent.hand import GIVEN, News, hand_of, person
 from jupyterlab_postdoc.agent.lab import Lab
 from jupyterlab_postdoc.agent.publication import PUBLISH
 from jupyterlab_postdoc.checkpoints.place import Place, check, place_of
 from jupyterlab_postdoc.checkpoints.reading import TOO_LONG, Reader, live_text
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.forge import names, repository, tree
-from jupyterlab_postdoc.forge.study import Outcome, Study
+from jupyterlab_postdoc.forge import names, tree
 from jupyterlab_postdoc.forge.text import disarmed, one_line
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.notebooks.compare import compare
 from jupyterlab_postdoc.protocol import Artifact
-from jupyterlab_postdoc.publishing.places import CHECKOUT
-from jupyterlab_postdoc.store.base import RUN_OPEN, Reads, SessionRow, Tx
+from jupyterlab_postdoc.store.base import RUN_OPEN, SessionRow, Tx
 from jupyterlab_postdoc.workspace import githistory
 from jupyterlab_postdoc.workspace.git import Commit
 
@@ -58,7 +52,7 @@ async def restore(
     await check(lab.git, place, sha)
     text = await _text(reader, place, sha)
     tag = hashlib.sha256(key.encode()).hexdigest()[:16]
-    trailers = {"Research-Session": session.id, "Research-Run": _maker(place.root, session)}
+    trailers = {"Research-Session": session.id, "Research-Run": outdated.maker(place.root, session)}
     mark = {**trailers, "Research-Step": f"restore:{tag}"}
     if (known := await lab.git.find_trailers(place.root, mark)) is not None:
         return Restored(known.sha, True)
@@ -72,7 +66,7 @@ async def restore(
     title = await _title(lab, place, sha)
     reason = f"The notebook was set back to {sha[:7]} and was not run since."
     if before != text:
-        await _describe(log.store, lab, session, place, reason)
+        await outdated.describe(log.store, lab, session, place.root, reason)
     commit = await lab.git.commit_all(
         place.root,
         subject=title,
@@ -147,42 +141,6 @@ async def _put(lab: Lab, place: Place, text: str) -> None:
 async def _title(lab: Lab, place: Place, sha: str) -> str:
     subject = await githistory.subject(lab.git, place.root, sha)
     return disarmed(f"Go back to {sha[:7]}: {one_line(subject, 80)}")
-
-
-def _maker(root: Path, session: SessionRow) -> str:
-    """The run that made the study: what a person does belongs to no run of an agent."""
-    return str(names.read_marker(root / ".git").get("run") or session.id)
-
-
-async def _describe(reads: Reads, lab: Lab, session: SessionRow, place: Place, reason: str) -> None:
-    """README and provenance say that the results are not those of this notebook. A run at work does that at its end."""
-    if await reads.list_runs(session.id, status=RUN_OPEN):
-        return
-    study = await _study(reads, lab, session, place.root)
-    if study is None:
-        return
-    found = await lab.git.log(place.root, limit=provenance.MAX_COMMITS)
-    study, steps = provenance.recorded(study, found)
-    study = replace(study, steps=tuple(steps), finished=time.time())
-    verdict = await asyncio.to_thread(_verdict, place.root)
-    outcome = Outcome("changed", reason) if verdict is not None else Outcome("failed", "There is no verdict.")
-    own = lab.environments.find(place.root) if lab.environments is not None else None
-    packages = own.packages if own is not None else None
-    await repository.write_results(place.root, study, verdict, outcome=outcome, packages=packages, header=False)
-
-
-async def _study(reads: Reads, lab: Lab, session: SessionRow, root: Path) -> Study | None:
-    if session.meta.get(CHECKOUT):
-        return await provenance.newest_study(reads, session.id)
-    return await provenance.known_study(reads, lab.templates, _maker(root, session), root.name)
-
-
-def _verdict(root: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(tree.read(root, "results.json"))
-    except (OSError, ValueError, RecursionError):  # an agent may have written anything
-        return None
-    return found if isinstance(found, dict) else None
 
 
 async def _tell(

@@ -7,7 +7,6 @@ The editor is the real one, in its sandbox; the output is a widget, whose script
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -15,11 +14,9 @@ from typing import Any
 
 import pytest
 from tests.handlers.conftest import http, jp_server_config, listening, server, services  # noqa: F401
+from tests.handlers.framed import Framed, run_all
 from tests.handlers.live_client import make_session
-from tests.handlers.test_report_in_browser import CHROMIUM, Tab, browse  # noqa: F401
-
-RIGHTS = "allow-scripts allow-forms allow-modals allow-popups allow-downloads"
-"""What the panel's frame may; the server's answer allows less."""
+from tests.handlers.test_report_in_browser import CHROMIUM, browse  # noqa: F401
 
 pytestmark = [
     pytest.mark.slow,
@@ -94,74 +91,6 @@ def foreign(jp_asyncio_loop):
     jp_asyncio_loop.run_until_complete(listener.wait_closed())
 
 
-class Framed(Tab):
-    """A page of this server with the notebook in it; ``inside`` evaluates in marimo's page."""
-
-    place: tuple[dict[str, str], int] | None = None
-
-    async def embed(self, url: str) -> None:
-        """As the panel does it, then wait for marimo's page: a frame in a frame, each maybe in a process of its own."""
-        self.outer = dict(self.session)
-        code = f"""(() => {{ const f = document.createElement("iframe"); f.sandbox = {json.dumps(RIGHTS)};
-            window.told = []; addEventListener("message", e => told.push(e.data));
-            f.style = "width: 900px; height: 700px"; f.src = {json.dumps(url)}; document.body.append(f); }})()"""
-        await self._enter(self.outer)
-        await self.js(code)
-        async with asyncio.timeout(30):
-            while not await self._found():
-                await asyncio.sleep(0.1)
-
-    async def _enter(self, session: dict[str, str]) -> None:
-        self.session = session
-        await self.call("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
-        for domain in ("Runtime", "Network"):
-            await self.call(f"{domain}.enable")
-
-    async def _found(self) -> bool:
-        known = {event["params"]["sessionId"] for event in self.events if event["method"] == "entered"}
-        for event in list(self.events):
-            if event["method"] == "Target.attachedToTarget" and event["params"]["sessionId"] not in known:
-                self.events.append({"method": "entered", "params": {"sessionId": event["params"]["sessionId"]}})
-                with contextlib.suppress(AssertionError):  # it may be gone again
-                    await self._enter({"sessionId": event["params"]["sessionId"]})
-        self.session = self.outer
-        await self.js("1")
-        gone = {
-            (e.get("sessionId"), e["params"]["executionContextId"])
-            for e in self.events
-            if e["method"] == "Runtime.executionContextDestroyed"
-        }
-        for event in self.events:
-            if event["method"] != "Runtime.executionContextCreated":
-                continue
-            place = event.get("sessionId"), event["params"]["context"]["id"]
-            if place in gone:
-                continue
-            self.place = {"sessionId": place[0]} if place[0] else {}, place[1]
-            with contextlib.suppress(AssertionError):
-                if await self.inside("Boolean(document.querySelector('marimo-filename, #root'))"):
-                    return True
-        return False
-
-    async def inside(self, code: str) -> Any:
-        assert self.place is not None
-        self.session, context = self.place
-        try:
-            found = await self.call(
-                "Runtime.evaluate", expression=code, awaitPromise=True, returnByValue=True, contextId=context
-            )
-        finally:
-            self.session = self.outer
-        assert "exceptionDetails" not in found, found
-        return found["result"].get("value")
-
-    async def until_inside(self, code: str) -> Any:
-        async with asyncio.timeout(90):
-            while not (value := await self.inside(code)):
-                await asyncio.sleep(0.2)
-            return value
-
-
 @pytest.fixture
 def hostile(services, http, listening, jp_root_dir, jp_base_url, foreign):
     """``await hostile()``: the id of a session with the hostile notebook."""
@@ -197,7 +126,7 @@ async def test_a_hostile_output_gets_nothing(
     assert opened.status == 200, opened.body
     here = f"http://{listening}"
     tab = await browse(f"{here}{jp_base_url}login?token={jp_serverapp.identity_provider.token}")
-    tab.__class__ = Framed
+    tab = Framed.of(tab)
     await tab.embed(here + opened.json["url"])
     editor = services.editors.get((jp_root_dir / "research" / "p").resolve())
     await run_all(editor)
@@ -227,8 +156,3 @@ async def test_a_hostile_output_gets_nothing(
     told = json.loads(await tab.js("JSON.stringify(told)"))
     assert {"type": "postdoc-notebook", "event": "open", "url": f"{foreign[0]}/window"} in told
     assert "loaded" in [message["event"] for message in told]
-
-
-async def run_all(editor: Any) -> None:
-    """Everything runs once, as the agent's nb_run does it."""
-    await editor.ask("run", None, args=[], timeout_s=60.0, cells=None, whole=True)

@@ -17,8 +17,8 @@
   define(window, 'localStorage', { value: storage() });
   define(window, 'sessionStorage', { value: storage() });
   define(document, 'cookie', { get: () => '', set: () => undefined });
-  const none = () => Promise.reject(new DOMException('There are no service workers here.', 'SecurityError'));
-  const workers = { register: none, ready: new Promise(() => undefined), controller: null };
+  const never = () => new Promise(() => undefined);
+  const workers = { register: never, ready: never(), controller: null };
   define(navigator, 'serviceWorker', {
     value: { ...workers, getRegistrations: async () => [], addEventListener: () => undefined }
   });

@@ -179,7 +179,7 @@ def test_it_is_revived_once(tmp_path: Path) -> None:
             kill(editor)
             await until(lambda: "starting" in states)
             assert editors.get(root) is None
-            await editors.settled(root, 30)
+            assert await editors.open(root) is editor  # whoever opens it waits for it
             assert editors.get(root) is editor
             assert "started again" in editor.status.message
             assert (editor.upstream.socket, editor.upstream.token) == (before.socket, before.token)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.batch import MEMORY
-from jupyterlab_postdoc.notebooks.editor import LiveEditor
+from jupyterlab_postdoc.notebooks.editor import START_S, LiveEditor
 from jupyterlab_postdoc.notebooks.live import EditorStatus
 from jupyterlab_postdoc.notebooks.run_folder import RunFolder
 from jupyterlab_postdoc.workspace.workspace import Workspace
@@ -85,6 +85,8 @@ class EditorPool:
         root = root.resolve()
         if (ending := self._ending.get(root)) is not None:
             await asyncio.wait({ending})
+        if root not in self._starting:
+            await self.settled(root, START_S)  # one that is being revived
         if (editor := self.get(root)) is not None and editor.path == path:
             return editor
         task = self._starting.get(root)
@@ -125,7 +127,7 @@ class EditorPool:
         root = root.resolve()
         task, editor = self._starting.get(root), self._editors.get(root)
         if task is not None:
-            await asyncio.wait({task}, timeout=seconds)
+            await asyncio.wait({task}, timeout=seconds)  # its end is told to those who opened it
         elif editor is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(editor.condition.settled.wait(), seconds)
@@ -134,7 +136,8 @@ class EditorPool:
 
     async def start(self) -> None:
         """Remove what a killed server left behind; from now on look for editors that nobody needs."""
-        await asyncio.to_thread(self._folder)
+        with suppress(OSError):  # no place for sockets: the first notebook that is opened says so
+            await asyncio.to_thread(self._folder)
         self._tidying = asyncio.create_task(self._tidy())
 
     async def stop(self) -> None:
@@ -164,7 +167,14 @@ class EditorPool:
         await self._end(root, "")  # one that has failed, or shows another notebook
         workspace = await self._make_workspace(root)
         full = workspace.resolve(path)
-        home = await asyncio.to_thread(self._folder)
+        try:
+            home = await asyncio.to_thread(self._folder)
+        except OSError as error:
+            raise PostdocError(
+                "notebook_failed",
+                f"There is no place for the live notebook's socket: {error.strerror}.",
+                next="Give this user a writable XDG_RUNTIME_DIR or TMPDIR.",
+            ) from error
         async with self._starts:
             await self._room()
             name = hashlib.sha256(str(root).encode()).hexdigest()[:10] + secrets.token_hex(2)

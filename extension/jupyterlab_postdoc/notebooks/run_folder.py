@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -23,6 +22,8 @@ class RunFolder:
 
     @classmethod
     def make(cls) -> RunFolder:
+        import fcntl  # there is none on Windows, where this is never called
+
         base = base_folder()
         for old in base.iterdir():
             sweep(old)
@@ -60,6 +61,8 @@ def sweep(folder: Path) -> None:
         return
     except OSError:
         return
+    import fcntl
+
     try:
         with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -176,20 +176,21 @@ async def test_a_model_is_told_what_came_and_its_kernel_has_it_too(tmp_path: Pat
     template(tmp_path)
     put = {"op": "put", "name": "sums", "code": "import owl_maths\n\nowl_maths.ONE"}
     replies = [
+        reply("I look.", calls=[call("py_exec", {"code": "owls = 1"})]),
         reply("I make it.", calls=[call("nb_create", {"title": "Owls"}), call("nb_edit", {"changes": [put]})]),
         reply("I try it.", calls=[call("py_exec", {"code": "import owl_maths\nowl_maths.ONE + 41"})]),
         reply("I run it.", calls=[call("nb_run", {})]),
         reply("That is all."),
     ]
-    async with modelled(tmp_path, *replies, max_turns=4) as (services, server):
+    async with modelled(tmp_path, *replies, max_turns=5) as (services, server):
         chat = await research(services, topic="Owls", template=None, provider="anthropic")
         question = await asked(services, chat)
         await respond(services, chat, question["requestId"], answer="please install owl-maths==2.5")
         events = await settled(services, chat, limit_s=120)
         requests = server.requests()
     assert "The cell sums needs the package owl-maths" in question["question"]
-    assert any("Installed for this project: owl-maths 2.5." in text for text in told(requests[1]))
-    assert any("42" in text for text in told(requests[2]))
+    assert any("Installed for this project: owl-maths 2.5." in text for text in told(requests[2]))
+    assert any("42" in text and "this ran in a new one" in text for text in told(requests[3]))
     assert [event["ok"] for event in of(events, "tool_result") if event["toolName"] == "nb_run"] == [True]
 
 

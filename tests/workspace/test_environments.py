@@ -334,6 +334,13 @@ def test_what_is_installed_is_seen_without_running_it(place: Place) -> None:
     assert Installed().version("owl-calls") is None
 
 
+def test_what_a_changed_version_would_break_is_known() -> None:
+    server = Installed()
+    assert "pandas" in server.broken_by({"numpy": "1.0"})
+    assert "pandas" not in server.broken_by({"numpy": "1.0", "pandas": "1.0"}), "it comes along"
+    assert server.broken_by({"owls": "1.0"}) == set()
+
+
 def test_the_commands_of_a_package_run_with_its_python(either: Place) -> None:
     files = {"owls.py": "import sys\ndef hoot():\n    print('hoot', sys.prefix)\n"}
     wheel(either.wheels, "owls", files=files, scripts={"hoot": "owls:hoot"})

@@ -183,7 +183,10 @@ async def _supplied(ctx: ToolContext, lacking: Sequence[Lack]) -> Supplied:
     supply = ctx.project.supply
     if supply is None or not lacking:
         return Supplied()
-    return await supply.provide(ctx.project, lacking, ctx.ask, ctx.status)
+    supplied = await supply.provide(ctx.project, lacking, ctx.ask, ctx.status)
+    if supplied.helped and ctx.resources.kernels is not None:
+        await ctx.resources.kernels.shutdown(ctx.session)  # the next one has the packages; it says that it is new
+    return supplied
 
 
 async def _header(project: Project, lacking: Sequence[Lack]) -> EditResult | None:

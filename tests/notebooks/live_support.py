@@ -25,6 +25,7 @@ from jupyterlab_postdoc.workspace.workspace import Workspace
 
 TOKEN = "marimo-" + secrets.token_hex(8)
 HOST = "127.0.0.1:2718"
+CELLS = {"setup": "import marimo as mo", "a": "a = 2\nprint('a ran')", "b": "b = a * 10\nb", "c": "c = b + 1\nc"}
 ENV = {"MARIMO_ENABLE_HOST": "1", "MARIMO_SKIP_UPDATE_CHECK": "1", "POSTDOC_KERNEL_MEMORY": str(4 << 30)}
 
 
@@ -212,4 +213,14 @@ async def page(worker: Live, *, kiosk: bool = False) -> AsyncIterator[Page]:
                 made.task.cancel()
 
 
-__all__ = ["HOST", "TOKEN", "Failed", "Live", "Page", "live", "page"]
+async def cells_of(nb: Any, person: Any) -> list[dict[str, str]]:
+    ready = next(m for _, m in person.seen if m["op"] == "kernel-ready")["data"]
+    return [{"id": i, "name": n} for i, n in zip(ready["cell_ids"], ready["names"], strict=True)]
+
+
+def status(report: dict[str, Any]) -> dict[str, str]:
+    return {cell["name"]: cell["status"] for cell in report["cells"]}
+
+
+def shown(report: dict[str, Any], name: str) -> str:
+    return next(cell["outputs"][0]["text"] for cell in report["cells"] if cell["name"] == name)

@@ -1,29 +1,16 @@
-"""The live worker: edits, runs, people at the same notebook, kernels that die. Real marimo in the real sandbox."""
+"""The live worker: edits, runs, what it keeps from a cell. Real marimo in the real sandbox."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import statistics
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from tests.notebooks.live_support import HOST, TOKEN, Failed, live, page
+from tests.notebooks.live_support import CELLS, HOST, TOKEN, Failed, cells_of, live, page, shown, status
 from tests.notebooks.support import STUDY, go, runtime
-
-CELLS = {"setup": "import marimo as mo", "a": "a = 2\nprint('a ran')", "b": "b = a * 10\nb", "c": "c = b + 1\nc"}
-
-
-def status(report: dict[str, Any]) -> dict[str, str]:
-    return {cell["name"]: cell["status"] for cell in report["cells"]}
-
-
-def shown(report: dict[str, Any], name: str) -> str:
-    return next(cell["outputs"][0]["text"] for cell in report["cells"] if cell["name"] == name)
 
 
 def test_edits_and_partial_runs(tmp_path: Path) -> None:
@@ -131,104 +118,6 @@ def test_a_whole_run_is_as_from_a_fresh_state(tmp_path: Path) -> None:
     go(scene())
 
 
-def test_what_a_person_types_is_not_overwritten(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with live(tmp_path) as nb:
-            await nb.ask("create", title="T")
-            known = nb.codes(await nb.put({}, **CELLS))
-            async with page(nb) as person:
-                ids = {c["name"]: c["id"] for c in await cells_of(nb, person)}
-                await person.types(ids["a"], "a = 3  # mine")
-                with pytest.raises(Failed) as caught:
-                    await nb.put(known, a="a = 4", b="b = 0")
-                assert caught.value.code == "version_conflict"
-                assert caught.value.error["cell"] == "a"
-                assert caught.value.error["theirs"] == "a = 3  # mine"
-                assert nb.codes(await nb.ask("cells"))["b"] == known["b"]
-                event = await nb.until(lambda e: e["type"] == "changed")
-                assert event["cells"] == ["a"]
-                await nb.put(known, b="b = a + 5\nb")  # another cell is free
-                now = nb.codes(await nb.ask("cells"))
-                assert (now["a"], now["b"]) == ("a = 3  # mine", "b = a + 5\nb")
-                assert "# mine" in (nb.root / "notebook.py").read_text()  # a save keeps it, too
-                await person.types(ids["a"], "a = (")  # half a thought stands in nobody's way
-                await nb.put(known | {"a": "a = 3  # mine", "b": now["b"]}, c="c = b\nc")
-                assert nb.codes(await nb.ask("cells"))["a"] == "a = ("
-                await person.types(ids["a"], "a = 7")
-                answer = await person.post("api/kernel/run", {"cellIds": [ids["a"]], "codes": ["a = 7"]})
-                assert answer.status_code == 200
-                await nb.until(lambda e: e["type"] == "kernel" and e["status"] == "idle", after=len(nb.events[0]))
-                assert not any(m["op"] == "banner" for _, m in person.seen)
-                states = {s["name"]: s for s in (await nb.ask("cells"))["states"]}
-                assert states["a"]["status"] == "ok"
-
-    go(scene())
-
-
-async def cells_of(nb: Any, person: Any) -> list[dict[str, str]]:
-    ready = next(m for _, m in person.seen if m["op"] == "kernel-ready")["data"]
-    return [{"id": i, "name": n} for i, n in zip(ready["cell_ids"], ready["names"], strict=True)]
-
-
-def test_edits_and_outputs_reach_an_open_page_at_once(tmp_path: Path) -> None:
-    async def scene() -> list[float]:
-        took = []
-        async with live(tmp_path) as nb:
-            await nb.ask("create", title="T")
-            await nb.put({}, **CELLS)
-            await nb.run()
-            async with page(nb, kiosk=True) as watcher:
-                for number in range(12):
-                    after = len(watcher.seen)
-                    began = time.monotonic()
-                    await nb.put(None, b=f"b = a * {number} + 7000\nb")
-                    run = asyncio.create_task(nb.run("b"))
-                    took.append(await watcher.shows(str(2 * number + 7000), after=after) - began)
-                    await run
-        return took
-
-    took = go(scene())
-    print(f"median {statistics.median(took) * 1000:.0f} ms, max {max(took) * 1000:.0f} ms")
-    assert statistics.median(took) < 0.3  # 0.05 s on a quiet machine
-
-
-def test_an_interrupt_a_death_and_a_revival_under_an_open_page(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with live(tmp_path) as nb:
-            await nb.ask("create", title="T")
-            await nb.put({}, **CELLS, slow="import time\ntime.sleep(60)")
-            async with page(nb, kiosk=True) as watcher:
-                run = asyncio.create_task(nb.run())
-                await nb.until(lambda e: e.get("status") == "busy")
-                await asyncio.sleep(1)
-                began = time.monotonic()
-                nb.say("interrupt")
-                report = await run
-                assert time.monotonic() - began < 1.5
-                assert report["end"] == "stopped"
-                assert status(report)["c"] == "ok"
-                assert status(report)["slow"] == "error"
-
-                await nb.put(None, slow="import os\nos._exit(7)")
-                began = time.monotonic()
-                report = await nb.run("slow")
-                assert report["end"] == "crashed"
-                assert report["detail"] == "exit code 7"
-                dead = await nb.until(lambda e: e.get("status") == "dead")
-                assert "exit code 7" in dead["message"]
-                assert (await nb.ask("cells"))["cells"]
-                await nb.ask("restart")
-                assert nb.events[0][-1]["status"] == "idle"
-                assert nb.events[0][-1]["live"] is False
-                await nb.put(None, slow="'alive again'")
-                after = len(watcher.seen)
-                assert (await nb.run("slow"))["end"] == "ok"
-                await watcher.shows("alive again", after=after)
-                assert watcher.closed is None
-
-    go(scene())
-
-
 def test_a_time_limit_and_a_cell_that_ignores_interrupts(tmp_path: Path) -> None:
     stubborn = (
         "import time\nfor _ in range(60):\n    try:\n        time.sleep(1)\n    except KeyboardInterrupt:\n        pass"
@@ -280,65 +169,6 @@ def test_a_new_kernel_has_the_libraries_and_the_end_of_stdin_is_the_end(tmp_path
                 assert await nb.process.wait() == 0
                 assert time.monotonic() - began < 1.5
             assert "typed = early" in (nb.root / "notebook.py").read_text()  # nothing that was typed is lost
-
-    go(scene())
-
-
-def test_a_checkpoint_comes_back_and_keeps_outputs(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with live(tmp_path) as nb:
-            await nb.ask("create", title="T")
-            await nb.put({}, **CELLS)
-            old = (nb.root / "notebook.py").read_text()
-            await nb.run()
-            await nb.put(None, b="b = 0", extra="1")
-            async with page(nb) as person:
-                ids = {c["name"]: c["id"] for c in await cells_of(nb, person)}
-                back = await nb.ask("replace", text=old, known=None)
-                assert nb.codes(back) == CELLS
-                assert (nb.root / "notebook.py").read_text() == old
-                assert person.closed is None
-            async with page(nb) as person:
-                kept = {c["name"]: c["id"] for c in await cells_of(nb, person)}
-                assert kept == {name: ids[name] for name in CELLS}
-            with pytest.raises(Failed, match="not a marimo notebook"):
-                await nb.ask("replace", text="x = 1", known=None)
-            # a file that was written outside is taken over
-            (nb.root / "notebook.py").write_text(old.replace("a = 2", "a = 5"))
-            assert nb.codes(await nb.ask("cells"))["a"] == "a = 5\nprint('a ran')"
-            assert await nb.ask("save") == {"saved": False}
-            assert await nb.ask("shutdown") == {}
-            assert await nb.process.wait() == 0
-
-    go(scene())
-
-
-def test_old_outputs_stay_until_something_else_was_computed(tmp_path: Path) -> None:
-    def outputs(root: Path) -> dict[str, str]:
-        saved = json.loads((root / "__marimo__/session/notebook.py.json").read_text())
-        return {c["id"]: json.dumps(c["outputs"]) for c in saved["cells"] if c["outputs"]}
-
-    async def scene() -> None:
-        async with live(tmp_path) as nb:
-            await nb.ask("create", title="T")
-            await nb.put({}, **CELLS)
-            await nb.run()
-            before = outputs(nb.root)
-            await nb.ask("shutdown")
-        path = nb.root / "notebook.py"
-        path.write_text(path.read_text().replace("c = b + 1", "c = b + 2"))
-        async with live(tmp_path) as nb:
-            await nb.until(lambda e: e.get("status") == "idle")
-            async with page(nb) as person:  # the cells that are as they were show what they showed
-                await person.shows("20")
-                await asyncio.sleep(1.5)
-            assert outputs(nb.root) == before  # nothing ran
-            await nb.ask("restart")
-            await nb.run("c")
-            await nb.ask("shutdown")
-            after = outputs(nb.root)
-            assert "22" in after.pop(next(i for i, text in after.items() if "22" in text))
-            assert any("20" in text for text in after.values())
 
     go(scene())
 

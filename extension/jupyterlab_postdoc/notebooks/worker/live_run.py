@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from jupyterlab_postdoc.notebooks.worker.author import Notebook
 from jupyterlab_postdoc.notebooks.worker.check import Graph
 from jupyterlab_postdoc.notebooks.worker.execute import SETTLE_S, Execution
-from jupyterlab_postdoc.notebooks.worker.live_kernel import Kernel, ignore
+from jupyterlab_postdoc.notebooks.worker.live_kernel import Kernel
+from jupyterlab_postdoc.notebooks.worker.live_state import ignore
 from jupyterlab_postdoc.notebooks.worker.tracks import Emit, See, Track
 
 
@@ -75,7 +76,11 @@ class LiveRun(Execution):
     async def wait(self) -> None:
         kernel = self.kernel
         kernel.mark()
-        await self.watch(kernel.session, kernel)
+        kernel.free.clear()
+        try:
+            await self.watch(kernel.session, kernel)
+        finally:
+            kernel.free.set()
         await asyncio.sleep(SETTLE_S)
         if self.end == "ok" and kernel.interrupted:
             self.end = "stopped"

@@ -92,6 +92,8 @@ def run(
     start.uvicorn = types.SimpleNamespace(Config=uvicorn.Config, Server=Server, __version__=uvicorn.__version__)
     start.get_default_config_manager = lambda **where: known(**where).with_overrides(SETTINGS)
     session_manager.SessionImpl = Session
+    # A page that joins would close the session of a dead kernel, and with it every other page.
+    session_manager.SessionManager._cleanup_dead_sessions = lambda _: None
     session_module.KernelManagerImpl = KernelManager
     session_module.CachingExtension = Outputs
     launch.use()

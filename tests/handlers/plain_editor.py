@@ -22,6 +22,9 @@ from typing import Any
 
 from jupyterlab_postdoc.notebooks.live import EditorStatus, Upstream
 
+BIG = 32 << 20
+"""Bytes of ``public/big.bin``: the numbers from 0 to 255, again and again."""
+
 NOTEBOOK = """import marimo
 
 __generated_with = "0.25.2"
@@ -100,6 +103,7 @@ def marimo(folder: Path, notebook: str = NOTEBOOK) -> Iterator[PlainEditor]:
     (project / "notebook.py").write_text(notebook)
     (project / "public").mkdir()
     (project / "public" / "a b.txt").write_text("public")
+    (project / "public" / "big.bin").write_bytes(bytes(range(256)) * (BIG >> 8))
     token, home = secrets.token_urlsafe(24), folder / "home"
     home.mkdir()
     password = folder / "token"

@@ -63,7 +63,7 @@ PAGES = ["", "new", "rooms", "rooms/lab", "s/c1", "notebook/c1"]
 """Addresses that a person opens: who is not logged in is sent to the login."""
 
 
-TICKETS = ["nt/t/health", "nt/t/ws", "nt/t/api/kernel/run"]
+TICKETS = ["nt/t/api/version", "nt/t/ws", "nt/t/api/kernel/run"]
 """Addresses that want a ticket, whoever asks."""
 
 SHA = "0" * 40
@@ -96,7 +96,7 @@ async def test_no_route_answers_without_a_login(http):
 
 
 async def test_a_login_is_no_ticket(http):
-    for path in [*TICKETS, "nt/t/", "nt/t", "nt/", f"nt/{'a' * 43}/health"]:
+    for path in [*TICKETS, "nt/t/", "nt/t", "nt/", f"nt/{'a' * 43}/api/version"]:
         for verb in (*VERBS, "OPTIONS"):
             answer = await http(verb, path, headers={"Origin": "null"})
             assert answer.status == 403, (verb, path, answer.status)

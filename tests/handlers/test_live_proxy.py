@@ -10,8 +10,10 @@ import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import WebSocketClientConnection
 
+from jupyterlab_postdoc.handlers.live import ws
+
 from .live_client import Frame, fetch, hold, make_session, operation, policy_of
-from .plain_editor import PlainEditors, marimo
+from .plain_editor import BIG, PlainEditors, marimo
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +231,41 @@ async def test_public_files_and_names_with_spaces(opened):
     frame = await opened()
     answer = await frame.get("public/a%20b.txt", **{"X-Notebook-Id": "notebook.py"})
     assert (answer.status, answer.body) == (200, b"public")
+
+
+async def test_large_files_and_parts_of_them(opened):
+    frame = await opened()
+    name = {"X-Notebook-Id": "notebook.py"}
+    whole = await frame.get("public/big.bin", **name)
+    assert (whole.status, len(whole.body), whole.headers["Content-Length"]) == (200, BIG, str(BIG))
+    assert whole.body[:512] == whole.body[-512:] == bytes(range(256)) * 2
+    part = await frame.get("public/big.bin", Range="bytes=255-257", **name)
+    assert (part.status, part.body) == (206, b"\xff\x00\x01")
+    head = await frame.get("public/big.bin", "HEAD", **name)
+    assert (head.status, head.body) in ((200, b""), (405, b""))
+
+
+async def test_who_leaves_in_the_middle_takes_the_request_along(opened, listening, jp_base_url):
+    frame = await opened()
+    address, _, port = listening.partition(":")
+    for _ in range(3):
+        reader, writer = await asyncio.open_connection(address, int(port))
+        line = f"GET {jp_base_url}postdoc/nt/{frame.ticket}/public/big.bin HTTP/1.1\r\nHost: {listening}\r\n"
+        writer.write(f"{line}X-Notebook-Id: notebook.py\r\n\r\n".encode())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+    assert (await frame.get("health")).status == 200
+
+
+async def test_a_page_has_so_many_connections_and_no_more(opened, monkeypatch):
+    monkeypatch.setattr(ws, "MOST", 2)
+    frame = await opened("edit")
+    sockets = [await frame.socket("s_many01"), await frame.socket("s_many02", "&kiosk=true")]
+    with pytest.raises(HTTPClientError) as refused:
+        await frame.socket("s_many03")
+    assert refused.value.code == 429
+    for socket in sockets:
+        socket.close()
 
 
 async def test_an_editor_that_is_gone_is_said(opened, editors, jp_auth_header):

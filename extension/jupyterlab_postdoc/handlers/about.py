@@ -91,6 +91,9 @@ Wait for news without polling (answers at once when there is some, else after at
     curl -s -H "$H" -d '{"requestId":"…","answer":"…"}' "$A"api/chats/c_…/respond   # to a `question`
     curl -s -H "$H" -d '{"requestId":"…","decision":"allow"}' "$A"api/chats/c_…/respond   # to an `approval_request`
     curl -s -H "$H" "$A"api/chats/c_…/report > report.html
+    curl -s -H "$H" "$A"api/chats/c_…/notebook              # the live notebook: its state, and who has it in hand
+    curl -s -H "$H" -d '{"mode":"watch"}' "$A"api/chats/c_…/notebook/open   # → {"url", …} for your own browser
+    curl -s -H "$H" "$A"api/chats/c_…/checkpoints
     curl -s -H "$H" "$A"api/templates
 
 With a model (`api/models` lists what you may use) research takes `"model":"sonnet","budget":{"usd":2}` too, or talk:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -52,8 +51,7 @@ class OpenHandler(PostdocHandler):
         known = KEY in self.settings
         tickets = tickets_of(self.settings)
         if not known:
-            on_hand: list[Callable[[str], None]] = getattr(self.sessions, "on_hand", [])
-            on_hand.append(lambda session: tickets.revoke(session, "edit"))
+            self.sessions.on_hand.append(lambda session: tickets.revoke(session, "edit"))
         return tickets
 
     async def _editor(self, place: Place) -> Editor:

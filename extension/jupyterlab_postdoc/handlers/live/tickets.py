@@ -49,10 +49,15 @@ class Ticket:
         """When it ends however much it is used, in UNIX seconds."""
         return self.made + LIFE_S
 
+    @property
+    def expired(self) -> bool:
+        """Too old, however much it is used."""
+        return time.time() > self.expires
+
     def over(self) -> bool:
-        """Too old, or not used for too long; a connection that is open is a use."""
+        """Ended, too old, or not used for too long; a connection that is open is a use."""
         idle = time.monotonic() - self.used > IDLE_S and not self.ends
-        return self.dead or idle or time.time() > self.expires
+        return self.dead or idle or self.expired
 
     def allowed_by(self, row: SessionRow | None) -> bool:
         """Whether the session still gives this leave."""

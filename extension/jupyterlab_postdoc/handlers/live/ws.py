@@ -31,6 +31,8 @@ from .upstream import resolver
 MAX_IN = 16 << 20
 MAX_OUT = 256 << 20
 CONNECT_S = 10.0
+MOST = 16
+"""Open connections of one ticket; a page has one."""
 KEY = "postdoc_notebook_sockets"
 
 
@@ -50,6 +52,8 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, TicketHandler):
         self.ticket = await self.find_ticket(at_once=True)
         if (self.request.headers.get("Upgrade") or "").lower() != "websocket":
             raise PostdocError("bad_message", "This address is a WebSocket.")
+        if len(self.ticket.ends) >= MOST:
+            raise PostdocError("rate_limited", f"This page has {MOST} connections already.")
         self._editor = self.editor()
         self.upstream = await self._connect(self._editor)
 
@@ -121,9 +125,10 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, TicketHandler):
 
     async def _watch(self) -> None:
         """Look at the session from time to time: leave may have been taken away by any server's process."""
-        while await self.still_allowed(self.ticket, at_once=False):
+        while not self.ticket.expired and await self.still_allowed(self.ticket, at_once=False):
             self.ticket.used = max(self.ticket.used, self.ticket.looked)
             await asyncio.sleep(LOOK_S)
+        self._revoked()
 
     def _revoked(self) -> None:
         self.close(4403, "no leave any more")

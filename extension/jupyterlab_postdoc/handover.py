@@ -78,8 +78,10 @@ class Handover:
         """The unit of ``notebook.take``. An agent at work carries out the call that it has begun, then waits."""
         _check_holder(row, user)
         place = self.place(row)
-        await self._keep_work(place, row)
-        base = await self._blob(await _text(place), row.id)
+        base: BlobRow | None = None
+        if hand.hand_of(row) is None:
+            await self._keep_work(place, row)
+            base = await self._blob(await _text(place), row.id)
 
         async def unit(tx: Tx, session: SessionRow) -> dict[str, Any]:
             _check_holder(session, user)

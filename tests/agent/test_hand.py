@@ -107,6 +107,7 @@ async def test_a_script_waits_and_goes_on_with_what_the_person_made(tmp_path: Pa
         said = of(events, "agent_status")[-1]
         assert said["message"] == "Ana has the notebook; the agent goes on when it is given back"
         change(root, "data = [1, 2, 3]", "data = [40, 2]")
+        await take(services, chat)  # a second click, when there is something of the person's already
         given = await give(services, chat)
         assert (given["hand"], given["cells"], given["runId"]) == ("agent", {"load": "changed"}, said["runId"])
         assert git(root, "show", "-s", "--format=%an <%ae>|%cn|%s", given["commit"]) == (

@@ -16,7 +16,6 @@ import site
 import sys
 import sysconfig
 import time
-import venv
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -207,7 +206,14 @@ def _assemble(made: Path, target: Path, place: Path) -> None:
 
     Its Python never runs outside of the sandbox, not even to make it: the packages' .pth files are programs.
     """
-    _Bare(symlinks=os.name != "nt", with_pip=False).create(made)
+    import venv  # not at every start of a server
+
+    class Bare(venv.EnvBuilder):
+        """Without activation scripts: nobody works in it by hand, and they would name a folder that is moved."""
+
+        def setup_scripts(self, context: object) -> None: ...
+
+    Bare(symlinks=os.name != "nt", with_pip=False).create(made)
     packages = _packages(made)
     packages.rmdir()
     (target / ".lock").unlink(missing_ok=True)  # uv's
@@ -222,12 +228,6 @@ def _assemble(made: Path, target: Path, place: Path) -> None:
 def _touch(place: Path) -> None:
     with suppress(OSError):
         os.utime(place)
-
-
-class _Bare(venv.EnvBuilder):
-    """Without activation scripts: nobody works in it by hand, and they would name a folder that is moved."""
-
-    def setup_scripts(self, context: object) -> None: ...
 
 
 def _script(script: Path, into: Path, place: Path) -> None:

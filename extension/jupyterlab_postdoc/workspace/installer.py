@@ -15,7 +15,6 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
-from configparser import ConfigParser, Error
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -130,6 +129,8 @@ class Installer:
         """Whether pip was told where packages are, by a variable or in a file."""
         if any(self._environ.get(name) for name in PIP_SPEAKS):
             return True
+        from configparser import ConfigParser, Error  # not at every start of a server
+
         parser = ConfigParser(interpolation=None, strict=False)
         try:
             parser.read([path for path in self._pip_files() if path.is_file()], encoding="utf-8")

@@ -69,7 +69,7 @@ export function NotebookFrame({ url, editing, title, cell, veil, onSaid }: Props
         ref={frame}
         name={first ? 'postdoc-dark' : 'postdoc-light'}
         title={editing ? trans.__('Notebook “%1”, for editing', title) : trans.__('Notebook “%1”', title)}
-        className={classes(first ? 'jp-mod-dark' : 'jp-mod-light')}
+        className={classes(!loaded && 'jp-mod-loading')}
         sandbox={RIGHTS}
         referrerPolicy="no-referrer"
         src={addressOf(client.url(''), url, cell)}

@@ -5,7 +5,7 @@ import { useNavigation } from '../../navigation';
 import { dateTime } from '../../format';
 import type { CheckpointItem, NoticeItem } from '../../model';
 import type { Trans } from '../../platform';
-import { usePlatform, useTrans } from '../../platform';
+import { usePlatform, useSelected, useTrans } from '../../platform';
 import type { IconName } from '../ui';
 import { Disclosure, Icon, Menu } from '../ui';
 
@@ -61,7 +61,12 @@ export const CheckpointRow = memo(function CheckpointRow({
 });
 
 /** `who`: "" when nobody knows. */
-function handed(trans: Trans, who: string, what: 'taken' | 'given'): string {
+function handed(trans: Trans, who: string, mine: boolean, what: 'taken' | 'given'): string {
+  if (mine) {
+    return what === 'taken'
+      ? trans.__('You took the notebook over.')
+      : trans.__('You gave the notebook back.');
+  }
   if (what === 'taken') {
     return who ? trans.__('%1 took the notebook over.', who) : trans.__('The notebook was taken over.');
   }
@@ -81,6 +86,7 @@ const ICONS: Record<NoticeItem['notice'], IconName> = {
 
 export const NoticeRow = memo(function NoticeRow({ item }: { item: NoticeItem }) {
   const trans = useTrans();
+  const me = useSelected(state => state.user?.display);
   if (item.notice === 'summary') {
     return (
       <div className="jp-Postdoc-Notice">
@@ -103,7 +109,7 @@ export const NoticeRow = memo(function NoticeRow({ item }: { item: NoticeItem })
       : item.notice === 'interrupted'
         ? trans.__('The server restarted during this run. What was finished is kept.')
         : item.notice === 'taken' || item.notice === 'given'
-          ? handed(trans, item.text, item.notice)
+          ? handed(trans, item.text, item.text !== '' && item.text === me, item.notice)
           : item.text;
   return (
     <p className="jp-Postdoc-Notice">

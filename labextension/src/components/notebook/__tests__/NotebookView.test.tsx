@@ -265,7 +265,7 @@ describe('the session of a notebook', () => {
     expect(screen.queryByText(/the notebook/)).toBeNull();
     act(() => at.hand('Ana', true));
     expect(await screen.findByText(/You have the notebook/)).toBeTruthy();
-    expect(screen.getByText('Ana took the notebook over.')).toBeTruthy();
+    expect(screen.getByText('You took the notebook over.')).toBeTruthy();
     act(() => at.state('waiting', 'taken_over'));
     expect(await screen.findByText('The agent waits for the notebook: you have it.')).toBeTruthy();
     expect(screen.getAllByText('Waits for the notebook').length).toBeGreaterThan(0);
@@ -274,7 +274,7 @@ describe('the session of a notebook', () => {
     expect(at.asked).toEqual([['openNotebook', PATH]]);
     await userEvent.click(button('Give back'));
     await waitFor(() => expect(screen.queryByRole('button', { name: 'Give back' })).toBeNull());
-    expect(screen.getByText('Ana gave the notebook back.')).toBeTruthy();
+    expect(screen.getByText('You gave the notebook back.')).toBeTruthy();
     expect(at.told.map(one => one.type)).toEqual(['notebook.give']);
   });
 
@@ -282,6 +282,7 @@ describe('the session of a notebook', () => {
     const at = await session();
     act(() => at.hand('Bo'));
     expect(await screen.findByText(/Bo has the notebook/)).toBeTruthy();
+    expect(screen.getByText('Bo took the notebook over.')).toBeTruthy();
     expect(screen.queryByRole('button', { name: 'Give back' })).toBeNull();
   });
 });

@@ -73,7 +73,7 @@ class Commands:
     @property
     def handover(self) -> Handover:
         """The notebooks between agents and people."""
-        return Handover(self.runs.log.store, self.lab)
+        return Handover(self.runs.log, self.lab)
 
     async def prepare(self, user: User, command: protocol.Command, row: SessionRow, id: str) -> Unit:
         """What the transaction has to do. What needs files, templates or other transactions happens here, before it."""

@@ -23,6 +23,7 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import names
 from jupyterlab_postdoc.forge.text import disarmed, one_line
 from jupyterlab_postdoc.forge.tree import read
+from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.notebooks.compare import compare
 from jupyterlab_postdoc.notebooks.live import Editor, EditorStatus
 from jupyterlab_postdoc.protocol import Artifact, Notebook
@@ -30,6 +31,8 @@ from jupyterlab_postdoc.store.base import RUN_OPEN, BlobRow, RunStatus, SessionR
 
 NOTEBOOK = "notebook.py"
 SAVE_S = 10.0
+BEGUN_S, LOOK_S = 2.0, 0.05
+"""So long a take waits for the call that an agent is at; a longer one goes on beside the person."""
 SETTLE_S = 0.5
 """So long a page may keep what is typed before it tells its editor (it takes a third of a second)."""
 KEPT_NEWS = 20
@@ -67,10 +70,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Handover:
-    """All of a server's notebooks, as people take and give them. ``store`` is for reading, and for blobs."""
+    """All of a server's notebooks, as people take and give them."""
 
-    store: Store
+    log: EventLog
     lab: Lab
+
+    @property
+    def store(self) -> Store:
+        """For reading, and for blobs."""
+        return self.log.store
 
     # --- commands ---
 
@@ -80,7 +88,7 @@ class Handover:
         place = self.place(row)
         base: BlobRow | None = None
         if hand.hand_of(row) is None:
-            await self._keep_work(place, row)
+            await self._keep_work(place, row, f"before-hand:{int(row.meta.get(HANDS) or 0) + 1}")
             base = await self._blob(await _text(place), row.id)
 
         async def unit(tx: Tx, session: SessionRow) -> dict[str, Any]:
@@ -106,6 +114,49 @@ class Handover:
             return {"seq": events[0].seq, "extra": {"hand": "person", "working": working}}
 
         return unit
+
+    async def settle(self, id: str) -> None:
+        """After a take: the call that an agent was at comes to its end, if that takes no time, and what it has made is
+        committed as the agent's. So what is there afterwards is the person's.
+        """
+        for _ in range(round(BEGUN_S / LOOK_S)):
+            if not await self._acts(id):
+                break
+            await asyncio.sleep(LOOK_S)
+        try:
+            await self._begin_anew(id)
+        except PostdocError as e:  # the notebook is taken all the same
+            _log.warning("What the agent was at is not told apart: %s", e)
+
+    async def _begin_anew(self, id: str) -> None:
+        """Commit the agent's work; what differs from here on is the person's."""
+        row = await self.store.get_session(id)
+        held = hand.hand_of(row)
+        if row is None or held is None or not (root := self.place(row).root).is_dir():
+            return
+        place = Place(root, held.path, held.notebook)
+        await self._keep_work(place, row, f"before-hand:{held.number}.2")
+        if (base := await self._blob(await _text(place), id)) is None or base.hash == held.base:
+            return
+
+        async def unit(tx: Tx) -> None:
+            session = await tx.get_session(id)
+            now = hand.hand_of(session)
+            if session is None or now is None or now.number != held.number:
+                return
+            await tx.put_blob(base)
+            now = msgspec.structs.replace(now, base=base.hash)
+            await tx.update_session(id, meta={**session.meta, HAND: hand.kept_hand(now)})
+
+        await self.log.write(unit)
+
+    async def _acts(self, id: str) -> bool:
+        """Whether an agent is in the middle of a call."""
+        for run in await self.store.list_runs(id, status=RUNNING):
+            steps = await self.store.steps(run.id)
+            if any(step.status == "started" and key.startswith("tool:") for key, step in steps.items()):
+                return True
+        return False
 
     async def give(self, user: Actor, row: SessionRow) -> Unit:
         """The unit of ``notebook.give``. What the person has changed is committed by then; an agent that waits goes on.
@@ -198,13 +249,12 @@ class Handover:
         except (PostdocError, TimeoutError) as e:
             _log.warning("The editor of %s could not save: %s", root.name, e or "it took too long")
 
-    async def _keep_work(self, place: Place, row: SessionRow) -> None:
+    async def _keep_work(self, place: Place, row: SessionRow, step: str) -> None:
         """What an agent has not committed yet becomes a commit of its own, so that the next one is the person's."""
         begun = [run for run in await self.store.list_runs(row.id, status=RUN_OPEN) if run.started_at is not None]
         if not begun:
             return
         await self._save(place.root)
-        step = f"before-hand:{int(row.meta.get(HANDS) or 0) + 1}"
         subject = "Keep the work before the notebook was taken over"
         try:
             await self.lab.git.commit_all(place.root, subject=subject, trailers=_trailers(row.id, begun[0].id, step))
@@ -267,8 +317,8 @@ class Handover:
         newest = sorted(begun, key=lambda run: run.started_at or 0.0)[-1:]
         run = next((run.id for run in [*open_runs, *newest]), row.id)
         git, root, made = self.lab.git, place.root, ""
-        for time in range(1, 100):
-            step = f"hand:{held.number}" + (f".{time}" if time > 1 else "")
+        for attempt in range(1, 100):
+            step = f"hand:{held.number}" + (f".{attempt}" if attempt > 1 else "")
             trailers = _trailers(row.id, run, step)
             known = await git.find_trailers(root, {name: trailers[name] for name in trailers if name != "Research-Run"})
             if known is not None:

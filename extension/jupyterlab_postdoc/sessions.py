@@ -242,6 +242,8 @@ class SessionManager:
         receipt, duplicate = await self.log.write(unit)
         if isinstance(command, protocol.NotebookTake | protocol.NotebookGive):
             self._hands_changed(chat)
+        if isinstance(command, protocol.NotebookTake) and (receipt.get("extra") or {}).get("working"):
+            await self._commands.handover.settle(chat)
         extra = receipt.get("extra") or {}
         return Ack(id, receipt.get("seq", 0), duplicate, bool(receipt.get("queued")), extra)
 

@@ -127,6 +127,25 @@ async def test_a_script_waits_and_goes_on_with_what_the_person_made(tmp_path: Pa
     assert git(root, "status", "--porcelain") == ""
 
 
+async def test_what_the_agent_was_at_is_the_agents(tmp_path: Path) -> None:
+    """A call that ends right after the take leaves its files in a commit of the agent's."""
+    async with serving(tmp_path) as services:
+        chat, root = await running(services, tmp_path)
+        asyncio.get_running_loop().call_later(0.3, (root / "go").touch)
+        await take(services, chat)
+        assert (root / "results.json").exists()
+        assert git(root, "status", "--porcelain") == ""
+        assert git(root, "log", "-1", "--format=%an %(trailers:key=Research-Step,valueonly)").split()[-1] == (
+            "before-hand:1.2"
+        )
+        await paused(services, chat)
+        assert await give(services, chat) == {
+            "hand": "agent",
+            "cells": {},
+            "runId": of(await settled(services, chat, "finished"), "result")[-1]["runId"],
+        }
+
+
 async def test_a_script_leaves_out_the_cells_that_are_a_persons(tmp_path: Path) -> None:
     lean(tmp_path / "templates" / "lean", script=WORDY)
     async with serving(tmp_path) as services:

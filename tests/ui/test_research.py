@@ -53,6 +53,11 @@ def test_a_newcomer_gets_from_the_launcher_to_a_report(lab: Jupyter, open_panel:
     shoot(panel.page, "report")
     shown(panel, chat)
     panel.session.get_by_role("button", name="Notebook", exact=True).click()
+    page = panel.page.frame_locator(".jp-Postdoc-Notebook-frame iframe").frame_locator("iframe")
+    expect(page.locator(".cm-content").first).to_contain_text("import marimo", timeout=60_000)
+    shoot(panel.page, "notebook")
+    panel.page.get_by_role("button", name="More about the notebook").click()
+    panel.page.get_by_role("menuitem", name="Open the file").click()
     expect(panel.page.locator(".jp-FileEditor")).to_contain_text("import marimo", timeout=20_000)
 
 

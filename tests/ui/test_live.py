@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from playwright.sync_api import expect
 
 from .live import Live, go_on, growing, waiting
 from .panel import Panel
-from .service import Jupyter
+from .service import TOKEN, Jupyter
 
 Open = Callable[..., Panel]
 Shoot = Callable[..., None]
@@ -173,3 +174,23 @@ def test_in_jupyterlab_the_tab_survives_a_reload(lab: Jupyter, open_panel: Open,
     expect(live.cell("three")).to_have_count(0)
     expect(live.cell("two")).to_have_count(1)
     assert "def three" not in live.text()
+
+
+def test_the_example_notebook_does_what_it_says(hub: Jupyter) -> None:
+    path = Path(__file__).parents[2] / "notebooks" / "take_over_a_study.py"
+    spec = importlib.util.spec_from_file_location("take_over_a_study", path)
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    server = example.Server(hub.url, TOKEN)
+    chat = server.post("chats", title="A study to take over")["id"]
+    server.post(f"chats/{chat}/research", topic="A growing study", template="growing", provider="template")
+    hub.wait_state(chat, "waiting")
+    server.post(f"chats/{chat}/notebook/take")
+    assert server.get(f"chats/{chat}/notebook")["holder"]
+    file = hub.root / server.get(f"chats/{chat}/notebook")["path"]
+    file.write_text(file.read_text().replace("import marimo as mo\n", "import marimo as mo\n    mine = 1\n", 1))
+    assert list(server.post(f"chats/{chat}/notebook/give")["cells"]) == ["setup"]
+    assert server.get(f"chats/{chat}/checkpoints")[0]["cells"]["changed"] == 1
+    assert server.page(chat) == f"{hub.url}postdoc/notebook/{chat}"

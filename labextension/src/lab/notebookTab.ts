@@ -65,6 +65,12 @@ export class NotebookTab extends Widget {
     }
   }
 
+  /** Closed, it is gone: one that is opened later is another one. */
+  protected override onCloseRequest(message: Message): void {
+    super.onCloseRequest(message);
+    this.dispose();
+  }
+
   protected override onAfterShow(_: Message): void {
     void this.mount();
   }

@@ -36,8 +36,16 @@
     });
     born.observe(document.documentElement, { childList: true });
   }
+  // A cell to bring into view, which may have to be drawn first.
+  const reveal = (name, tries) => {
+    const cell = document.querySelector(`[data-cell-name="${CSS.escape(name)}"]`);
+    if (cell) cell.scrollIntoView({ block: 'start' });
+    else if (tries > 0) setTimeout(reveal, 200, name, tries - 1);
+  };
   window.addEventListener('message', event => {
-    if (event.source === window.parent && event.data?.type === 'postdoc:theme') paint(event.data.theme === 'dark');
+    if (event.source !== window.parent) return;
+    if (event.data?.type === 'postdoc:theme') paint(event.data.theme === 'dark');
+    if (event.data?.type === 'postdoc:cell') reveal(`${event.data.name}`, 100);
   });
 
   // No policy stops these from talking to anybody.

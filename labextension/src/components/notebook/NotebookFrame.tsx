@@ -24,11 +24,15 @@ interface Props {
   cell?: string;
   /** Said over the page while another one is on its way. */
   veil: string | null;
+  /** Another page is over this one, and takes its place as soon as it can be seen. */
+  leaving?: boolean;
+  onLoaded?: () => void;
   /** The page says that it cannot go on. */
   onSaid: (event: 'expired' | 'stopped') => void;
 }
 
-export function NotebookFrame({ url, editing, title, cell, veil, onSaid }: Props): JSX.Element {
+export function NotebookFrame(props: Props): JSX.Element {
+  const { url, editing, title, cell, veil, leaving, onLoaded, onSaid } = props;
   const platform = usePlatform();
   const { client } = platform;
   const trans = useTrans();
@@ -47,6 +51,18 @@ export function NotebookFrame({ url, editing, title, cell, veil, onSaid }: Props
     // The frame's origin is nobody's, so that it has no name to send to. The word is no secret.
     frame.current?.contentWindow?.postMessage({ type: 'postdoc:theme', theme: dark ? 'dark' : 'light' }, '*');
   }, [dark, loaded]);
+  const told = useRef(onLoaded);
+  told.current = onLoaded;
+  useEffect(() => {
+    if (loaded) {
+      told.current?.();
+    }
+  }, [loaded]);
+  useEffect(() => {
+    if (loaded && cell !== undefined) {
+      frame.current?.contentWindow?.postMessage({ type: 'postdoc:cell', name: cell }, '*');
+    }
+  }, [cell, loaded]);
   useMessages(frame, {
     loaded: () => setLoaded(true),
     expired: () => onSaid('expired'),
@@ -64,7 +80,12 @@ export function NotebookFrame({ url, editing, title, cell, veil, onSaid }: Props
   });
   const said = veil ?? (loaded ? null : trans.__('Loading the notebook…'));
   return (
-    <div className="jp-Postdoc-Notebook-frame" ref={host} aria-busy={said !== null}>
+    <div
+      className={classes('jp-Postdoc-Notebook-frame', leaving && 'jp-mod-leaving')}
+      ref={host}
+      aria-busy={said !== null}
+      aria-hidden={leaving || undefined}
+    >
       <iframe
         ref={frame}
         name={first ? 'postdoc-dark' : 'postdoc-light'}
@@ -72,10 +93,10 @@ export function NotebookFrame({ url, editing, title, cell, veil, onSaid }: Props
         className={classes(!loaded && 'jp-mod-loading')}
         sandbox={RIGHTS}
         referrerPolicy="no-referrer"
-        src={addressOf(client.url(''), url, cell)}
+        src={new URL(url, client.url('')).href}
         onLoad={() => setBegun(true)}
       />
-      {said !== null && (
+      {said !== null && !leaving && (
         <p className="jp-Postdoc-Notebook-veil" role="status">
           <Icon name="spinner" />
           <span>{said}</span>
@@ -119,13 +140,4 @@ function useMessages(frame: RefObject<HTMLIFrameElement>, heard: Heard): void {
     window.addEventListener('message', listen);
     return () => window.removeEventListener('message', listen);
   }, [frame]);
-}
-
-/** The page's address, with the cell to begin at. */
-export function addressOf(base: string, url: string, cell?: string): string {
-  const address = new URL(url, base);
-  if (cell !== undefined && /^\w+$/.test(cell)) {
-    address.hash = `scrollTo=${cell}`;
-  }
-  return address.href;
 }

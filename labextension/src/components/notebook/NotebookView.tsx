@@ -161,13 +161,11 @@ function Body({ shown, desk, title, session, cell }: BodyProps): JSX.Element {
       );
     case 'open':
       return (
-        <NotebookFrame
-          key={page.n}
-          url={page.url}
-          editing={page.mode === 'edit'}
+        <Frames
+          page={page}
           title={title}
           cell={cell}
-          onSaid={event => void desk.said(event)}
+          desk={desk}
           veil={
             switching
               ? shown.status?.mine
@@ -178,6 +176,53 @@ function Body({ shown, desk, title, session, cell }: BodyProps): JSX.Element {
         />
       );
   }
+}
+
+type OpenPage = Extract<Page, { at: 'open' }>;
+
+interface FramesProps {
+  page: OpenPage;
+  title: string;
+  cell?: string;
+  desk: NotebookDesk;
+  veil: string | null;
+}
+
+/**
+ * The page; while one for editing takes the place of one to watch (or the other way round), the old one is seen until
+ * the new one is there. Two for editing at a time would be in each other's way.
+ */
+function Frames({ page, title, cell, desk, veil }: FramesProps): JSX.Element {
+  const [pair, setPair] = useState<{ now: OpenPage; before: OpenPage | null }>({ now: page, before: null });
+  if (pair.now.n !== page.n) {
+    setPair({ now: page, before: pair.now.mode === page.mode ? null : pair.now });
+  }
+  const { before } = pair;
+  return (
+    <div className="jp-Postdoc-Notebook-frames">
+      {before !== null && before.n !== page.n && (
+        <NotebookFrame
+          key={before.n}
+          url={before.url}
+          editing={before.mode === 'edit'}
+          title={title}
+          veil={null}
+          leaving
+          onSaid={() => undefined}
+        />
+      )}
+      <NotebookFrame
+        key={page.n}
+        url={page.url}
+        editing={page.mode === 'edit'}
+        title={title}
+        cell={cell}
+        veil={veil}
+        onLoaded={() => setPair(({ now }) => ({ now, before: null }))}
+        onSaid={event => void desk.said(event)}
+      />
+    </div>
+  );
 }
 
 const PATIENCE_MS = 10_000;

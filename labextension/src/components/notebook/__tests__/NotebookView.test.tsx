@@ -18,7 +18,8 @@ afterEach(() => {
   open.splice(0).forEach(one => one.platform.client.dispose());
 });
 
-const frame = () => document.querySelector('iframe') as HTMLIFrameElement;
+/** The newest one. */
+const frame = () => [...document.querySelectorAll('iframe')].at(-1) as HTMLIFrameElement;
 const bar = () => screen.getByRole('toolbar');
 const button = (name: string) => screen.getByRole('button', { name });
 
@@ -50,7 +51,7 @@ describe('a live notebook', () => {
   it('is opened to watch, in a frame without any right in the page around it', async () => {
     const at = view({ running: true, kernel: 'busy' });
     expect(await screen.findByText('Starting the notebook…')).toBeTruthy();
-    await waitFor(() => expect(frame()).not.toBeNull());
+    await waitFor(() => expect(frame()).toBeDefined());
     expect(at.calls).toEqual(['open watch']);
     expect(frame().src).toBe('http://localhost/postdoc/nt/t1/?file=notebook.py');
     expect(frame().getAttribute('sandbox')).toBe('allow-scripts allow-forms allow-modals allow-downloads');
@@ -75,6 +76,9 @@ describe('a live notebook', () => {
     await waitFor(() => expect(at.calls).toEqual(['open watch', 'open edit']));
     expect(at.told.map(one => one.type)).toEqual(['notebook.take']);
     await waitFor(() => expect(frame().src).toContain('/t2/'));
+    expect(document.querySelectorAll('iframe')).toHaveLength(2); // the old one is seen until the new one is there
+    says({ type: 'postdoc-notebook', event: 'loaded' });
+    expect(document.querySelectorAll('iframe')).toHaveLength(1);
     expect(frame().title).toBe('Notebook “Momentum”, for editing');
     expect(within(bar()).getByText('You edit')).toBeTruthy();
     expect(screen.queryByRole('button', { name: 'Take over' })).toBeNull();
@@ -85,7 +89,7 @@ describe('a live notebook', () => {
 
   it('follows the hand when somebody else changes it', async () => {
     const at = view();
-    await waitFor(() => expect(frame()).not.toBeNull());
+    await waitFor(() => expect(frame()).toBeDefined());
     act(() => at.hand('Bo'));
     expect(await screen.findByText('Bo edits · you watch')).toBeTruthy();
     expect(screen.queryByRole('button', { name: 'Take over' })).toBeNull();
@@ -116,7 +120,7 @@ describe('a live notebook', () => {
     expect(at.asked).toEqual([['openFile', PATH]]);
     at.live = READY;
     await userEvent.click(button('Retry'));
-    await waitFor(() => expect(frame()).not.toBeNull());
+    await waitFor(() => expect(frame()).toBeDefined());
   });
 
   it('says that there is none yet, and is there when the agent has made it', async () => {
@@ -126,12 +130,12 @@ describe('a live notebook', () => {
     expect(await screen.findByText('There is no notebook yet.')).toBeTruthy();
     at.live = READY;
     act(() => at.event({ type: 'artifact', artifact: 'notebook', path: PATH }));
-    await waitFor(() => expect(frame()).not.toBeNull());
+    await waitFor(() => expect(frame()).toBeDefined());
   });
 
   it('says that it stopped, and why; it is started again when it is asked for', async () => {
     const at = view();
-    await waitFor(() => expect(frame()).not.toBeNull());
+    await waitFor(() => expect(frame()).toBeDefined());
     at.live = { ...READY, state: 'stopped', message: 'Nobody looked at it for 30 minutes.' };
     says({ type: 'postdoc-notebook', event: 'stopped' });
     expect(await screen.findByText('The notebook is not running.')).toBeTruthy();
@@ -144,7 +148,7 @@ describe('a live notebook', () => {
 
   it('gets a new address when the old one holds no longer, but not as often as the page likes', async () => {
     const at = view();
-    await waitFor(() => expect(frame()).not.toBeNull());
+    await waitFor(() => expect(frame()).toBeDefined());
     says({ type: 'postdoc-notebook', event: 'expired' });
     await waitFor(() => expect(at.calls).toHaveLength(2));
     await waitFor(() => expect(frame().src).toContain('/t2/'));
@@ -156,7 +160,7 @@ describe('a live notebook', () => {
 
   it('gets a new address after a restart of the server', async () => {
     const at = view();
-    await waitFor(() => expect(frame()).not.toBeNull());
+    await waitFor(() => expect(frame()).toBeDefined());
     vi.spyOn(globalThis, 'fetch').mockResolvedValue(new Response('', { status: 403 }));
     act(() => at.office.last.end());
     await waitFor(() => expect(at.platform.store.getState().connection.state).not.toBe('connected'));
@@ -167,7 +171,7 @@ describe('a live notebook', () => {
 
   it('opens an address for the page only when the person says so, and only one of the web', async () => {
     const at = view();
-    await waitFor(() => expect(frame()).not.toBeNull());
+    await waitFor(() => expect(frame()).toBeDefined());
     const opened = vi.spyOn(window, 'open').mockReturnValue(null);
     const ask = (url: string) => says({ type: 'postdoc-notebook', event: 'open', url });
     ask('javascript:alert(1)');
@@ -211,7 +215,7 @@ describe('a live notebook', () => {
 
   it('asks before variables are lost, and tells what the server refuses', async () => {
     const at = view();
-    await waitFor(() => expect(frame()).not.toBeNull());
+    await waitFor(() => expect(frame()).toBeDefined());
     const choose = async (name: string) => {
       await userEvent.click(button('More about the notebook'));
       await userEvent.click(screen.getByRole('menuitem', { name }));
@@ -233,13 +237,15 @@ describe('a live notebook', () => {
 
   it('begins at the cell that was asked for', async () => {
     view({}, undefined, 'backtest');
-    await waitFor(() => expect(frame()).not.toBeNull());
-    expect(new URL(frame().src).hash).toBe('#scrollTo=backtest');
+    await waitFor(() => expect(frame()).toBeDefined());
+    const told = vi.spyOn(frame().contentWindow as Window, 'postMessage');
     vi.useFakeTimers();
     fireEvent.load(frame()); // of the page around the notebook, which has still to be loaded
     expect(screen.getByText('Loading the notebook…')).toBeTruthy();
+    expect(told).not.toHaveBeenCalledWith({ type: 'postdoc:cell', name: 'backtest' }, '*');
     act(() => vi.advanceTimersByTime(15_000));
     expect(screen.queryByText('Loading the notebook…')).toBeNull();
+    expect(told).toHaveBeenCalledWith({ type: 'postdoc:cell', name: 'backtest' }, '*');
   });
 });
 

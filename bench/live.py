@@ -198,7 +198,7 @@ async def idle(count: int) -> None:
         return [sum(figure(process) for process in at_rest(root)) for root in roots]
 
     with tempfile.TemporaryDirectory() as folder:
-        roots = [project(Path(folder), f"project{i}") for i in range(count)]
+        roots = [project(Path(folder), f"project{i:03}") for i in range(count)]
         async with pool(most=count) as editors:
             began = time.perf_counter()
             opened = await asyncio.gather(*(editors.open(root) for root in roots))

@@ -58,6 +58,20 @@ def test_edits_and_partial_runs(tmp_path: Path) -> None:
     go(scene())
 
 
+def test_outputs_are_the_kernels_own_after_a_whole_run(tmp_path: Path) -> None:
+    """Also with cells of prose, which marimo shows without running them."""
+
+    async def scene() -> None:
+        async with live(tmp_path) as nb:
+            await nb.ask("create", title="Life")
+            await nb.put({}, setup="import marimo as mo", method='mo.md(r"""\nThe **method**\n""")', a="a = 1\na")
+            assert (await nb.run())["end"] == "ok"
+            assert nb.events[0][-1]["status"] == "idle"
+            assert nb.events[0][-1]["live"] is True
+
+    go(scene())
+
+
 def test_a_whole_run_gives_the_same_as_the_batch_run(tmp_path: Path) -> None:
     async def scene() -> None:
         async with live(tmp_path, text=STUDY.read_text(), env={"POSTDOC_PRELOAD": "numpy,pandas"}) as nb:

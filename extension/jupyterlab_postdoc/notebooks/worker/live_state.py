@@ -6,9 +6,11 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
+from marimo._ast.compiler import extract_markdown
 from marimo._messaging.notification import (
     CellNotification,
     CompletedRunNotification,
@@ -63,8 +65,10 @@ class State(Listener, SessionEventListener):  # type: ignore[misc]
 
     @property
     def live(self) -> bool:
-        """Whether what a page shows is from this kernel: every cell has run in it."""
-        return all(id in self.ran for id, track in self.tracks.items() if track.code.strip())
+        """Whether what a page shows is from this kernel: every cell has run in it. marimo never runs one that is only
+        prose; what it shows is its text.
+        """
+        return all(id in self.ran or plain(track.code) for id, track in self.tracks.items())
 
     def notify(self, notification: Any) -> None:
         message = deserialize_kernel_message(notification)
@@ -175,6 +179,12 @@ class State(Listener, SessionEventListener):  # type: ignore[misc]
     @property
     def outputs(self) -> Outputs:
         return cast(Outputs, self.session.extensions.get(Outputs))
+
+
+@lru_cache(1024)
+def plain(code: str) -> bool:
+    """Whether a cell computes nothing: it is empty, or a text without variables."""
+    return not code.strip() or extract_markdown(code) is not None
 
 
 def touched_since(root: Path, since: float, notebook: Path) -> bool:

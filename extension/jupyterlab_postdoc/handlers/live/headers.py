@@ -18,12 +18,14 @@ NOT_SENT = HOP | {
     "host", "cookie", "authorization", "origin", "referer", "x-xsrftoken", "content-length", "accept-encoding",
     "expect", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-real-ip",
 }  # fmt: skip
-NOT_RETURNED = HOP | {
-    "set-cookie", "server", "date", "www-authenticate", "content-security-policy", "x-frame-options", "location",
-    "referrer-policy", "clear-site-data", "service-worker-allowed", "refresh", "link", "nel", "report-to",
-    "reporting-endpoints", "x-content-type-options", "strict-transport-security", "alt-svc",
-}  # fmt: skip
-"""Also whatever begins with ``access-control-`` or ``cross-origin-``: who may read is said here."""
+RETURNED = frozenset(
+    {
+        "accept-ranges", "cache-control", "content-disposition", "content-encoding", "content-language",
+        "content-length", "content-range", "content-type", "etag", "expires", "last-modified", "pragma", "retry-after",
+        "vary",
+    }
+)  # fmt: skip
+"""What a page and its files need. Many others make a browser talk to somebody (reports, hints, rules for loading)."""
 
 SANDBOX = "allow-scripts allow-forms allow-modals allow-downloads"
 """No same origin, ever. No popups either: the address of a window could carry anything away."""
@@ -43,11 +45,7 @@ def to_upstream(given: Iterable[tuple[str, str]], upstream: Upstream) -> list[tu
 
 def from_upstream(given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """The answer's headers for the browser."""
-    return [
-        (name, value)
-        for name, value in given
-        if name.lower() not in NOT_RETURNED and not name.lower().startswith(("access-control-", "cross-origin-"))
-    ]
+    return [(name, value) for name, value in given if name.lower() in RETURNED]
 
 
 def policy(origin: str, page: str, assets: str) -> str:

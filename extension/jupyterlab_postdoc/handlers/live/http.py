@@ -28,6 +28,7 @@ HEALTH = "health"
 """With the first secret: whether the ticket still holds and the editor is up, for the page that holds the frame."""
 MAX_BODY = 64 << 20
 MAX_PAGE = 8 << 20
+PAGE_S = 30.0
 
 
 class ProxyHandler(TicketHandler):
@@ -172,7 +173,7 @@ class ProxyHandler(TicketHandler):
         """marimo's page with our script in front."""
         answer = await self._send()
         try:
-            html = await answer.aread() if int(answer.headers.get("Content-Length", 0)) <= MAX_PAGE else b""
+            html = await self._whole(answer)
         finally:
             await answer.aclose()
         if answer.status_code != 200 or not html:
@@ -181,6 +182,21 @@ class ProxyHandler(TicketHandler):
             )
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(page.prepare(html, self.assets))
+
+    async def _whole(self, answer: httpx2.Response) -> bytes:
+        """What was answered, nothing when it is too long: who answers may be a stranger by now."""
+        import httpx2
+
+        html = b""
+        try:
+            async with asyncio.timeout(PAGE_S):
+                async for chunk in answer.aiter_raw():
+                    html += chunk
+                    if len(html) > MAX_PAGE:
+                        return b""
+        except (httpx2.TransportError, TimeoutError):
+            raise stopped() from None
+        return html
 
     async def _forward(self) -> None:
         answer = await self._send()

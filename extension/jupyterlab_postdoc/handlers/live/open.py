@@ -18,7 +18,7 @@ from jupyterlab_postdoc.notebooks.live import Editor
 from jupyterlab_postdoc.store.base import SessionRow
 
 from .place import Place, place_of
-from .tickets import KEY, Tickets, tickets_of
+from .tickets import Tickets, tickets_of
 
 WAIT_S = 40.0
 POLL_S = 0.05
@@ -48,9 +48,9 @@ class OpenHandler(PostdocHandler):
 
     def _tickets(self) -> Tickets:
         """The tickets; those for editing end at once when a notebook changes hands."""
-        known = KEY in self.settings
         tickets = tickets_of(self.settings)
-        if not known:
+        if not tickets.heard:
+            tickets.heard = True
             self.sessions.on_hand.append(lambda session: tickets.revoke(session, "edit"))
         return tickets
 

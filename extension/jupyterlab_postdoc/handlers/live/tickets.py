@@ -72,6 +72,8 @@ class Tickets:
     def __init__(self) -> None:
         self._all: dict[str, Ticket] = {}
         self._inner: dict[str, Ticket] = {}
+        self.heard = False
+        """Whether somebody tells us when a notebook changes hands."""
 
     def issue(self, user: str, session: str, mode: Mode, root: Path) -> Ticket:
         """A new ticket; each secret has 256 random bits."""

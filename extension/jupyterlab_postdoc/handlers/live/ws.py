@@ -29,7 +29,7 @@ from .tickets import LOOK_S
 from .upstream import resolver
 
 MAX_IN = 16 << 20
-MAX_OUT = 256 << 20
+MAX_OUT = 64 << 20
 CONNECT_S = 10.0
 MOST = 16
 """Open connections of one ticket; a page has one."""
@@ -87,9 +87,8 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, TicketHandler):
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         return self._chosen if self._chosen in subprotocols else None
 
-    def get_compression_options(self) -> dict[str, Any] | None:
-        """Outputs are large and text."""
-        return {}
+    def get_compression_options(self) -> None:
+        """None: a picture of some megabytes would keep this whole server busy for a third of a second."""
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         made = super().get_websocket_protocol()

@@ -155,6 +155,10 @@ def test_in_jupyterlab_the_tab_survives_a_reload(lab: Jupyter, open_panel: Open,
     live.shows("three is 123")
     lab.wait_state(chat, "finished")
     shoot(live.page, "live-lab")
+    live.page.locator(".lm-TabBar-tab", has_text="Notebook: ").locator(".lm-TabBar-tabCloseIcon").click()
+    expect(live.view).to_have_count(0)
+    panel.session.get_by_role("button", name="Notebook", exact=True).click()
+    live.shows("three is 123", 60)
     live.page.wait_for_timeout(1500)  # the layout is saved by now
     live.page.reload()
     live.shows("three is 123", 60)

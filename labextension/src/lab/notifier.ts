@@ -4,7 +4,7 @@ import { Notification } from '@jupyterlab/apputils';
 import type { Trans } from '../platform';
 import type { Store } from '../store';
 import type { Notice } from './notices';
-import { NoticeLog } from './notices';
+import { NoticeLog, isWaiting } from './notices';
 import type { Places } from './places';
 import type { LiveSettings } from './settings';
 
@@ -27,6 +27,8 @@ export class Notifier {
   private unseen = 0;
   /** The toast of a session; the next one takes its place. */
   private readonly toasts = new Map<string, string>();
+  /** Those of them that wait for an answer. */
+  private readonly questions = new Map<string, string>();
   private last: unknown;
 
   constructor(private readonly options: NotifierOptions) {
@@ -66,6 +68,13 @@ export class Notifier {
       return;
     }
     this.last = sessions;
+    for (const [id, toast] of this.questions) {
+      const session = sessions?.[id];
+      if (session !== undefined && !isWaiting(session)) {
+        Notification.dismiss(toast); // it has its answer
+        this.questions.delete(id);
+      }
+    }
     const { notifyOn } = settings.get();
     for (const notice of this.log.read(sessions)) {
       const inView = !document.hidden && places.shows(notice.session.id);
@@ -91,6 +100,9 @@ export class Notifier {
       actions: [{ label: trans.__('Open session'), displayType: 'accent', callback: () => open(id) }]
     });
     this.toasts.set(id, toast);
+    if (notice.kind === 'waiting') {
+      this.questions.set(id, toast);
+    }
 
     if (document.hidden) {
       this.unseen += 1;

@@ -121,9 +121,11 @@ export function registerViewCommands(
           onSession: id => show(sessionAt(id))
         });
         void postdoc.notebooks.add(tab);
-        shell.add(tab, 'main', { type: 'Research notebook' });
       } else {
         tab.goTo(cell);
+      }
+      if (!tab.isAttached) {
+        shell.add(tab, 'main', { type: 'Research notebook' });
       }
       shell.activateById(tab.id);
       return tab;

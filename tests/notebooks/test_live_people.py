@@ -80,7 +80,7 @@ def test_an_interrupt_a_death_and_a_revival_under_an_open_page(tmp_path: Path) -
                 await asyncio.sleep(1)
                 number = nb.number
                 began = time.monotonic()
-                nb.say("interrupt")
+                nb.say("interrupt", id=None)
                 report = await run
                 stopped = next(i for i, e in enumerate(nb.events[number]) if e["status"] == "error")
                 assert nb.times[number][stopped] - began < 1.5

@@ -150,7 +150,7 @@ def test_a_time_limit_and_a_cell_that_ignores_interrupts(tmp_path: Path) -> None
             await nb.until(lambda e: e.get("status") == "busy", after=len(nb.events[0]))
             await asyncio.sleep(1)
             began = time.monotonic()
-            nb.say("interrupt")
+            nb.say("interrupt", id=None)
             report = await run
             assert time.monotonic() - began < 3  # killed after one second
             assert report["end"] == "stopped"

@@ -145,7 +145,11 @@ class Book:
     # the file
 
     def save(self, header: str | None = None) -> bool:
-        """Write the document to the file, atomically. False when it was there already."""
+        """Write the document to the file, atomically. False when it was there already, or when the file is newer than
+        all that was done here.
+        """
+        if header is None and self.changed_outside() is not None and self.host.saved_etag == self.host.document.etag:
+            return False
         notebook, etag = self.read(), self.host.document.etag
         if header is not None:
             notebook.header = header

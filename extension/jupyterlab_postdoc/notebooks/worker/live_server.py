@@ -47,6 +47,7 @@ class LiveServer(Server):
         self.kernel: Kernel | None = None
         self.editing, self.executing = asyncio.Lock(), asyncio.Lock()
         self.running: dict[int, LiveRun] = {}
+        self.waiting: set[int] = set()  # runs whose turn has not come
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def live(self, app: Any, started: asyncio.Event) -> None:
@@ -140,6 +141,7 @@ class LiveServer(Server):
     async def do_save(self, request: dict[str, Any]) -> dict[str, Any]:
         book, _ = await self.ready(request)
         async with self.editing:
+            await book.refresh()
             return {"saved": book.save()}
 
     async def do_check(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -159,7 +161,11 @@ class LiveServer(Server):
         def emit(event: dict[str, Any]) -> None:
             self.write({"id": request["id"], "event": event})
 
+        self.waiting.add(request["id"])
         async with self.executing:
+            if request["id"] not in self.waiting:
+                raise Refused("notebook_failed", "The run was stopped before it began.", "Run it again.")
+            self.waiting.discard(request["id"])
             async with self.editing:
                 await book.refresh()
                 book.save()
@@ -194,13 +200,15 @@ class LiveServer(Server):
         return {**await self.artifacts(run, self.path, notebook, page), "executed_s": took, "drawn": drawn}
 
     def interrupt(self, number: int | None) -> None:
-        """Ctrl-C for that run, else for what runs, whoever started it; nothing is answered."""
-        runs = (
-            [self.running[number]] if isinstance(number, int) and number in self.running else [*self.running.values()]
-        )
-        for run in runs:
+        """Ctrl-C for that run and no other; without a number for what runs, whoever started it. Nothing is answered."""
+        if number is not None:
+            self.waiting.discard(number)
+            if number in self.running:
+                self.running[number].interrupt()
+            return
+        for run in self.running.values():
             run.interrupt()
-        if not runs and self.kernel is not None and self.kernel.session is not None:
+        if not self.running and self.kernel is not None and self.kernel.session is not None:
             self.kernel.session.try_interrupt()
 
     async def do_restart(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -209,6 +217,7 @@ class LiveServer(Server):
             run.interrupt()
         async with self.executing:
             async with self.editing:
+                await book.refresh()
                 book.save()
             if kernel.session is None:
                 await kernel.up()

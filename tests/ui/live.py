@@ -135,7 +135,7 @@ class Live:
     @property
     def inside(self) -> FrameLocator:
         """marimo's page, in its two frames."""
-        return self.page.frame_locator(".jp-Postdoc-Notebook-frame iframe").frame_locator("iframe")
+        return self.page.frame_locator(".jp-Postdoc-Notebook-frame:not(.jp-mod-leaving) iframe").frame_locator("iframe")
 
     def button(self, name: str) -> Locator:
         return self.view.get_by_role("button", name=name, exact=True)

@@ -189,13 +189,13 @@ interface FramesProps {
 }
 
 /**
- * The page; while one for editing takes the place of one to watch (or the other way round), the old one is seen until
- * the new one is there. Two for editing at a time would be in each other's way.
+ * The page; while one for editing takes the place of one to watch, the old one is seen until the new one is there. Two
+ * for editing at a time would be in each other's way, and what was given back holds no longer.
  */
 function Frames({ page, title, cell, desk, veil }: FramesProps): JSX.Element {
   const [pair, setPair] = useState<{ now: OpenPage; before: OpenPage | null }>({ now: page, before: null });
   if (pair.now.n !== page.n) {
-    setPair({ now: page, before: pair.now.mode === page.mode ? null : pair.now });
+    setPair({ now: page, before: pair.now.mode === 'watch' && page.mode === 'edit' ? pair.now : null });
   }
   const { before } = pair;
   return (

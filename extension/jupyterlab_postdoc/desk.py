@@ -18,6 +18,8 @@ from jupyterlab_postdoc.store.base import SessionRow
 from jupyterlab_postdoc.workspace import sandbox
 
 What = Literal["kernel", "editor"]
+SAY_S = 1.0
+"""The least time between two events about one editor."""
 _log = logging.getLogger(__name__)
 
 
@@ -107,6 +109,8 @@ class Announcer:
         self._handover = handover
         self._said: dict[Path, tuple[str, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._quiet: set[Path] = set()
+        self._due: set[Path] = set()
 
     def hear(self, root: Path, status: EditorStatus) -> None:
         """The status of this project's editor has changed."""
@@ -120,9 +124,27 @@ class Announcer:
             self._said[root] = now
         else:
             del self._said[root]
-        task = asyncio.get_running_loop().create_task(self._say(root))
+        if root in self._quiet:
+            self._due.add(root)
+        else:
+            self._tell(root)
+
+    def _tell(self, root: Path) -> None:
+        """How it is now, then nothing for a while: an editor that changes all the time (it may be a stranger's by now)
+        fills no log.
+        """
+        self._quiet.add(root)
+        loop = asyncio.get_running_loop()
+        loop.call_later(SAY_S, self._rested, root)
+        task = loop.create_task(self._say(root))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _rested(self, root: Path) -> None:
+        self._quiet.discard(root)
+        if root in self._due:
+            self._due.discard(root)
+            self._tell(root)
 
     async def _say(self, root: Path) -> None:
         id = str(names.read_marker(root / ".git").get("session") or "")

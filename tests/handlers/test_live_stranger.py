@@ -9,7 +9,7 @@ import pytest
 from tornado.httpclient import HTTPClientError
 
 from jupyterlab_postdoc.handlers.live.http import MAX_PAGE
-from jupyterlab_postdoc.notebooks.live import Upstream
+from jupyterlab_postdoc.notebooks.live import EditorStatus, Upstream
 
 from .live_client import Frame, fetch, hold, make_session
 from .plain_editor import PlainEditor, PlainEditors
@@ -43,6 +43,7 @@ async def stranger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 @pytest.fixture
 def opened(services, http, listening, jp_root_dir, jp_auth_header):
     """``await opened(mode)`` → Frame on a stranger; its session's id is ``opened.id``."""
+
     async def make(mode: str = "watch") -> Frame:
         if not hasattr(make, "id"):
             make.server = await asyncio.start_server(stranger, "127.0.0.1", 0)
@@ -84,3 +85,15 @@ async def test_tickets_end_with_the_hand_also_after_a_page_of_an_earlier_server_
     assert (await frame.get("health")).status == 403
     with pytest.raises(HTTPClientError):
         await frame.socket()
+
+
+async def test_an_editor_that_changes_all_the_time_fills_no_log(services, http, jp_root_dir):
+    id = await make_session(services, http, jp_root_dir)
+    root = (jp_root_dir / "research" / "p").resolve()
+    for number in range(2000):
+        services.sessions.announcer.hear(root, EditorStatus("ready", f"ended {number}", kernel="dead"))
+    async with asyncio.timeout(5):
+        while not [e for e in await services.log.tail(id) if e.type == "notebook"]:
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(2.5)
+    assert len([e for e in await services.log.tail(id, 5000) if e.type == "notebook"]) == 2  # the first, the last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -21,6 +22,7 @@ from jupyterlab_postdoc.assemble import Services, assemble
 from jupyterlab_postdoc.commands import User
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.editors import EditorPool
+from jupyterlab_postdoc.notebooks.live import Upstream
 from jupyterlab_postdoc.notebooks.run_folder import RunFolder, base_folder
 from jupyterlab_postdoc.settings import Settings
 from jupyterlab_postdoc.workspace import sandbox
@@ -167,6 +169,14 @@ def test_the_longest_idle_makes_room(tmp_path: Path) -> None:
     go(scene())
 
 
+async def page_word(upstream: Upstream) -> str:
+    """What marimo's page shows with all that it sends."""
+    text = (await get(upstream, "/", file="notebook.py")).text
+    found = re.search(r'"?serverToken"?:\s*"([^"]+)"', text)
+    assert found, text[:500]
+    return found[1]
+
+
 def test_it_is_revived_once(tmp_path: Path) -> None:
     async def scene() -> None:
         root = project(tmp_path)
@@ -176,12 +186,14 @@ def test_it_is_revived_once(tmp_path: Path) -> None:
             before = editor.upstream
             editor.listen(lambda _: states.append(editor.status.state))
             editor.viewer(1)
+            word = await page_word(editor.upstream)
             kill(editor)
             await until(lambda: "starting" in states)
             assert editors.get(root) is None
             assert await editors.open(root) is editor  # whoever opens it waits for it
             assert editors.get(root) is editor
-            assert "started again" in editor.status.message
+            assert "ended (it was killed) and was started again" in editor.status.message
+            assert await page_word(editor.upstream) == word  # what an open page sends is not refused
             assert (editor.upstream.socket, editor.upstream.token) == (before.socket, before.token)
             assert (await get(editor.upstream, "/health")).status_code == 200
             assert len((await editor.ask("cells"))["cells"]) == 2

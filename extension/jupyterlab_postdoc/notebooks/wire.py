@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -30,6 +31,8 @@ ENV = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 OURS = 768 << 20  # beside the kernel: worker 70 MB, the process it is forked from 200 MB, page renderer 110 MB and more
+KILLED = {-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGKILL, 128 + signal.SIGTERM}
+"""Exit codes of a process that somebody ended; the sandbox gives them as a shell does."""
 OnUnasked = Callable[[Mapping[str, Any]], None]
 OnDeath = Callable[["WorkerDied"], object]
 
@@ -154,6 +157,8 @@ class Worker:
         end = "memory" if self.process.end == "memory" else "crashed"
         last = [line for line in self.errors.text().splitlines() if line.strip()][-1:]
         why = {"processes": "it started too many processes", "stopped": "it was stopped"}.get(self.process.end)
+        if code in KILLED:
+            return WorkerDied(end, why or "it was killed")  # what it said before has nothing to do with it
         return WorkerDied(end, why or f"exit code {code}" + (f": {last[0][:300]}" if last else ""))
 
     async def _drain(self) -> None:

@@ -6,6 +6,7 @@ All names used here are private to marimo, which is why its version is pinned; `
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import socket
 import types
@@ -21,7 +22,7 @@ from marimo._core.document import Document, DocumentCell
 from marimo._server import session_manager, start
 from marimo._server.api.endpoints.ws.session_handler import SessionHandler
 from marimo._server.registry import LIFESPAN_REGISTRY
-from marimo._server.tokens import AuthToken
+from marimo._server.tokens import AuthToken, SkewProtectionToken
 from marimo._server.workspace import DirectoryWorkspace
 from marimo._session import session as session_module
 from marimo._session.managers import KernelManagerImpl
@@ -98,6 +99,10 @@ def run(
     session_module.CachingExtension = Outputs
     launch.use()
     SessionHandler._serialize_and_notify = quietly(SessionHandler._serialize_and_notify)
+    # marimo refuses what a page of an earlier process sends. All processes of one editor have its secret, and so the
+    # same word for their pages: one that was open when a process ended goes on with the next.
+    word = hashlib.sha256(f"page {token}".encode()).hexdigest()
+    SkewProtectionToken.random = staticmethod(lambda: SkewProtectionToken(word))
     LIFESPAN_REGISTRY.register("postdoc", lifespan)
     start.start(
         workspace=DirectoryWorkspace(str(root), include_markdown=False),

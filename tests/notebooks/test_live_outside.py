@@ -1,4 +1,4 @@
-"""The live worker beside others: the file is changed by another program, runs wait for each other."""
+"""The live notebook beside others: another program writes the file, runs wait, somebody comes in the last moment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from tests.notebooks.live import pool, project
 from tests.notebooks.live_support import CELLS, Failed, cells_of, live, page
 from tests.notebooks.support import go
 
@@ -61,5 +62,20 @@ def test_a_run_that_waits_for_another_is_stopped_alone(tmp_path: Path) -> None:
             await asyncio.sleep(0.5)
             nb.say("interrupt", id=1)  # a request that is long over
             assert (await third)["end"] == "ok"
+
+    go(scene())
+
+
+def test_who_comes_while_an_idle_editor_is_saved_keeps_it(tmp_path: Path) -> None:
+    async def scene() -> None:
+        root = project(tmp_path)
+        async with pool(idle_s=60) as editors:
+            editor = await editors.open(root)
+            closing = asyncio.create_task(editors._let_go(root, "Nobody needed it."))
+            await asyncio.sleep(0)  # it is being saved
+            asked = asyncio.create_task(editor.ask("run", args=[], timeout_s=30, cells=None, whole=True))
+            assert not await closing
+            assert (await asked)["end"] == "ok"
+            assert editors.get(root) is editor
 
     go(scene())

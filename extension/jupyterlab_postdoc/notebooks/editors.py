@@ -211,7 +211,7 @@ class EditorPool:
                 )
 
     async def _let_go(self, root: Path, reason: str) -> bool:
-        """End one that nobody needs, unless what people typed there cannot be saved."""
+        """End one that nobody needs, unless what people typed there cannot be saved; whether it was ended."""
         editor = self._editors.get(root)
         if editor is not None and editor.up:
             try:
@@ -221,6 +221,8 @@ class EditorPool:
                     editor.used = time.monotonic()
                     editor.condition.become(message=f"{error.message} {error.next}")
                     return False
+            if editor.idle_s is None:
+                return False  # somebody came while it was saved
         await self._end(root, reason)
         return True
 

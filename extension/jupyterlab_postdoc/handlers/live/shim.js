@@ -72,5 +72,10 @@
     if (outside(href)) tell({ event: 'open', url: href });
     return null;
   };
-  window.addEventListener('load', () => tell({ event: 'loaded' }));
+  // It is there when its first cell is: until then the page is empty.
+  const drawn = tries => {
+    if (tries === 0 || document.querySelector('[data-cell-name]')) tell({ event: 'loaded' });
+    else setTimeout(drawn, 50, tries - 1);
+  };
+  window.addEventListener('load', () => drawn(200));
 })();

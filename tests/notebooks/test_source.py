@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jupyterlab_postdoc.notebooks import source
-from jupyterlab_postdoc.notebooks.compare import compare, counts
+from jupyterlab_postdoc.notebooks.compare import compare, counts, same
 from jupyterlab_postdoc.notebooks.source import SourceCell
 from jupyterlab_postdoc.notebooks.worker import author
 
@@ -160,3 +160,13 @@ def test_many_cells_alike_take_no_time() -> None:
     begin = time.monotonic()
     assert len(compare(head + many, head + many.replace("x1 =", "y1 ="))) >= 300
     assert time.monotonic() - begin < 10
+
+
+def test_prose_that_an_editor_sets_anew_is_the_same() -> None:
+    assert same('mo.md(f"three is {two + 1}")', 'mo.md(f"""\nthree is {two + 1}\n""")')
+    assert same('mo.md(r"""\n    # A\n\n    b\n""")', 'mo.md("""\n# A\n\nb\n""")')
+    assert not same('mo.md(f"three is {two + 1}")', 'mo.md(f"three is {two + 2}")')
+    assert not same('mo.md("a b")', 'mo.md("ab")')
+    assert not same('mo.md("a")\nx = 1', 'mo.md("a")\nx = 2')
+    assert not same('mo.md("a")', None)
+    assert not same("x = 1", "x  = 1")

@@ -19,7 +19,7 @@ def subject(news: News) -> str:
     """What was done, for a commit: ``Change load and plot by hand``."""
     cells = list(news.cells)
     if not cells:
-        return "Change the project by hand"
+        return "Change the project by hand" if news.files else "Save the notebook as its editor writes it"
     shown = ", ".join(cells[:4]) + (f" and {len(cells) - 4} more" if len(cells) > 4 else "")
     return one_line(f"Change {shown} by hand")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -12,6 +15,8 @@ from jupyterlab_postdoc.notebooks.source import SourceCell, cells
 
 MAX_ALIKE = 200
 """Cells without a name, of each of two versions, that are looked at for which became which."""
+
+LONE_MD = re.compile(r"\s*\w+\.md\(")
 
 Change = Literal["added", "changed", "removed", "moved", "same"]
 
@@ -52,6 +57,45 @@ def compare(before: str | None, after: str | None, name: str = "notebook.py") ->
     return changes
 
 
+def same(one: str | None, other: str | None) -> bool:
+    """Whether two texts of a cell say the same. The quotes and the indent of a lone ``mo.md(...)`` are of no account:
+    marimo's page sets them anew when it shows the cell, and nobody has changed anything.
+    """
+    if one == other:
+        return True
+    if one is None or other is None:
+        return False
+    text = prose(one)
+    return text is not None and text == prose(other)
+
+
+def prose(code: str) -> str | None:
+    """What a lone ``mo.md(...)`` says; None for any other cell."""
+    if not LONE_MD.match(code):
+        return None
+    try:
+        body = ast.parse(code.strip()).body
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    match body:
+        case [ast.Expr(ast.Call(ast.Attribute(ast.Name(), "md"), [ast.Constant() as text], []))]:
+            parts: list[ast.expr] = [text]
+        case [ast.Expr(ast.Call(ast.Attribute(ast.Name(), "md"), [ast.JoinedStr(values)], []))]:
+            parts = values
+        case _:
+            return None
+    said = ""
+    for part in parts:
+        match part:
+            case ast.Constant(str(words)):
+                said += words.replace("\0", "")
+            case ast.FormattedValue():
+                said += f"\0{ast.dump(part)}\0"
+            case _:
+                return None
+    return inspect.cleandoc(said).strip()
+
+
 def counts(changes: Sequence[CellChange]) -> dict[str, int]:
     """How many cells were added, changed and removed. A move alone is no change of a cell."""
     return {what: sum(change.change == what for change in changes) for what in ("added", "changed", "removed")}
@@ -63,7 +107,7 @@ def _or_nothing(text: str | None) -> tuple[SourceCell, ...] | None:
 
 def _change(name: str, before: str | None, after: str | None, moved: bool = False) -> CellChange:
     what: Change = "same" if not moved else "moved"
-    if before != after:
+    if not same(before, after):
         what = "added" if before is None else "removed" if after is None else "changed"
     return CellChange(name, what, before, after)
 

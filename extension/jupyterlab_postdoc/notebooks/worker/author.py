@@ -27,6 +27,7 @@ from marimo._schemas.serialization import (
     UnparsableCell,
 )
 
+from jupyterlab_postdoc.notebooks.compare import same
 from jupyterlab_postdoc.notebooks.worker import memo
 
 memo.install()
@@ -275,7 +276,7 @@ def conflict(notebook: Notebook, changes: Sequence[object], known: Mapping[str, 
         name = str(change.get("name"))
         theirs = notebook.cells[notebook.index(name)].code if notebook.has(name) else None
         wanted = clean(str(change.get("code", ""))) if change["op"] == "put" else None
-        if theirs == known.get(name) or theirs == wanted:
+        if same(theirs, known.get(name)) or theirs == wanted:
             continue
         what = "was changed" if theirs is not None and name in known else "was written" if theirs else "was deleted"
         raise Refused(

@@ -48,6 +48,11 @@
     if (event.data?.type === 'postdoc:cell') reveal(`${event.data.name}`, 100);
   });
 
+  // What ends the notebook is around this page: marimo's own button for it is refused, and would look broken.
+  const style = document.createElement('style');
+  style.textContent = '[data-testid="shutdown-button"] { display: none; }';
+  document.documentElement.append(style);
+
   // No policy stops these from talking to anybody.
   for (const name of ['RTCPeerConnection', 'webkitRTCPeerConnection', 'RTCDataChannel'])
     Object.defineProperty(window, name, { value: undefined, configurable: false, writable: false });

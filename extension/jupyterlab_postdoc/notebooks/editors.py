@@ -116,11 +116,15 @@ class EditorPool:
         await self._end(root, reason)
 
     async def renew(self, root: Path) -> None:
-        """Start the process anew when there is one: its Python may be another one now."""
+        """Start the process anew when there is one: its Python may be another one now.
+
+        One that does not start again says so in its status; who asked works on without it.
+        """
         editor = self._editors.get(root.resolve())
         if editor is not None:
             await self.close(root, reason="The notebook is started again with its new packages.")
-            await self.open(root, editor.path)
+            with suppress(PostdocError):
+                await self.open(root, editor.path)
 
     async def settled(self, root: Path, seconds: float) -> None:
         """Wait, at most so long, until an editor that is being started (again) is up or has failed."""

@@ -14,12 +14,10 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks import messages
 from jupyterlab_postdoc.notebooks.base import CellState, OnCell, Picture, RunReport
 from jupyterlab_postdoc.notebooks.batch import CALL_S, GRACE_S, MEMORY, BatchRuntime
-from jupyterlab_postdoc.notebooks.editor import LiveEditor
+from jupyterlab_postdoc.notebooks.editor import START_S, LiveEditor
 from jupyterlab_postdoc.notebooks.editors import EditorPool
 from jupyterlab_postdoc.notebooks.wire import WorkerDied
 from jupyterlab_postdoc.workspace.workspace import Workspace
-
-REVIVAL_S = 20.0  # how long a call waits for an editor that is being started again
 
 
 class ProjectRuntime(BatchRuntime):
@@ -136,7 +134,7 @@ class ProjectRuntime(BatchRuntime):
 
     async def _waited(self) -> LiveEditor | None:
         """The same, after waiting for one that is being started: else two would work on one file."""
-        await self.editors.settled(self.root, REVIVAL_S)
+        await self.editors.settled(self.root, START_S)
         return self._editor()
 
     async def _call(

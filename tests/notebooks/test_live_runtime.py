@@ -173,6 +173,34 @@ def test_death_is_told_and_work_goes_on(tmp_path: Path) -> None:
     go(scene())
 
 
+def test_what_reads_names_that_come_later_runs_later(tmp_path: Path) -> None:
+    """A notebook that is written from top to bottom shows no errors for the functions at its end."""
+
+    async def scene() -> None:
+        root = project(tmp_path)
+        async with pool() as editors:
+            await editors.open(root)
+            nb = await runtime(root, editors)
+            await nb.edit([put("load", "data = read(3)"), put("mean", "m = sum(data) / len(data)\nm")])
+            early = await nb.run(cells=["load", "mean"], ready=True)
+            assert early.ok
+            assert early.cells == ()
+            assert [(c.name, c.status) for c in await nb.cells() if c.name in ("load", "mean")] == [
+                ("load", "new"),
+                ("mean", "new"),
+            ]
+            asked = await nb.run(cells=["load"])  # asked for by name: it says what is wrong
+            assert asked.failed == ("load",)
+            await nb.edit([put("read", "def read(n):\n    return list(range(n))")])
+            late = await nb.run(cells=["read"], ready=True)
+            assert late.ok, late
+            assert {c.name: c.status for c in late.cells} == {"read": "ok", "load": "ok", "mean": "ok"}
+            assert next(c for c in late.cells if c.name == "mean").outputs[0].text == "1.0"
+            await nb.close()
+
+    go(scene())
+
+
 def test_the_page_alone_leaves_the_agent_at_the_file(tmp_path: Path) -> None:
     """``following``: marimo's interface is another one; then the file is what both work on."""
 

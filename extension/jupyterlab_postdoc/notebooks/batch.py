@@ -101,9 +101,11 @@ class BatchRuntime:
         args: Sequence[str] = (),
         timeout_s: float = 600.0,
         cells: Sequence[str] | None = None,
+        ready: bool = False,  # noqa: ARG002
     ) -> RunReport:
         """Execute the whole notebook once and write session, figures, results and reports. Never raises for a failing
         cell; PostdocError("bad_message") for single ``cells``, which need a live notebook.
+        ``ready`` concerns these only.
         """
         if cells is not None:
             raise PostdocError(

@@ -49,9 +49,10 @@ class ProjectRuntime(BatchRuntime):
         args: Sequence[str] = (),
         timeout_s: float = 600.0,
         cells: Sequence[str] | None = None,
+        ready: bool = False,
     ) -> RunReport:
         """Run the whole notebook from a fresh state, with its artifacts; or, live only, these cells and what depends on
-        them, in the kernel as it is, with none.
+        them, in the kernel as it is, with none; ``ready`` leaves those out that read what no cell defines yet.
 
         PostdocError("bad_message"): ``cells`` without a live notebook.
         """
@@ -60,7 +61,7 @@ class ProjectRuntime(BatchRuntime):
             if editor is not None:
                 await self._save(editor)  # the worker reads the file
             self._drew = None
-            return await super().run(on_cell, args=args, timeout_s=timeout_s, cells=cells)
+            return await super().run(on_cell, args=args, timeout_s=timeout_s, cells=cells, ready=ready)
         if editor.status.kernel == "dead":
             await editor.restart()
         self._drew = editor
@@ -69,9 +70,9 @@ class ProjectRuntime(BatchRuntime):
             await worker.stop()
         if cells is None:
             return await super().run(on_cell, timeout_s=timeout_s)
-        return await self._run_some(on_cell, cells, timeout_s)
+        return await self._run_some(on_cell, cells, timeout_s, ready)
 
-    async def _run_some(self, on_cell: OnCell | None, cells: Sequence[str], timeout_s: float) -> RunReport:
+    async def _run_some(self, on_cell: OnCell | None, cells: Sequence[str], timeout_s: float, ready: bool) -> RunReport:
         """These cells, and what depends on them. What is known of the other cells stays."""
         began = time.monotonic()
 
@@ -79,7 +80,13 @@ class ProjectRuntime(BatchRuntime):
             if on_cell is not None:
                 await on_cell(messages.cell_event(event))
 
-        fields: dict[str, Any] = {"args": [], "timeout_s": timeout_s, "cells": list(cells), "whole": False}
+        fields: dict[str, Any] = {
+            "args": [],
+            "timeout_s": timeout_s,
+            "cells": list(cells),
+            "whole": False,
+            "ready": ready,
+        }
         try:
             answer = await self._call("run", tell, wait_s=timeout_s + GRACE_S, **fields)
         except WorkerDied as died:

@@ -23,6 +23,8 @@ COUNTS = {"nRows": "n_rows", "nColumns": "n_columns"}
 SHOWN = 24
 """Pictures of one run that people see."""
 TITLE = 300
+UNDEFINED = "PD001"
+"""The check's word for a name that no cell defines (notebooks/worker/check.py)."""
 
 
 class Put(msgspec.Struct, tag_field="op", tag="put", forbid_unknown_fields=True):
@@ -164,9 +166,12 @@ async def nb_edit(
     if not ctx.project.notebook.live or not cells:
         return ToolOutcome(True, text, data)
     try:
-        ran = await _run(ctx, cells=cells)
+        ran = await _run(ctx, cells=cells, ready=True)
     except PostdocError as e:  # the edit was made all the same
         return ToolOutcome(True, f"{text}\nThe changed cells did not run: {e.message} {e.next}".rstrip(), data)
+    lacking = sorted({issue.cell for issue in result.issues if issue.code == UNDEFINED and issue.cell})
+    if lacking:
+        text += f"\nNot run until some cell defines what they read: {', '.join(lacking)}, and what depends on them."
     rest = "Results, figure files and the report are as the last nb_run of the whole notebook left them."
     return ToolOutcome(True, f"{text}\n{ran.content}\n{rest}", {**data, "ran": ran.data}, images=ran.images)
 
@@ -202,7 +207,9 @@ async def nb_run(
     return await _run(ctx, args=args or [], cells=cells)
 
 
-async def _run(ctx: ToolContext, *, args: Sequence[str] = (), cells: Sequence[str] | None = None) -> ToolOutcome:
+async def _run(
+    ctx: ToolContext, *, args: Sequence[str] = (), cells: Sequence[str] | None = None, ready: bool = False
+) -> ToolOutcome:
     """Run the notebook, or some of its cells in the live one, and tell cell by cell what happens."""
     project = ctx.project
     last: dict[str, CellEvent] = {}
@@ -215,7 +222,9 @@ async def _run(ctx: ToolContext, *, args: Sequence[str] = (), cells: Sequence[st
             await ctx.emit(_cell_body(ctx, event))
 
     async def run() -> RunReport:
-        return await project.notebook.run(on_cell, args=args, timeout_s=project.notebook_timeout_s, cells=cells)
+        return await project.notebook.run(
+            on_cell, args=args, timeout_s=project.notebook_timeout_s, cells=cells, ready=ready
+        )
 
     report, supplied = await packages.after_run(ctx, await run(), run)
     if "reports/report.html" in report.files:

@@ -45,12 +45,21 @@ class LiveRun(Execution):
         await self.wait()
         self.end_with({id: track for id, track in kernel.tracks.items() if id in kernel.book.ids()})
 
-    async def some(self, names: Sequence[str]) -> None:
-        """These cells, what they need that has not run yet, and what depends on them."""
+    async def some(self, names: Sequence[str], *, ready: bool = False) -> None:
+        """These cells, what they need that has not run yet, and what depends on them.
+
+        With ``ready`` those are left for later that read what no cell defines yet: a notebook that is being written
+        from top to bottom shows no errors for what comes at its end.
+        """
         kernel = self.kernel
         await kernel.up()
         kernel.sync()
         wanted = needed(kernel, set(names))
+        if ready:
+            wanted -= waiting(kernel.book.read())
+            if not wanted:
+                self.cells = {}
+                return
         self.begin()
         if not kernel.instantiated:
             kernel.instantiate(run=False)
@@ -102,6 +111,13 @@ def needed(kernel: Kernel, names: set[str]) -> set[str]:
     reached = closure(names, lambda name: down.get(name, set()))
     wanted = names | (reached & behind)
     return wanted | (closure(wanted, lambda name: up.get(name, set()) & behind) & behind)
+
+
+def waiting(notebook: Notebook) -> set[str]:
+    """Cells that read a name which no cell defines, and what depends on them."""
+    down = readers(notebook)
+    lacking = {str(found["cell"]) for found in Graph(notebook).undefined()}
+    return closure(lacking, lambda name: down.get(name, set()))
 
 
 def closure(names: set[str], following: Callable[[str], set[str]]) -> set[str]:

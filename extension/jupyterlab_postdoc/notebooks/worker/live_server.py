@@ -175,7 +175,8 @@ class LiveServer(Server):
             self.running[request["id"]] = run
             began = time.monotonic()
             try:
-                await (run.whole() if names is None else run.some([str(name) for name in names]))
+                ready = bool(request.get("ready"))
+                await (run.whole() if names is None else run.some([str(name) for name in names], ready=ready))
                 return await self.reported(run, page, time.monotonic() - began)
             except BaseException:
                 if page is not None:

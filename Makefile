@@ -14,7 +14,8 @@ PYTHON ?= python3
 VENV ?= .venv
 N ?= 1000
 JOBS ?= 2
-UI := -q -n $(JOBS) --dist loadfile
+# One browser at a time: two of them on two cores keep each other waiting.
+UI := -q
 TOPIC ?= Short Term Reversal
 WHERE ?= lab
 export POSTDOC_EMULATE ?= $(abspath $(VENV)/emulate)

@@ -39,6 +39,10 @@ def chromium() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A browser, a server and a kernel take their time where others want the processor, too."""
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(400))
     if chromium() is None and not os.environ.get("CI"):
         for item in items:
             item.add_marker(pytest.mark.skip(reason="there is no Chromium here (apt install chromium)"))

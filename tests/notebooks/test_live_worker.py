@@ -188,12 +188,14 @@ def test_a_new_kernel_has_the_libraries_and_the_end_of_stdin_is_the_end(tmp_path
 
 
 def test_the_socket_wants_the_token_and_a_cell_gets_nowhere(tmp_path: Path) -> None:
+    beside = tmp_path / "beside.txt"  # as another project's file, a key or the log would lie
+    beside.write_text("not yours")
     probe = "\n".join(
         [
             "import os, socket, pathlib",
             "found = {}",
             "found['env'] = sorted(k for k in os.environ if 'TOKEN' in k or 'KEY' in k)",
-            "found['home'] = os.path.exists('/root/.ssh') or os.path.exists('/etc/shadow')",
+            f"found['home'] = os.path.exists({str(beside)!r}) or os.path.exists('/etc/shadow')",
             "try:\n    socket.create_connection(('192.0.2.1', 80), 1); found['net'] = True",
             "except OSError:\n    found['net'] = False",
             "found",

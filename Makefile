@@ -16,6 +16,8 @@ N ?= 1000
 JOBS ?= 2
 # One browser at a time: two of them on two cores keep each other waiting.
 UI := -q
+# Sockets, kernels and browsers on a busy machine: what failed is tried once more, and named in the summary.
+AGAIN := --reruns 1 -r sxR
 TOPIC ?= Short Term Reversal
 WHERE ?= lab
 export POSTDOC_EMULATE ?= $(abspath $(VENV)/emulate)
@@ -115,7 +117,7 @@ test: $(VENV)/.tested $(VENV)/.aimock $(VENV)/.emulate
 	$(BIN)/ruff format --check extension tests bench
 	$(BIN)/mypy
 	@command -v bwrap >/dev/null || echo "bubblewrap is missing: the tests of the sandbox are skipped (apt install bubblewrap)."
-	$(BIN)/python -m pytest tests -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest tests -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(AGAIN)
 	@$(MAKE) --no-print-directory test-js test-ui
 
 # With a Node from pip when there is none: nothing is skipped.
@@ -127,7 +129,7 @@ test-js: $(JS)/node_modules/.yarn-state.yml $(VENV)/.tested
 test-ui: $(VENV)/.tested $(VENV)/.panel
 	@if [ -z "$$CI" ] && ! command -v chromium chromium-browser google-chrome >/dev/null; then \
 	  echo "Chromium is missing: the tests of the panel in a browser are skipped (apt install chromium fonts-dejavu-core)."; \
-	else echo "$(BIN)/python -m pytest tests/ui $(UI)"; PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/ui $(UI); fi
+	else echo "$(BIN)/python -m pytest tests/ui $(UI)"; PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest tests/ui $(UI) $(AGAIN); fi
 
 chaos: $(VENV)/.tested
 	POSTDOC_CHAOS_KILLS=$(N) $(BIN)/python -m pytest tests/chaos -q -s --timeout=0

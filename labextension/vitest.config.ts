@@ -7,6 +7,7 @@ export default defineConfig({
     setupFiles: ['./vitest.setup.ts'],
     server: { deps: { inline: [/@jupyterlab\//, /@lumino\//, /@jupyter\//] } },
     restoreMocks: true,
-    testTimeout: 10_000
+    testTimeout: 10_000,
+    retry: process.env.CI ? 1 : 0
   }
 });

@@ -108,8 +108,12 @@ def results(message: Json) -> str:
 
 async def stream(state: State, number: int, body: Json, answer: Json, writer: asyncio.StreamWriter) -> None:
     """Send the events, at their pace, until the fault. Raises Fault there and OSError when the client has gone."""
-    writer.write((BEGIN % number).encode())
     fault, rate = answer.get("fault"), answer.get("tokens_per_s")
+    begin = BEGIN % number
+    if fault is not None and fault["how"] == "truncate":
+        # The answer ends well for HTTP; unannounced, the end of the connection would race with the next request on it.
+        begin = begin.removesuffix("\r\n") + "connection: close\r\n\r\n"
+    writer.write(begin.encode())
     events = filled(number, body, answer["events"])
     start = time.monotonic() + (answer.get("first_s") or 0.0)
     pieces = 0

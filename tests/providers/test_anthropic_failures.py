@@ -190,6 +190,21 @@ async def test_a_name_that_does_not_exist() -> None:
     readable(error)
 
 
+async def test_a_server_that_hangs_up_before_it_answers() -> None:
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with (
+        await asyncio.start_server(close, "127.0.0.1", 0) as server,
+        claude(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as provider,
+    ):
+        error, _ = await failure(provider, request())
+    assert (error.code, error.retryable) == ("provider_stream_error", True)
+    assert "before it answered" in error.message
+    readable(error)
+
+
 async def test_a_server_without_tls() -> None:
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)

@@ -17,6 +17,7 @@ CHECK_KEY = (
     "Research with the provider `template` needs no key."
 )
 READER = "jupyterlab_postdoc.providers.anthropic.reply"
+UNANSWERED = frozenset({"RemoteProtocolError", "ReadError", "WriteError"})
 LATER = "It is asked again by itself; if that does not help, resume later."
 
 
@@ -63,6 +64,9 @@ def _unreachable(e: BaseException) -> PostdocError:
         why = "Its name was not found: the network may be down."
     elif "refused" in said or "all connection attempts failed" in said:
         why = "Nothing answers at its address."
+    elif any(type(cause).__name__ in UNANSWERED for cause in causes):  # a kept connection that was closed meanwhile
+        message = f"The model's server closed the connection before it answered. {KEPT}"
+        return _error("provider_stream_error", message, LATER, retryable=True)
     else:
         why = "The connection could not be made."
     where = "Check the network, and ANTHROPIC_BASE_URL when it is set."

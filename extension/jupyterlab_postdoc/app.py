@@ -33,6 +33,7 @@ class PostdocApp(Settings, ExtensionApp):
     def initialize_handlers(self) -> None:
         """All routes, in one list."""
         self.handlers.extend(handlers.routes())
+        self.handlers.extend(handlers.logout_routes(self._server.identity_provider))
 
     def initialize_settings(self) -> None:
         """Build the objects. Nothing is opened before the server's loop runs."""

@@ -11,10 +11,11 @@ from jupyter_server.auth.identity import IdentityProvider, User
 from tests.handlers.conftest import connect, http, jp_server_config, listening, server, services  # noqa: F401
 from tests.handlers.live_client import NULL, Frame, fetch, hold, make_session, operation, policy_of
 from tests.handlers.plain_editor import PlainEditors, marimo
+from tornado import web
 from tornado.httpclient import HTTPClientError
 from traitlets.config import Config
 
-from jupyterlab_postdoc.handlers.live import filter
+from jupyterlab_postdoc.handlers.live import access, filter
 from jupyterlab_postdoc.handlers.live.tickets import IDLE_S, LIFE_S, MOST, Tickets, tickets_of
 
 EVIL = "https://evil.example"
@@ -143,11 +144,18 @@ async def test_the_outer_page_wants_the_login_too(opened, jp_auth_header, jp_bas
 
 
 class Names(IdentityProvider):
-    """People by name: the header X-Name says who it is (a stand-in for a hub)."""
+    """People by name: the header X-Name says who it is (a stand-in for a hub), unless they are ``out``."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.out = set()
+        self.down = False
 
     def get_user(self, handler):
+        if self.down:
+            raise web.HTTPError(503, "the hub is down")
         name = handler.request.headers.get("X-Name")
-        return User(name, name, name.title()) if name else None
+        return User(name, name, name.title()) if name and name not in self.out else None
 
     def is_token_authenticated(self, handler):
         return handler.request.headers.get("X-Name") is not None
@@ -173,6 +181,69 @@ async def test_somebody_elses_ticket_opens_no_page(people, editors, services, ht
     assert (await http("POST", address, body={"mode": "edit"}, headers=ana)).status == 403
 
 
+async def closed(socket) -> int | None:
+    """The code with which a socket closes."""
+    async with asyncio.timeout(4):
+        while await socket.read_message() is not None:
+            pass
+    socket.close()
+    return socket.close_code
+
+
+async def test_a_logout_ends_the_tickets(opened, http, jp_base_url, listening):  # noqa: F811
+    browser = {"Cookie": (await http("GET", "")).headers["Set-Cookie"].partition(";")[0]}
+    frame = await opened("edit")
+    socket = await frame.socket("s_logout")
+    await operation(socket, "kernel-ready")
+    logout = f"http://{listening}{jp_base_url}logout"
+    stranger = {"Cookie": "username-localhost=forged"}
+    for headers in ({}, stranger, {"Authorization": "token wrong"}):
+        answer = await fetch(logout, headers=headers)
+        assert answer.status == 200
+        assert (await frame.get("health")).status == 200
+    assert (await fetch(logout, "POST", body={}, headers=browser)).status in (403, 405)
+    assert (await frame.get("health")).status == 200
+
+    answer = await fetch(logout, headers=browser)
+    assert (answer.status, b"logged out" in answer.body) == (200, True)
+    assert any("expires=" in cookie for cookie in answer.headers.get_list("Set-Cookie"))
+    assert (await frame.get("health")).status == (await frame.post("api/kernel/run")).status == 403
+    assert await closed(socket) == 4403
+    assert await refused(frame) == 403
+
+
+@pytest.fixture
+def opened_by(people, editors, services, http, listening, jp_root_dir):  # noqa: F811
+    """``await opened_by(name)`` → Frame of this person's own session."""
+
+    async def make(name: str) -> Frame:
+        who = {"X-Name": name}
+        id = await make_session(services, http, jp_root_dir, name, headers=who)
+        opened = (await http("POST", f"api/chats/{id}/notebook/open", body={}, headers=who)).json
+        return await Frame.enter(f"http://{listening}", opened, who)
+
+    return make
+
+
+async def test_a_logout_is_that_of_one_person(opened_by, listening, jp_base_url):  # noqa: F811
+    frames = [await opened_by("ana"), await opened_by("bob")]
+    assert (await fetch(f"http://{listening}{jp_base_url}logout", headers={"X-Name": "ana"})).status == 200
+    assert [(await frame.get("health")).status for frame in frames] == [403, 200]
+
+
+async def test_a_login_that_ends_elsewhere_ends_the_tickets(opened_by, server, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(access, "LOGIN_S", 0.5)
+    frame, provider = await opened_by("ana"), server.identity_provider
+    socket = await frame.socket("s_logins", "&kiosk=true")
+    provider.down = True  # one that cannot say sends nobody away
+    await asyncio.sleep(2)
+    assert (await frame.get("health")).status == 200
+    provider.down = False
+    provider.out.add("ana")
+    assert await closed(socket) == 4403
+    assert (await frame.get("health")).status == 403
+
+
 async def test_a_ticket_ends(opened, server, jp_auth_header):  # noqa: F811
     tickets = tickets_of(server.web_app.settings)
     frames = [await opened() for _ in range(3)]
@@ -188,9 +259,12 @@ async def test_a_ticket_ends(opened, server, jp_auth_header):  # noqa: F811
 
 
 def test_a_user_holds_few_tickets_of_a_session(tmp_path):
+    async def holds() -> bool:
+        return True
+
     tickets = Tickets()
-    made = [tickets.issue("ana", "s", "watch", tmp_path) for _ in range(MOST + 5)]
-    other = tickets.issue("bob", "s", "watch", tmp_path)
+    made = [tickets.issue("ana", "s", "watch", tmp_path, holds) for _ in range(MOST + 5)]
+    other = tickets.issue("bob", "s", "watch", tmp_path, holds)
     assert [tickets.find(t.secret) for t in made] == [None] * 5 + made[5:]
     assert tickets.find(other.secret) is other
     assert len({t.secret for t in made}) == len(made)

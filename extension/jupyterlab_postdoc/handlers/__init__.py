@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from .live.logout import logout_routes
 from .socket import stop as stop_sockets
 
-__all__ = ["routes", "stop"]
+__all__ = ["logout_routes", "routes", "stop"]
 
 Route = tuple[str, type] | tuple[str, type, dict[str, Any]]
 

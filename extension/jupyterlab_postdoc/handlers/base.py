@@ -9,10 +9,12 @@ from http.client import responses
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
+from jupyter_core.utils import ensure_async
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from tornado import web
+from tornado.httputil import HTTPServerRequest
 
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.errors import PostdocError
@@ -115,6 +117,20 @@ def is_anonymous(handler: JupyterHandler) -> bool:
     known = handler.current_user
     made_up = _UUID.fullmatch(known.username) is not None and known.name.startswith(MADE_UP)
     return made_up and not provider.is_token_authenticated(handler)
+
+
+async def login_holds(application: web.Application, request: HTTPServerRequest, name: str, action: str) -> bool:
+    """Whether the login that came with an earlier request is still this user's, and good for this. The identity
+    provider is asked with a fresh handler, since it may set cookies.
+    """
+    fresh = JupyterHandler(application, request)
+    user = await ensure_async(fresh.identity_provider.get_user(fresh))
+    if user is None:
+        return False
+    fresh.current_user = user
+    return user_of(fresh).name == name and bool(
+        await ensure_async(fresh.authorizer.is_authorized(fresh, user, action, RESOURCE))
+    )
 
 
 class JsonErrors(web.RequestHandler):

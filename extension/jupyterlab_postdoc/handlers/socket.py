@@ -42,7 +42,7 @@ from jupyterlab_postdoc.protocol import (
 from jupyterlab_postdoc.sessions import SessionManager, User
 
 from . import frames
-from .base import RESOURCE, JsonErrors, Services, services_of, user_of
+from .base import RESOURCE, JsonErrors, Services, login_holds, services_of, user_of
 from .limits import Rate
 from .outbound import control_bytes
 from .outbox import Outbox
@@ -329,15 +329,8 @@ class SocketHandler(JsonErrors, WebSocketMixin, WebSocketHandler, JupyterHandler
         return bool(await ensure_async(self.authorizer.is_authorized(self, self.current_user, action, RESOURCE)))
 
     async def _still_welcome(self) -> bool:
-        """Does the login of the upgrade still hold? Asked of the identity provider with a fresh handler, since it may
-        set cookies.
-        """
-        fresh = JupyterHandler(self.application, self.request)
-        user = await ensure_async(self.identity_provider.get_user(fresh))
-        if user is None:
-            return False
-        fresh.current_user = user
-        return user_of(fresh).name == self.user.name and await self._authorized("read")
+        """Does the login of the upgrade still hold?"""
+        return await login_holds(self.application, self.request, self.user.name, "read")
 
 
 def text_message(data: bytes) -> bytes:

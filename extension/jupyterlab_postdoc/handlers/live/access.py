@@ -16,7 +16,7 @@ from jupyterlab_postdoc.notebooks import report
 from jupyterlab_postdoc.notebooks.live import Editor
 
 from . import filter, headers
-from .tickets import LOOK_S, Ticket, tickets_of
+from .tickets import LOGIN_S, LOOK_S, Ticket, tickets_of
 
 SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 HIDDEN = "[ticket]"
@@ -124,14 +124,25 @@ class TicketHandler(JsonErrors, JupyterHandler):
         return found
 
     async def still_allowed(self, ticket: Ticket, *, at_once: bool) -> bool:
-        """Look at the session; a ticket without its leave ends."""
+        """Look at the session, and now and then at the login; a ticket without its leave ends."""
         if ticket.dead or (not at_once and time.monotonic() - ticket.looked < LOOK_S):
             return not ticket.dead
         row = await self.services.log.store.get_session(ticket.session)
         ticket.looked = time.monotonic()
-        if not ticket.allowed_by(row):
+        if not ticket.allowed_by(row) or not await self._logged_in(ticket):
             tickets_of(self.settings).end(ticket)
         return not ticket.dead
+
+    async def _logged_in(self, ticket: Ticket) -> bool:
+        """Whether the login holds, as far as the identity provider can say: one that fails is asked again later."""
+        if time.monotonic() - ticket.asked < LOGIN_S:
+            return True
+        ticket.asked = time.monotonic()
+        try:
+            return await ticket.login()
+        except web.HTTPError as error:
+            self.log.warning("The identity provider does not say whether a login still holds: %s", error)
+            return True
 
     @property
     def services(self) -> Services:

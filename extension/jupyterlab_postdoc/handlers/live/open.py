@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 from msgspec import Struct
 from tornado import web
+from tornado.httputil import HTTPServerRequest
 
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.agent.hand import hand_of
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.handlers.base import PostdocHandler, authorized_to_execute
+from jupyterlab_postdoc.handlers.base import PostdocHandler, authorized_to_execute, login_holds
 from jupyterlab_postdoc.notebooks.live import Editor
 from jupyterlab_postdoc.store.base import SessionRow
 
@@ -41,7 +43,8 @@ class OpenHandler(PostdocHandler):
         if wish.mode == "edit":
             check_hand(place.row, user.name)
         editor = await self._editor(place)
-        ticket = self._tickets().issue(user.name, id, wish.mode, place.root)
+        login = partial(login_holds, self.application, _kept(self.request), user.name, "execute")
+        ticket = self._tickets().issue(user.name, id, wish.mode, place.root, login)
         kiosk = "&kiosk=true" if wish.mode == "watch" else ""
         url = f"{self.base_url.rstrip('/')}/postdoc/nt/{ticket.secret}/?file={quote(editor.upstream.notebook)}{kiosk}"
         self.send({"url": url, "mode": wish.mode, "expires": protocol.iso(ticket.expires)})
@@ -75,6 +78,13 @@ async def _kernel(editor: Editor, end: float) -> None:
         if editor.status.kernel not in ("none", "starting") or asyncio.get_running_loop().time() > end:
             return
         await asyncio.sleep(POLL_S)
+
+
+def _kept(request: HTTPServerRequest) -> HTTPServerRequest:
+    """A request without its body, to ask of its login later."""
+    return HTTPServerRequest(
+        request.method, request.uri, request.version, request.headers, connection=request.connection
+    )
 
 
 def _heard(task: asyncio.Future[Editor]) -> None:

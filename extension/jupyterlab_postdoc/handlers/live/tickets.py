@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,8 @@ LIFE_S = 12 * 3600.0
 IDLE_S = 30 * 60.0
 LOOK_S = 1.0
 """So long a look at the session counts: is it still there, does its user still have the notebook in hand."""
+LOGIN_S = 20.0
+"""So long a look at the login counts, as on the panel's socket: some identity providers end logins on their side."""
 MOST = 16
 """Tickets of one user for one session: a page that is opened again and again fills no memory."""
 KEY = "postdoc_tickets"
@@ -30,7 +32,9 @@ KEY = "postdoc_tickets"
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """``made`` is UNIX time, ``used`` and ``looked`` are monotonic. ``ends`` close what is open with it."""
+    """``made`` is UNIX time, ``used``, ``looked`` and ``asked`` are monotonic. ``ends`` close what is open with it,
+    ``login`` says whether the login that it was made with still holds.
+    """
 
     secret: str
     inner: str
@@ -38,9 +42,11 @@ class Ticket:
     session: str
     mode: Mode
     root: Path
+    login: Callable[[], Awaitable[bool]]
     made: float = field(default_factory=time.time)
     used: float = field(default_factory=time.monotonic)
     looked: float = field(default_factory=time.monotonic)
+    asked: float = field(default_factory=time.monotonic)
     ends: set[Callable[[], None]] = field(default_factory=set)
     dead: bool = False
 
@@ -75,13 +81,13 @@ class Tickets:
         self.heard = False
         """Whether somebody tells us when a notebook changes hands."""
 
-    def issue(self, user: str, session: str, mode: Mode, root: Path) -> Ticket:
+    def issue(self, user: str, session: str, mode: Mode, root: Path, login: Callable[[], Awaitable[bool]]) -> Ticket:
         """A new ticket; each secret has 256 random bits."""
         self.sweep()
         same = [t for t in self._all.values() if (t.user, t.session) == (user, session)]
         for old in sorted(same, key=lambda t: (bool(t.ends), t.used))[: max(0, len(same) - MOST + 1)]:
             self.end(old)
-        ticket = Ticket(secrets.token_urlsafe(32), secrets.token_urlsafe(32), user, session, mode, root)
+        ticket = Ticket(secrets.token_urlsafe(32), secrets.token_urlsafe(32), user, session, mode, root, login)
         self._all[ticket.secret] = self._inner[ticket.inner] = ticket
         return ticket
 
@@ -114,6 +120,12 @@ class Tickets:
         """End a session's tickets (those of one mode)."""
         for ticket in list(self._all.values()):
             if ticket.session == session and mode in (None, ticket.mode):
+                self.end(ticket)
+
+    def leave(self, user: str) -> None:
+        """End a person's tickets."""
+        for ticket in list(self._all.values()):
+            if ticket.user == user:
                 self.end(ticket)
 
     def sweep(self) -> None:

@@ -124,10 +124,12 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, TicketHandler):
 
     async def _watch(self) -> None:
         """Look at the session from time to time: leave may have been taken away by any server's process."""
-        while not self.ticket.expired and await self.still_allowed(self.ticket, at_once=False):
-            self.ticket.used = max(self.ticket.used, self.ticket.looked)
-            await asyncio.sleep(LOOK_S)
-        self._revoked()
+        try:
+            while not self.ticket.expired and await self.still_allowed(self.ticket, at_once=False):
+                self.ticket.used = max(self.ticket.used, self.ticket.looked)
+                await asyncio.sleep(LOOK_S)
+        finally:
+            self._revoked()  # also when it cannot be seen any more
 
     def _revoked(self) -> None:
         self.close(4403, "no leave any more")

@@ -77,3 +77,13 @@ async def test_a_person_edits_and_runs(shown):
         while (await editor.cells())[0].code != "x = 41":
             await asyncio.sleep(0.2)
     assert errors(tab) == []
+
+
+async def test_a_logout_elsewhere_is_told_to_who_holds_the_page(shown, jp_base_url):
+    tab, editor = await shown("watch")
+    await tab.until_inside("document.querySelectorAll('.cm-content').length >= 2")
+    await tab.js(f"fetch('{jp_base_url}logout').then(answer => answer.status)")
+    async with asyncio.timeout(10):
+        while not await tab.js("told.some(said => said.event === 'expired')"):
+            await asyncio.sleep(0.2)
+    assert editor.status.viewers == 0

@@ -77,6 +77,17 @@
     if (outside(href)) tell({ event: 'open', url: href });
     return null;
   };
+  // The server says on the page's socket when the ticket ends. Who holds the frame mostly knows why, and takes the page
+  // away at once (the notebook changed hands); else it asks for another ticket.
+  const Socket = window.WebSocket;
+  window.WebSocket = class WebSocket extends Socket {
+    constructor(...given) {
+      super(...given);
+      this.addEventListener('close', event => {
+        if (event.code === 4403) setTimeout(tell, 2000, { event: 'expired' });
+      });
+    }
+  };
   // It is there when its first cell is: until then the page is empty.
   const drawn = tries => {
     if (tries === 0 || document.querySelector('[data-cell-name]')) tell({ event: 'loaded' });

@@ -19,6 +19,7 @@ import websockets
 from websockets.asyncio.client import unix_connect
 
 from jupyterlab_postdoc.notebooks.door import Door
+from jupyterlab_postdoc.notebooks.editor import LiveEditor
 from jupyterlab_postdoc.workspace.processes import Limits, Process
 from jupyterlab_postdoc.workspace.sandbox import choose, probe
 from jupyterlab_postdoc.workspace.workspace import Workspace
@@ -186,6 +187,10 @@ class Page:
     async def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         return await self.http.post(f"http://{HOST}/{path}", json=body, headers=self.headers)
 
+    async def runs(self, cell: str, code: str) -> None:
+        """A person runs the cell with this id."""
+        (await self.post("api/kernel/run", {"cellIds": [cell], "codes": [code]})).raise_for_status()
+
     async def types(self, cell: str, code: str) -> None:
         """A person types into the cell with this id; nothing is saved."""
         change = {"type": "set-code", "cellId": cell, "code": code}
@@ -193,17 +198,18 @@ class Page:
 
 
 @contextlib.asynccontextmanager
-async def page(worker: Live, *, kiosk: bool = False) -> AsyncIterator[Page]:
+async def page(worker: Live | LiveEditor, *, kiosk: bool = False) -> AsyncIterator[Page]:
     """A page that is open in a browser."""
+    token = TOKEN if isinstance(worker, Live) else worker.upstream.token
     transport = httpx.AsyncHTTPTransport(uds=str(worker.folder / "s"))
     name = f"s_{secrets.token_hex(3)}"
     async with httpx.AsyncClient(transport=transport) as http:
-        address = f"http://{HOST}/?file=notebook.py&access_token={TOKEN}"
+        address = f"http://{HOST}/?file=notebook.py&access_token={token}"
         text = (await http.get(address, follow_redirects=True)).text  # the answer sets a cookie
         found = re.search(r'"?serverToken"?:\s*"([^"]+)"', text)
         assert found, text[:500]
         headers = {"Marimo-Session-Id": name, "Marimo-Server-Token": found[1]}
-        query = f"session_id={name}&file=notebook.py&access_token={TOKEN}" + ("&kiosk=true" if kiosk else "")
+        query = f"session_id={name}&file=notebook.py&access_token={token}" + ("&kiosk=true" if kiosk else "")
         async with unix_connect(str(worker.folder / "s"), f"ws://{HOST}/ws?{query}", max_size=None) as socket:
             made = Page(socket, http, headers)
             try:

@@ -9,8 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.notebooks.live import pool, project, until, workspace
 from tests.notebooks.live_support import CELLS, Failed, cells_of, live, page, status
-from tests.notebooks.support import go
+from tests.notebooks.support import go, put
+
+from jupyterlab_postdoc.notebooks.base import CellEvent
+from jupyterlab_postdoc.notebooks.runtime import ProjectRuntime
 
 
 def test_what_a_person_types_is_not_overwritten(tmp_path: Path) -> None:
@@ -172,5 +176,76 @@ def test_old_outputs_stay_until_something_else_was_computed(tmp_path: Path) -> N
             after = outputs(nb.root)
             assert "22" in after.pop(next(i for i, text in after.items() if "22" in text))
             assert any("20" in text for text in after.values())
+
+    go(scene())
+
+
+def test_a_run_waits_for_what_a_person_runs(tmp_path: Path) -> None:
+    """Its time begins with its own cells; who stops it, stops nothing of the person's."""
+    slow = "import time\ntime.sleep(3)\n'slow was here'"
+
+    async def scene() -> None:
+        async with live(tmp_path) as nb:
+            await nb.ask("create", title="T")
+            await nb.put({}, **CELLS, slow=slow, next="'the next one'")
+            async with page(nb) as person:
+                ids = {c["name"]: c["id"] for c in await cells_of(nb, person)}
+                await person.runs(ids["slow"], slow)
+                await person.runs(ids["next"], "'the next one'")  # it stands in the queue, too
+                await nb.until(lambda e: e.get("status") == "busy")
+                after = len(person.seen)
+                began = time.monotonic()
+                report = await nb.run("c", timeout_s=1.5)
+                assert report["end"] == "ok", report
+                assert status(report)["c"] == "ok"
+                assert {"waits": "slow"} in nb.events[nb.number]
+                assert await person.shows("slow was here", after=after) > began + 1.5, "it was not interrupted"
+                await person.shows("the next one", after=after)
+
+                for names in (["c"], []):  # some cells, or the whole notebook, which may need another kernel
+                    await person.runs(ids["slow"], slow)
+                    await nb.until(lambda e: e.get("status") == "busy", after=len(nb.events[0]))
+                    after, number = len(person.seen), nb.number + 1
+                    run = asyncio.create_task(nb.run(*names))
+                    await asyncio.sleep(0.7)
+                    began = time.monotonic()
+                    nb.say("interrupt", id=number)
+                    with pytest.raises(Failed, match="stopped before it began"):
+                        await run
+                    assert time.monotonic() - began < 0.5
+                    await person.shows("slow was here", after=after)
+                    assert [e for e in nb.events[number] if "waits" not in e] == []
+
+    go(scene())
+
+
+def test_waiting_for_a_person_is_said_and_ends_no_editor(tmp_path: Path) -> None:
+    slow = "import time\ntime.sleep(4)\n'slow was here'"
+    events: list[CellEvent] = []
+
+    async def hear(event: CellEvent) -> None:
+        events.append(event)
+
+    async def scene() -> None:
+        root = project(tmp_path)
+        async with pool() as editors:
+            editor = await editors.open(root)
+            nb = ProjectRuntime(await workspace(root), editors)
+            await nb.edit([put("slow", slow)])
+            async with page(editor) as person:
+                ids = {c["name"]: c["id"] for c in await cells_of(nb, person)}
+                await person.runs(ids["slow"], slow)
+                await until(lambda: editor.status.kernel == "busy")
+                answer = await editor.ask("run", args=[], timeout_s=1, cells=["second"], whole=False, wait_s=2)
+                assert answer["end"] == "ok"
+                await person.runs(ids["slow"], slow)
+                await asyncio.sleep(0.5)
+                assert (await nb.run(hear, timeout_s=1)).end == "timeout"  # of its own: slow runs in it
+                assert editors.get(root) is editor
+                assert editor.revivals == 0
+                told = [event.sentence for event in events if event.waits]
+                assert told == ["Waits for the cell that you are running (slow)"]
+                assert next(event for event in events if not event.waits).cell == "first"
+                await nb.close()
 
     go(scene())

@@ -54,7 +54,8 @@ class CellState:
 class CellEvent:
     """A cell changed its status during a run. ``index`` counts from 1; ``total`` is the number of cells.
 
-    ``status`` goes queued → running → ok | error | skipped; events with ``console`` are output while it runs.
+    ``status`` goes queued → running → ok | error | skipped; events with ``console`` are output while it runs. With
+    ``waits`` the run has not begun: it waits for this cell ("": not known which), which a person has started.
     """
 
     cell: str
@@ -65,10 +66,13 @@ class CellEvent:
     console: str = ""
     error: CellError | None = None
     duration_ms: int | None = None
+    waits: bool = False
 
     @property
     def sentence(self) -> str:
         """The progress line: ``Running cell 4 of 9 (returns)``."""
+        if self.waits:
+            return f"Waits for the cell that you are running{f' ({self.cell})' if self.cell else ''}"
         return f"Running cell {self.index} of {self.total} ({self.cell})"
 
 

@@ -118,7 +118,7 @@ class BatchRuntime:
 
         async def tell(event: Mapping[str, Any]) -> None:
             told = messages.cell_event(event)
-            if not told.console:
+            if not told.console and not told.waits:
                 seen[told.cell] = told
             if on_cell is not None:
                 await on_cell(told)

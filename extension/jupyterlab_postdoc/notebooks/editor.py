@@ -97,7 +97,8 @@ class LiveEditor:
         self, op: str, on_event: messages.OnEvent | None = None, *, wait_s: float = CALL_S, **fields: Any
     ) -> dict[str, Any]:
         """One request of the worker. A cancelled or overlong run is interrupted, the editor lives on; a request that
-        gets no answer at all ends the process, which is then revived.
+        gets no answer at all ends the process, which is then revived. While a run waits for what people have started,
+        ``wait_s`` does not count.
 
         Raises PostdocError as the worker tells it; WorkerDied.
         """
@@ -107,8 +108,21 @@ class LiveEditor:
         self.used = time.monotonic()
         numbers: list[int] = []
         request = {"op": op, "path": str(self.root / self.path), **fields}
+        loop, waits = asyncio.get_running_loop(), None
+
+        async def hear(event: Mapping[str, Any]) -> None:
+            nonlocal waits
+            if "waits" in event:
+                limit.reschedule(loop.time() + wait_s)
+                if event["waits"] == waits:
+                    return
+                waits = event["waits"]
+            if on_event is not None:
+                await on_event(event)
+
         try:
-            return await asyncio.wait_for(worker.ask(request, on_event, on_number=numbers.append), wait_s)
+            async with asyncio.timeout(wait_s) as limit:
+                return await worker.ask(request, hear, on_number=numbers.append)
         except TimeoutError as error:
             await worker.stop()
             raise WorkerDied("timeout", f"no answer within {wait_s:g} s") from error

@@ -101,6 +101,8 @@ def cells(answer: Mapping[str, Any]) -> list[CellState]:
 
 
 def cell_event(event: Mapping[str, Any]) -> CellEvent:
+    if "waits" in event:
+        return CellEvent(text(event["waits"], NAME), "queued", 0, 0, waits=True)
     return CellEvent(
         text(event.get("cell"), NAME),
         status(event.get("status")),

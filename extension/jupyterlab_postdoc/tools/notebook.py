@@ -215,6 +215,8 @@ async def _run(
     last: dict[str, CellEvent] = {}
 
     async def on_cell(event: CellEvent) -> None:
+        if event.waits:
+            await ctx.status(event.sentence, None)
         if event.status == "running":
             await ctx.status(event.sentence, (event.index - 1) / max(event.total, 1))
         if event.status in ("ok", "error", "skipped"):

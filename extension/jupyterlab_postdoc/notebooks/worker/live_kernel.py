@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +26,8 @@ from jupyterlab_postdoc.notebooks.worker.live_book import Book
 from jupyterlab_postdoc.notebooks.worker.live_state import OURS, State, Tell
 
 START_S = 60.0
+PATIENCE_S, AGAIN_S = 0.3, 1.0
+"""A run that waits for people says so after this time, and again and again."""
 
 
 class Kernel(State):
@@ -95,6 +97,9 @@ class Kernel(State):
     def ended(self) -> None:
         """What ran in the old process will not go on: neither pages nor marimo's record may wait for its end."""
         self.going.clear()
+        for fence in self.fences.values():
+            fence.set()
+        self.fences.clear()
         for id, track in self.tracks.items():
             if track.status in ("queued", "running"):
                 self.session.notify(CellNotification(cell_id=id, status="idle"), from_consumer_id=self.consumer_id)
@@ -173,6 +178,34 @@ class Kernel(State):
         self.waiting = OURS + secrets.token_hex(8)
         command = commands.ExecuteScratchpadCommand(code="", run_id=self.waiting, allow_stdin=False)
         self.session.put_control_request(command, from_consumer_id=None)
+
+    @property
+    def free_of_people(self) -> bool:
+        """Whether everything that people asked of the kernel has been carried out."""
+        return self.heard == self.asked
+
+    async def turn(self, stop: asyncio.Event, tell: Callable[[str], None]) -> None:
+        """Wait until it is ``free_of_people``, or ``stop`` is set. ``tell`` hears again and again which cell runs.
+
+        Otherwise an agent's cells would stand in the queue behind a person's, and its time limit would hit these.
+        Raises Refused when there is no kernel.
+        """
+        while not self.free_of_people and not stop.is_set():
+            await self.up()
+            asked, fence = self.asked, asyncio.Event()
+            id = OURS + secrets.token_hex(8)
+            self.fences[id] = fence
+            command = commands.ExecuteScratchpadCommand(code="", run_id=id, allow_stdin=False)
+            self.session.put_control_request(command, from_consumer_id=None)
+            waits = {asyncio.create_task(event.wait()) for event in (fence, stop)}
+            patience = PATIENCE_S
+            while not (await asyncio.wait(waits, timeout=patience, return_when=asyncio.FIRST_COMPLETED))[0]:
+                patience = AGAIN_S
+                tell(next((track.key for track in self.tracks.values() if track.status == "running"), ""))
+            for wait in waits:
+                wait.cancel()
+            if fence.is_set():
+                self.heard = asked
 
     async def renew(self, *, blank: bool = False) -> None:
         """A new process in the place of the old one; pages keep their connection, and with it the old outputs unless

@@ -19,6 +19,7 @@ from jupyterlab_postdoc.notebooks.worker.live_book import Book
 from jupyterlab_postdoc.notebooks.worker.live_kernel import Kernel
 from jupyterlab_postdoc.notebooks.worker.live_run import LiveRun
 from jupyterlab_postdoc.notebooks.worker.server import LINE, Page, Server, described, digest
+from jupyterlab_postdoc.notebooks.worker.tracks import Emit
 
 
 def serve(receive: int, send: int, door: tuple[int, int], notebook: Path) -> None:
@@ -47,7 +48,7 @@ class LiveServer(Server):
         self.kernel: Kernel | None = None
         self.editing, self.executing = asyncio.Lock(), asyncio.Lock()
         self.running: dict[int, LiveRun] = {}
-        self.waiting: set[int] = set()  # runs whose turn has not come
+        self.waiting: dict[int, asyncio.Event] = {}  # runs whose turn has not come; set: they are stopped
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def live(self, app: Any, started: asyncio.Event) -> None:
@@ -161,11 +162,7 @@ class LiveServer(Server):
         def emit(event: dict[str, Any]) -> None:
             self.write({"id": request["id"], "event": event})
 
-        self.waiting.add(request["id"])
-        async with self.executing:
-            if request["id"] not in self.waiting:
-                raise Refused("notebook_failed", "The run was stopped before it began.", "Run it again.")
-            self.waiting.discard(request["id"])
+        async with self.turn(request["id"], kernel, emit):
             async with self.editing:
                 await book.refresh()
                 book.save()
@@ -185,6 +182,26 @@ class LiveServer(Server):
             finally:
                 self.running.pop(request["id"], None)
 
+    @contextlib.asynccontextmanager
+    async def turn(self, number: int, kernel: Kernel, emit: Emit) -> AsyncIterator[None]:
+        """Holds ``executing`` when nothing runs any more that people or other runs have begun."""
+        stop = self.waiting[number] = asyncio.Event()
+        try:
+            while True:
+                await kernel.turn(stop, lambda cell: emit({"waits": cell}))
+                await self.executing.acquire()
+                if stop.is_set() or kernel.free_of_people:
+                    break
+                self.executing.release()  # somebody has begun a cell meanwhile
+        finally:
+            del self.waiting[number]
+        try:
+            if stop.is_set():
+                raise Refused("notebook_failed", "The run was stopped before it began.", "Run it again.")
+            yield
+        finally:
+            self.executing.release()
+
     async def reported(self, run: LiveRun, page: Page | None, took: float) -> dict[str, Any]:
         assert self.book is not None
         old, self.page = self.page, page
@@ -203,7 +220,8 @@ class LiveServer(Server):
     def interrupt(self, number: int | None) -> None:
         """Ctrl-C for that run and no other; without a number for what runs, whoever started it. Nothing is answered."""
         if number is not None:
-            self.waiting.discard(number)
+            if number in self.waiting:
+                self.waiting[number].set()
             if number in self.running:
                 self.running[number].interrupt()
             return

@@ -50,6 +50,8 @@ class State(Listener, SessionEventListener):  # type: ignore[misc]
         self.touched: set[str] = set()
         self.tainted = self.interrupted = self.instantiated = False
         self.waiting = ""
+        self.asked, self.heard = 0, 0  # what people asked of the kernel: so many commands, so many it has carried out
+        self.fences: dict[str, asyncio.Event] = {}
         self.since = 0.0
         self.others: set[str] = set()
         self.reporting: asyncio.TimerHandle | None = None
@@ -83,6 +85,8 @@ class State(Listener, SessionEventListener):  # type: ignore[misc]
                 self.outputs.ran()
             if message.run_id is not None and message.run_id == self.waiting:
                 self.done.set()
+            if (fence := self.fences.pop(message.run_id or "", None)) is not None:
+                fence.set()
         elif isinstance(message, InterruptedNotification):
             self.interrupted = True
         elif isinstance(message, NotebookDocumentTransactionNotification):
@@ -142,6 +146,7 @@ class State(Listener, SessionEventListener):  # type: ignore[misc]
 
     def on_received_command(self, session: Any, request: Any, from_consumer_id: Any) -> None:  # noqa: ARG002
         """Whatever changes the kernel's state beside running cells makes the next whole run start afresh."""
+        self.asked += from_consumer_id is not None
         if isinstance(request, commands.CreateNotebookCommand):
             self.instantiated = True
         elif isinstance(request, TAINTS):

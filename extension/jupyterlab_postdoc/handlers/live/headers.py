@@ -32,15 +32,19 @@ SANDBOX = "allow-scripts allow-forms allow-modals allow-downloads"
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
 
-def to_upstream(given: Iterable[tuple[str, str]], upstream: Upstream) -> list[tuple[str, str]]:
-    """The request's headers for marimo: no credential of the browser's, but the one that marimo wants."""
-    kept = [(name, value) for name, value in given if name.lower() not in NOT_SENT]
-    return [
-        *kept,
+def to_upstream(given: Iterable[tuple[str, str]], upstream: Upstream) -> list[tuple[bytes, bytes]]:
+    """The request's headers for marimo, in the bytes that came (Tornado reads them as latin-1): no credential of the
+    browser's, but the one that marimo wants.
+    """
+    came = [(name.lower(), value) for name, value in given]
+    hops = {token.strip().lower() for name, value in came if name == "connection" for token in value.split(",")}
+    kept = [(name, value) for name, value in came if name not in NOT_SENT | hops]
+    ours = [
         ("Host", f"127.0.0.1:{upstream.port}"),
         ("Authorization", f"Bearer {upstream.token}"),
         ("Accept-Encoding", "identity"),  # it comes over a local socket
     ]
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (*kept, *ours)]
 
 
 def from_upstream(given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -29,6 +30,8 @@ HEALTH = "health"
 MAX_BODY = 64 << 20
 MAX_PAGE = 8 << 20
 PAGE_S = 30.0
+LEFT_S = 1.0
+"""A change goes on for so long after who sent it has left."""
 
 
 class ProxyHandler(TicketHandler):
@@ -39,6 +42,7 @@ class ProxyHandler(TicketHandler):
     path: str = ""
     outer: bool = False
     _sending: asyncio.Task[None] | None = None
+    _left = False
 
     # --- who ---
 
@@ -132,9 +136,9 @@ class ProxyHandler(TicketHandler):
         elif self.outer:
             self._outer_page()
         elif self.path == "" and self.request.method == "GET":
-            await self._page()
+            await self._while_there(self._page())
         else:
-            await self._forward()
+            await self._while_there(self._forward())
 
     # --- through ---
 
@@ -198,17 +202,20 @@ class ProxyHandler(TicketHandler):
             raise stopped() from None
         return html
 
-    async def _forward(self) -> None:
-        answer = await self._send()
-        self._sending = asyncio.ensure_future(self._pump(answer))
+    async def _while_there(self, work: Coroutine[None, None, None]) -> None:
+        """Work for a browser; one that goes ends it."""
+        self._sending = asyncio.ensure_future(work)
+        if self._left:
+            self.on_connection_close()
         await asyncio.wait({self._sending})
         if not self._sending.cancelled():
             self._sending.result()
 
-    async def _pump(self, answer: httpx2.Response) -> None:
-        """The answer as it comes; a browser that does not read is not written to, one that has gone ends it."""
+    async def _forward(self) -> None:
+        """The answer as it comes; a browser that does not read is not written to."""
         import httpx2
 
+        answer = await self._send()
         try:
             self._headers_of(answer)
             if self.request.method != "HEAD" and answer.status_code not in (204, 304):
@@ -252,8 +259,11 @@ class ProxyHandler(TicketHandler):
         return at.partition("?")[0] + (f"?{q}" if (q := filter.upstream_query(to.query.decode("ascii"))) else "")
 
     def on_connection_close(self) -> None:
+        """End what is done for the one who has left; what a page sends while its tab is closed still arrives."""
+        self._left = True
         if self._sending is not None:
-            self._sending.cancel()
+            wait = LEFT_S if self.request.method == "POST" else 0.0
+            asyncio.get_running_loop().call_later(wait, self._sending.cancel)
 
     # --- not through ---
 

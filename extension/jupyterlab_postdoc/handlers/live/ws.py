@@ -23,7 +23,7 @@ from tornado.websocket import (
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.live import Editor
 
-from . import filter
+from . import filter, headers
 from .access import TicketHandler, stopped
 from .tickets import LOOK_S
 from .upstream import resolver
@@ -64,7 +64,8 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, TicketHandler):
         request = HTTPRequest(
             f"ws://127.0.0.1:{to.port}/ws?{query}", headers=given, connect_timeout=CONNECT_S, request_timeout=CONNECT_S
         )
-        offered = [p.strip() for p in self.request.headers.get("Sec-WebSocket-Protocol", "").split(",") if p.strip()]
+        named = (name.strip() for name in self.request.headers.get("Sec-WebSocket-Protocol", "").split(","))
+        offered = [name for name in named if headers.TOKEN.fullmatch(name)]
         try:
             made = await websocket_connect(
                 request, subprotocols=offered or None, max_message_size=MAX_OUT, resolver=resolver(to)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -17,12 +18,15 @@ from jupyterlab_postdoc import protocol, secrets
 from jupyterlab_postdoc.agent.hand import Hand, kept_hand
 from jupyterlab_postdoc.app import Services
 from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.forge import names
 from jupyterlab_postdoc.notebooks.worker import author
 from jupyterlab_postdoc.sessions import User
 from jupyterlab_postdoc.store.base import RunRow, SessionRow
 from tests.agent.repos import foreign
 from tests.agent.support import ANA, SANDBOX, bodies, git, lean, new_chat, of, read_json, research, serving, settled
 from tests.agent.test_workplace import UNRUN, Scripted
+from tests.notebooks.live_support import cells_of, page
+from tests.notebooks.support import put
 
 BEN = User("ben", "Ben")
 WithStudy = Callable[..., AbstractAsyncContextManager[tuple[Services, str, Path]]]
@@ -247,6 +251,63 @@ async def test_in_an_open_editor_the_page_is_changed_and_what_was_typed_is_kept(
         await restore(services, chat, rows[0]["sha"], key="k2")
         assert [cell.name for cell in await editor.cells()] == ["setup", "study", "load", "verdict"]
         assert git(root, "rev-parse", "HEAD") != made.commit
+
+
+@pytest.mark.skipif(not SANDBOX, reason="the editor runs in the sandbox")
+async def test_what_is_typed_while_a_checkpoint_is_restored_is_in_a_commit(with_study):
+    count = 24
+    async with with_study() as (services, chat, root):
+        old = next(row for row in await listed(services, chat) if row["cells"]["added"] == 2)
+        editor = await services.editors.open(root)
+        await editor.ask("edit", changes=[put(f"x{n}", f"x{n} = 0") for n in range(count)], known=None)
+        async with page(editor) as person:
+            ids = {cell["name"]: cell["id"] for cell in await cells_of(editor, person)}
+
+            def gone() -> bool:
+                return any("delete-cell" in json.dumps(message) for _, message in person.seen)
+
+            async def type_on() -> list[str]:
+                typed: list[str] = []
+                for n in range(count):
+                    await asyncio.sleep(0.03)
+                    if gone():
+                        return typed[:-2]  # there was no such cell any more
+                    typed.append(f"x{n} = {n}  # typed")
+                    await person.types(ids[f"x{n}"], typed[-1])
+                return typed
+
+            typing = asyncio.create_task(type_on())
+            await restore(services, chat, old["sha"])
+            typed = await typing
+        assert len(typed) > 3
+        history = git(root, "log", "--patch", "--", "notebook.py")
+        now = "\n".join(cell.code for cell in await editor.cells())
+        assert [text for text in typed if text not in history and text not in now] == []
+        assert {"setup", "study"} <= {cell.name for cell in await editor.cells()}
+        assert "load" not in {cell.name for cell in await editor.cells()}
+
+
+async def test_a_restore_that_was_cut_off_keeps_what_was_written_since(with_study):
+    async with with_study() as (services, chat, root):
+        old = next(row for row in await listed(services, chat) if row["cells"]["added"] == 2)
+        notebook = root / "notebook.py"
+        notebook.write_text(notebook.read_text().replace("data = [1, 2, 3]", "data = [4]"))
+        tag = hashlib.sha256(b"k1").hexdigest()[:16]
+        trailers = f"Research-Session: {chat}\nResearch-Run: {names.read_marker(root / '.git')['run']}"
+        commit_all(root, f"Keep what was there before going back\n\n{trailers}\nResearch-Step: kept:{tag}")
+        notebook.write_text(notebook.read_text().replace("data = [4]", "data = [5]"))
+        made = await restore(services, chat, old["sha"])
+        assert "data = [5]" in git(root, "show", f"{made.commit}^:notebook.py")
+
+
+async def test_a_notebook_that_can_be_in_no_commit_is_not_replaced(with_study):
+    async with with_study() as (services, chat, root):
+        old = next(row for row in await listed(services, chat) if row["cells"]["added"] == 2)
+        notebook = root / "notebook.py"
+        notebook.write_text(notebook.read_text().replace("data = [1, 2, 3]", f"data = '{'x' * 60_000_000}'"))
+        before = notebook.read_bytes()
+        assert "lose it" in await refused(restore(services, chat, old["sha"]), "notebook_failed")
+        assert notebook.read_bytes() == before
 
 
 # --- what cannot be trusted ---

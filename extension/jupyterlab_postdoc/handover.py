@@ -25,7 +25,7 @@ from jupyterlab_postdoc.forge.text import disarmed, one_line
 from jupyterlab_postdoc.forge.tree import read
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.notebooks.compare import compare
-from jupyterlab_postdoc.notebooks.live import Editor, EditorStatus
+from jupyterlab_postdoc.notebooks.live import Editor, EditorStatus, typed
 from jupyterlab_postdoc.protocol import Artifact, Notebook
 from jupyterlab_postdoc.store.base import RUN_OPEN, BlobRow, RunStatus, SessionRow, Store, Tx
 
@@ -33,8 +33,6 @@ NOTEBOOK = "notebook.py"
 SAVE_S = 10.0
 BEGUN_S, LOOK_S = 2.0, 0.05
 """So long a take waits for the call that an agent is at; a longer one goes on beside the person."""
-SETTLE_S = 0.5
-"""So long a page may keep what is typed before it tells its editor (it takes a third of a second)."""
 KEPT_NEWS = 20
 """So many give-backs wait for an agent to hear of them; of older ones only their commits tell."""
 
@@ -236,13 +234,13 @@ class Handover:
     def _editor(self, root: Path) -> Editor | None:
         return self.lab.editors.get(root) if self.lab.editors is not None else None
 
-    async def _save(self, root: Path, *, typed: bool = False) -> None:
+    async def _save(self, root: Path, *, with_typed: bool = False) -> None:
         """What people have typed goes to disk. An editor that cannot do that now has saved what it had by itself."""
         editor = self._editor(root)
         if editor is None:
             return
-        if editor.status.viewers and typed:
-            await asyncio.sleep(SETTLE_S)
+        if with_typed:
+            await typed(editor)
         try:
             async with asyncio.timeout(SAVE_S):
                 await editor.save()
@@ -278,7 +276,7 @@ class Handover:
         except PostdocError:
             return nothing, None
         place = Place(place.root, place.public, held.notebook)
-        await self._save(place.root, typed=True)
+        await self._save(place.root, with_typed=True)
         after = await _text(place)
         before = await self._base(held, after)
         changes = [c for c in compare(before, after, held.notebook) if c.change != "same"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -23,12 +24,14 @@ from jupyterlab_postdoc.forge import names, tree
 from jupyterlab_postdoc.forge.text import disarmed, one_line
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.notebooks.compare import compare
+from jupyterlab_postdoc.notebooks.live import typed
 from jupyterlab_postdoc.protocol import Artifact
 from jupyterlab_postdoc.store.base import RUN_OPEN, SessionRow, Tx
 from jupyterlab_postdoc.workspace import githistory
-from jupyterlab_postdoc.workspace.git import Commit
+from jupyterlab_postdoc.workspace.git import Commit, Identity
 
 MOST_NEWS = 20
+TRIES, PAUSE_S = 5, 0.4
 KEPT = "Keep what was there before going back"
 
 
@@ -58,11 +61,7 @@ async def restore(
         return Restored(known.sha, True)
     await log.write(lambda tx: _check_free(tx, session.id, user))
     author = person(user, display)
-    before = await live_text(place, lab.editors)
-    kept = await lab.git.commit_all(
-        place.root, subject=KEPT, trailers={**trailers, "Research-Step": f"kept:{tag}"}, author=author
-    )
-    await _put(lab, place, text)
+    before, kept = await _exchange(lab, place, text, {**trailers, "Research-Step": f"kept:{tag}"}, author)
     title = await _title(lab, place, sha)
     reason = f"The notebook was set back to {sha[:7]} and was not run since."
     if before != text:
@@ -126,14 +125,73 @@ async def _check_free(tx: Tx, id: str, user: str) -> None:
             )
 
 
-async def _put(lab: Lab, place: Place, text: str) -> None:
-    """Into the open editor, where those who watch see it at once; else into the file."""
+async def _exchange(
+    lab: Lab, place: Place, text: str, trailers: Mapping[str, str], author: Identity
+) -> tuple[str | None, list[Commit]]:
+    """Commit what is there and put ``text`` in its place. What somebody types in between is committed, too, first.
+
+    The notebook as it was at last, and the commits that keep what was there.
+    """
+    kept: list[Commit] = []
+    editor = lab.editors.get(place.root) if lab.editors is not None else None
+    if editor is not None:
+        await typed(editor)
+    for _ in range(TRIES):
+        before = await live_text(place, lab.editors)
+        if (made := await _keep(lab, place, trailers, author)) is not None:
+            kept.append(made)
+        await _check_kept(lab, place)
+        try:
+            await _put(lab, place, text, before)
+        except PostdocError as e:
+            if e.code != "version_conflict":
+                raise
+            await asyncio.sleep(PAUSE_S)
+        else:
+            return before, kept
+    raise PostdocError(
+        "busy",
+        "The notebook changes all the time, so it was not set back. What was typed until now is committed.",
+        next="Restore the checkpoint when nobody types.",
+        retryable=True,
+    )
+
+
+async def _keep(lab: Lab, place: Place, trailers: Mapping[str, str], author: Identity) -> Commit | None:
+    """What is there now as a commit of its own, whatever a restore that was cut off has committed already."""
+    step, number = trailers["Research-Step"], 1
+    while await lab.git.find_trailers(place.root, trailers) is not None:
+        number += 1
+        trailers = {**trailers, "Research-Step": f"{step}.{number}"}
+    return await lab.git.commit_all(place.root, subject=KEPT, trailers=trailers, author=author)
+
+
+async def _check_kept(lab: Lab, place: Place) -> None:
+    """Refused when the notebook is in no commit as it is, since it would be lost then."""
+    if (place.root / place.notebook).is_symlink():
+        return
+    why = next((left.reason for left in await lab.git.survey(place.root) if left.path == place.notebook), "")
+    if why:
+        raise PostdocError(
+            "notebook_failed",
+            f"The notebook as it is cannot be committed ({why}), so going back would lose it; it is as it was.",
+            next="Make it smaller, or move it elsewhere; then restore the checkpoint.",
+        )
+
+
+async def _put(lab: Lab, place: Place, text: str, before: str | None) -> None:
+    """Into the open editor, where those who watch see it at once; else into the file.
+
+    PostdocError ``version_conflict`` when the notebook is not ``before`` any more.
+    """
     editor = lab.editors.get(place.root) if lab.editors is not None else None
     if editor is None and lab.editors is not None and lab.editors.status(place.root).state == "starting":
         editor = await lab.editors.open(place.root, place.notebook)  # it may have read the file already
     if editor is not None and editor.status.state == "ready" and editor.path == place.notebook:
-        await editor.replace(text)
+        await editor.replace(text, base=before)
         return
+    if await live_text(place, None) != before:
+        raise PostdocError("version_conflict", "The notebook's file was changed meanwhile.", next="Look at it first.")
     with names.disk_errors(place.root):
         await asyncio.to_thread(tree.put, place.root, place.notebook, text)
 
@@ -150,12 +208,12 @@ async def _tell(
     place: Place,
     before: str | None,
     after: str,
-    kept: Commit | None,
+    kept: Sequence[Commit],
     commit: Commit | None,
     sha: str,
 ) -> None:
     """The commits in the session's log; and the next agent learns that these cells are not as it left them."""
-    for made, more in ((kept, {}), (commit, {"restored": sha})):
+    for made, more in (*((one, {}) for one in kept), (commit, {"restored": sha})):
         if made is not None:
             await tx.append(id, Artifact(artifact="commit", title=made.subject, data={"commit": made.sha, **more}))
     row = await tx.get_session(id)

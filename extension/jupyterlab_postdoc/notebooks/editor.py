@@ -147,9 +147,13 @@ class LiveEditor:
         """Write to disk what people have typed; whether there was anything to write."""
         return bool((await self._told("save")).get("saved"))
 
-    async def replace(self, text: str) -> None:
-        """Make the notebook equal to this text of a notebook file, in the page and on disk."""
-        await self._told("replace", text=text, known=None)
+    async def replace(self, text: str, *, base: str | None) -> None:
+        """Make the notebook equal to this text of a notebook file, in the page and on disk.
+
+        ``base``: the file's text after the ``save`` on which this was decided; None: whatever is there. PostdocError
+        ``version_conflict`` when somebody has changed the notebook since; then nothing was replaced.
+        """
+        await self._told("replace", text=text, base=base)
 
     async def restart(self) -> None:
         """A new kernel: all variables are lost, the outputs on the page stay until they are made again."""

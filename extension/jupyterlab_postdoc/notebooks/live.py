@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from jupyterlab_postdoc.notebooks.base import CellState
+
+TYPED_S = 0.5
+"""So long a page may keep what is typed before it tells its editor (it takes a third of a second)."""
+AUTOSAVED_S = 2.0
+"""The same where the editor only follows the file: the page saves a second after the last key."""
 
 EditorState = Literal["stopped", "starting", "ready", "following", "failed"]
 KernelState = Literal["none", "starting", "idle", "busy", "dead"]
@@ -66,8 +72,12 @@ class Editor(Protocol):
         """Write to disk what people have typed; whether there was anything to write."""
         ...
 
-    async def replace(self, text: str) -> None:
-        """Make the notebook equal to this text of a notebook file, in the page and on disk."""
+    async def replace(self, text: str, *, base: str | None) -> None:
+        """Make the notebook equal to this text of a notebook file, in the page and on disk.
+
+        ``base``: the file's text after the ``save`` on which this was decided; None: whatever is there. PostdocError
+        ``version_conflict`` when somebody has changed the notebook since; then nothing was replaced.
+        """
         ...
 
     async def restart(self) -> None:
@@ -119,3 +129,9 @@ class Editors(Protocol):
     def running(self) -> list[EditorStatus]:
         """How all of them are that there are now."""
         ...
+
+
+async def typed(editor: Editor) -> None:
+    """Wait until what is typed in open pages has reached the editor, or the file where the editor follows it."""
+    if editor.status.viewers:
+        await asyncio.sleep(AUTOSAVED_S if editor.status.state == "following" else TYPED_S)

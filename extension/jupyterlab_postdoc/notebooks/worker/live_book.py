@@ -108,10 +108,17 @@ class Book:
                 return Edited(replace(self.read(), text=self.disk), changed, deleted)
         raise Refused("busy", "The notebook changes all the time; the edit was not made.", "Try again.")
 
-    async def replace(self, text: str) -> Notebook:
-        """Make the open notebook this one; cells with the same code keep their id and so their output."""
+    async def replace(self, text: str, base: str | None = None) -> Notebook:
+        """Make the open notebook this one; cells with the same code keep their id and so their output.
+
+        Refused (``version_conflict``) when a save would write something else now than ``base``.
+        """
+        wanted = author.parse(text)
         for _ in range(TRIES):
-            wanted = author.parse(text)
+            if base is not None and self.text() != base:
+                raise Refused(
+                    "version_conflict", "The notebook was changed meanwhile; nothing was replaced.", "Look at it first."
+                )
             if await self.become(wanted, match(self.read(), list(self.ids()), wanted)):
                 self.options(wanted.app)
                 self.save(header=wanted.header)
@@ -143,6 +150,12 @@ class Book:
             self.bridge._mirror(self.host.id)
 
     # the file
+
+    def text(self) -> str:
+        """What the file holds after a ``save``."""
+        outside = self.changed_outside()
+        newer = outside is not None and self.host.saved_etag == self.host.document.etag
+        return outside if outside is not None and newer else file_text(self.read())
 
     def save(self, header: str | None = None) -> bool:
         """Write the document to the file, atomically. False when it was there already, or when the file is newer than

@@ -137,7 +137,7 @@ class LiveServer(Server):
         book, kernel = await self.ready(request)
         async with self.editing:
             await kernel.up()
-            return described(await book.replace(str(request["text"])))
+            return described(await book.replace(str(request["text"]), request.get("base")))
 
     async def do_save(self, request: dict[str, Any]) -> dict[str, Any]:
         book, _ = await self.ready(request)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -86,6 +88,163 @@ async def test_a_header_beyond_ascii_is_no_failure_of_ours(opened, wire, value):
             request(frame, b"ws?session_id=s_wire01", *lines).replace(b": close", b": Upgrade"), seconds=1
         )
         assert status(answer) in (101, 400), (name, value)
+
+
+class Recorder:
+    """An editor that keeps what it was asked, and answers the same to all."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.asked: list[bytes] = []
+        self.answer = answer
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        self.asked.append(head + (await reader.readexactly(int(length[1])) if length else b""))
+        writer.write(self.answer)
+        await writer.drain()
+        writer.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n"
+
+
+@pytest.fixture
+def answering(editor):
+    """``await answering(bytes)`` → Recorder, which is the editor for the rest of the test."""
+    kept, servers = editor.upstream, []
+
+    async def make(answer: bytes = OK + b"\r\nok") -> Recorder:
+        recorder = Recorder(answer)
+        servers.append(await asyncio.start_server(recorder, "127.0.0.1", 0))
+        port = servers[-1].sockets[0].getsockname()[1]
+        editor.upstream = Upstream(None, port, "t", "notebook.py")
+        return recorder
+
+    yield make
+    editor.upstream = kept
+    for server in servers:
+        server.close()
+
+
+CHUNKED, RUN = b"Transfer-Encoding: chunked", b"2\r\n{}\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "body"),
+    [
+        ([CHUNKED, b"Content-Length: 4"], b"0\r\n\r\nGET /auth/token HTTP/1.1\r\n\r\n"),
+        ([b"Content-Length: 2", b"Content-Length: 3"], b"{}x"),
+        ([b"Content-Length: +2"], b"{}"),
+        ([b"Content-Length: 2_0"], b"{}"),
+        ([b"Transfer-Encoding: xchunked"], RUN),
+        ([b"Transfer-Encoding: \x0bchunked"], RUN),
+        ([b"Transfer-Encoding\t: chunked"], RUN),
+        ([b"Transfer-Encoding : chunked"], RUN),
+        ([CHUNKED], b"0x2\r\n{}\r\n0\r\n\r\n"),
+        ([CHUNKED], b"2\r\n{}\r\n0\r\nAuthorization: x\r\n\r\n"),
+        ([b"X: a\rAuthorization: b", b"Content-Length: 2"], b"{}"),
+        ([b"X: a\x00b", b"Content-Length: 2"], b"{}"),
+        ([b"X: a", b" folded", b"Content-Length: 2"], b"{}"),
+        ([b": a", b"Content-Length: 2"], b"{}"),
+        ([b"Host: evil.example", b"Content-Length: 2"], b"{}"),
+        ([b"Origin: https://evil.example", b"Content-Length: 2"], b"{}"),
+    ],
+)
+async def test_a_request_that_can_be_read_in_two_ways_goes_nowhere(opened, wire, answering, lines, body):
+    frame, recorder = await opened("edit"), await answering()
+    answer = await wire(request(frame, b"api/kernel/run", *lines, method=b"POST", body=body))
+    assert status(answer) in (400, 403)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert recorder.asked == []
+
+
+async def test_a_request_reaches_the_editor_with_our_credentials_only(opened, wire, answering):
+    frame, recorder = await opened("edit"), await answering()
+    lines = [
+        b"Authorization: token x", b"Cookie: a=b", b"X-Forwarded-For: 9.9.9.9", b"Forwarded: for=9.9.9.9", b"Te: x",
+        b"X-Mine: 1", b"X-Hop: 1", b"Upgrade: h2c", b"Content-Length: 2",
+    ]  # fmt: skip
+    sent = request(frame, b"api/kernel/run", *lines, method=b"POST", body=b"{}")
+    assert status(await wire(sent.replace(b": close", b": close, X-Hop, Upgrade"), seconds=1)) == 200
+    (asked,) = recorder.asked
+    assert asked.endswith(b"\r\n\r\n{}")
+    lower = asked.lower()
+    assert (lower.count(b"\r\nauthorization:"), lower.count(b"\r\nhost:")) == (1, 1)
+    assert b"Authorization: Bearer t\r\n" in asked
+    assert b"x-mine: 1" in lower
+    for gone in (b"cookie", b"forwarded", b"x-hop", b"upgrade", b"origin", b"\r\nte:"):
+        assert gone not in lower, gone
+
+
+@pytest.mark.parametrize("query", [b"a=b#x", b"#", b"file=/etc/passwd#", b"a=\xff#&kiosk=false", b"kiosk=false#"])
+async def test_a_query_holds_what_is_forced_however_it_ends(opened, wire, answering, query):
+    frame, recorder = await opened("watch"), await answering(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+    await wire(request(frame, b"?" + query))
+    upgrade = [b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+    sent = request(frame, b"ws?session_id=s_wire02&" + query, *upgrade).replace(b": close", b": Upgrade")
+    assert status(await wire(sent, seconds=1)) == 403
+    for asked, forced in zip(recorder.asked, ({"file"}, {"file", "kiosk"}), strict=True):
+        given = parse_qs(asked.split(b" ")[1].partition(b"?")[2].decode("ascii"), keep_blank_values=True)
+        assert {name: given.get(name) for name in forced} == {
+            name: {"file": ["notebook.py"], "kiosk": ["true"]}[name] for name in forced
+        }
+
+
+async def test_an_address_that_is_too_long_is_refused(opened, wire):
+    frame = await opened("watch")
+    assert status(await wire(request(frame, b"public/" + b"%C3%A9" * 5000))) == 404
+    assert status(await wire(request(frame, b"public/" + b"\xc3\xa9" * 20_000))) == 400
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b'Content-Disposition: attachment; filename="\xc3\xa9\xe6\x97\xa5.csv"\r\n',
+        b'Content-Disposition: attachment; filename="\xe9.csv"\r\n',
+        b"ETag: a\x7fb\r\n",
+        b"Content-Type: text/\x01html\r\n",
+        b"ETag: a\rSet-Cookie: x=y\r\n",
+        b"ETag: a\x00b\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+    ],
+)
+async def test_what_a_stranger_answers_neither_fails_nor_splits(opened, wire, answering, lines):
+    frame = await opened("watch")
+    await answering(OK + lines + b"\r\n" + (b"2\r\nok\r\n0\r\n\r\n" if b"chunked" in lines else b"ok"))
+    head, _, body = (await wire(request(frame, b"health"))).partition(b"\r\n\r\n")
+    assert status(head) in (200, 503)
+    assert b"ok" in body or status(head) == 503
+    assert b"Set-Cookie" not in head
+    if b"Disposition" in lines:
+        assert lines.strip() in head
+    elif b"chunked" in lines:
+        assert b"Content-Length" not in head
+
+
+@pytest.mark.parametrize(
+    ("location", "ours"),
+    [
+        (b"/assets/a.js?x=1&token=y", "assets/a.js?x=1"),
+        (b"assets/a.js", "assets/a.js"),
+        (b"https://evil.example/a", "a"),
+        (b"/../../../api/contents", "api/contents"),
+        (b"/%2e%2e/%2e%2e/api", None),
+        (b"/%2E%2E%2fapi", None),
+        (b"/a//b", None),
+        (b"javascript:alert(1)", None),
+        (b"http://[::1", None),
+        (b"/" + b"a" * 70_000, None),
+        (b"/\xe9\xff?\xe9", "%C3%A9%C3%BF?%C3%A9"),
+    ],
+)
+async def test_a_stranger_leads_nobody_out_of_the_ticket(opened, wire, answering, location, ours):
+    frame = await opened("watch")
+    await answering(OK.replace(b"200", b"302") + b"Location: " + location + b"\r\n\r\nok")
+    answer = (await wire(request(frame, b"health"))).decode("latin-1")
+    assert status(answer.encode()) in ((302,) if ours else (302, 503))
+    found = re.findall(r"(?mi)^location: (.*)\r$", answer)
+    assert found == ([] if ours is None else [urlsplit(frame.base).path + ours])
 
 
 class Slow:

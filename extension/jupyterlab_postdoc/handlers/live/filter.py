@@ -63,11 +63,13 @@ THROUGH = Verdict(0)
 
 
 def clean(raw: str) -> str | None:
-    """The path behind the ticket, decoded once; None for one that marimo might read otherwise than this filter."""
+    """The path behind the ticket (latin-1, as Tornado reads it), decoded once; None for one that marimo might read
+    otherwise than this filter.
+    """
     if re.search(r"%(2f|5c|25|00)", raw, re.IGNORECASE):
         return None
     try:
-        path = unquote_to_bytes(raw).decode()
+        path = unquote_to_bytes(raw.encode("latin-1")).decode()
     except UnicodeDecodeError:
         return None
     if not path.isprintable() or "\\" in path or any(part in ("", ".", "..") for part in path.split("/")[:-1]):
@@ -99,10 +101,17 @@ def upstream_path(path: str) -> str:
     return "/" + quote(path, safe="/@:!$&'()*+,;=~")
 
 
+def safe(part: str) -> str:
+    """A part of a query as it came, but what no address may hold encoded."""
+    return quote(part, safe="/?:@!$'()*+,;=~%", encoding="latin-1")
+
+
 def upstream_query(raw: str, **forced: str) -> str:
-    """The query without credentials; ``forced`` values replace the page's."""
+    """The query without credentials; ``forced`` values replace the page's. It holds nothing that could end it (``#``):
+    they stand behind it.
+    """
     drop = SECRETS | set(forced)
-    kept = [part for part in raw.split("&") if part and unquote_plus(part.partition("=")[0]) not in drop]
+    kept = [safe(part) for part in raw.split("&") if part and unquote_plus(part.partition("=")[0]) not in drop]
     return "&".join([*kept, *(f"{name}={quote_plus(value)}" for name, value in forced.items())])
 
 

@@ -29,6 +29,7 @@ RETURNED = frozenset(
 
 SANDBOX = "allow-scripts allow-forms allow-modals allow-downloads"
 """No same origin, ever. No popups either: the address of a window could carry anything away."""
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
 
@@ -47,9 +48,13 @@ def to_upstream(given: Iterable[tuple[str, str]], upstream: Upstream) -> list[tu
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (*kept, *ours)]
 
 
-def from_upstream(given: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The answer's headers for the browser."""
-    return [(name, value) for name, value in given if name.lower() in RETURNED]
+def from_upstream(given: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """The answer's headers for the browser, as Tornado wants their bytes. One that a header cannot hold is left out, a
+    length too when the answer comes in chunks.
+    """
+    came = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in given]
+    left = {"content-length"} if any(name == "transfer-encoding" for name, _ in came) else set()
+    return [(n, v) for n, v in came if n in RETURNED and n not in left and not CONTROL.search(v)]
 
 
 def policy(origin: str, page: str, assets: str) -> str:

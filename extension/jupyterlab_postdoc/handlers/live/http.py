@@ -156,9 +156,11 @@ class ProxyHandler(TicketHandler):
     async def _send(self) -> httpx2.Response:
         import httpx2
 
-        client, request = self._request()
         try:
+            client, request = self._request()
             return await client.send(request, stream=True)
+        except httpx2.InvalidURL:
+            raise PostdocError("bad_message", "The address is too long.") from None
         except httpx2.TimeoutException:
             raise PostdocError("capacity", "The notebook's editor does not answer.", retryable=True) from None
         except httpx2.TransportError:
@@ -245,18 +247,21 @@ class ProxyHandler(TicketHandler):
         self.set_policy()
         self.clear_header("Cache-Control")
         self.clear_header("Content-Type")
-        for name, value in headers.from_upstream(answer.headers.multi_items()):
+        for name, value in headers.from_upstream(answer.headers.raw):
             self.add_header(name, value)
         if "Cache-Control" not in self._headers:
             self.set_header("Cache-Control", "no-store")
-        if (location := answer.headers.get("Location")) is not None:
-            self.set_header("Location", self._location(location, answer))
+        if (next := answer.next_request) is not None and (to := self._location(next.url)) is not None:
+            self.set_header("Location", to)
 
-    def _location(self, location: str, answer: httpx2.Response) -> str:
-        """Where marimo sends the browser, as an address of ours; never out of the ticket."""
-        to = answer.url.join(location)
-        at = quote(f"{self._place}/{self.secret}", safe="/%:@~") + to.raw_path.decode("ascii")
-        return at.partition("?")[0] + (f"?{q}" if (q := filter.upstream_query(to.query.decode("ascii"))) else "")
+    def _location(self, to: httpx2.URL) -> str | None:
+        """Where marimo sends the browser, as an address of ours; None for one that might lead out of the ticket."""
+        path = filter.clean(to.raw_path.decode("ascii").partition("?")[0].removeprefix("/"))
+        if path is None:
+            return None
+        query = filter.upstream_query(to.query.decode("ascii"))
+        at = quote(f"{self._place}/{self.secret}", safe="/%:@~") + filter.upstream_path(path)
+        return at + (f"?{query}" if query else "")
 
     def on_connection_close(self) -> None:
         """End what is done for the one who has left; what a page sends while its tab is closed still arrives."""

@@ -23,16 +23,19 @@
     value: { ...workers, getRegistrations: async () => [], addEventListener: () => undefined }
   });
 
-  // Light or dark as the page around it, which says so in the frame's name and tells when it changes. marimo follows
-  // this attribute, which is how other editors tell it their theme.
+  // The frame's name says how it begins: light or dark, and after a space the place that the page before it showed.
+  const [, theme, where] = /^postdoc-(dark|light)(?: (.*))?$/.exec(window.name) ?? [];
+
+  // Light or dark as the page around it, which tells when it changes. marimo follows this attribute, which is how other
+  // editors tell it their theme.
   const paint = dark => {
     document.body.dataset.vscodeThemeKind = dark ? 'vscode-dark' : 'vscode-light';
   };
-  if (/^postdoc-(dark|light)$/.test(window.name)) {
+  if (theme) {
     const born = new MutationObserver(() => {
       if (document.body === null) return;
       born.disconnect();
-      paint(window.name === 'postdoc-dark');
+      paint(theme === 'dark');
     });
     born.observe(document.documentElement, { childList: true });
   }
@@ -48,9 +51,11 @@
     if (event.data?.type === 'postdoc:cell') reveal(`${event.data.name}`, 100);
   });
 
-  // What ends the notebook is around this page: marimo's own button for it is refused, and would look broken.
+  // What ends the notebook is around this page: marimo's own button for it is refused, and would look broken. That its
+  // connection is lost is said there, too, with what is done about it.
   const style = document.createElement('style');
-  style.textContent = '[data-testid="shutdown-button"] { display: none; }';
+  style.textContent = `[data-testid="shutdown-button"] { display: none; }
+    [data-testid="disconnected-indicator"], .noise, .disconnected-gradient { display: none; }`;
   document.documentElement.append(style);
 
   // No policy stops these from talking to anybody.
@@ -88,10 +93,61 @@
       });
     }
   };
+  // The place that is shown: the first cell that can be seen, and how far its top is below that of the page. It is told
+  // as it changes, for the page that may take this one's place.
+  const pane = () => document.getElementById('App');
+  const cells = () => [...document.querySelectorAll('[data-cell-id][data-cell-name]')];
+  const place = () => {
+    const top = pane()?.getBoundingClientRect().top ?? 0;
+    const cell = cells().find(one => one.getBoundingClientRect().bottom > top);
+    return cell && `${Math.round(cell.getBoundingClientRect().top - top)} ${cell.dataset.cellId}`;
+  };
+  let telling = 0;
+  const moved = () => {
+    telling ||= setTimeout(() => {
+      telling = 0;
+      const now = place();
+      if (now) tell({ event: 'place', place: now });
+    }, 100);
+  };
+  document.addEventListener('scroll', moved, { capture: true, passive: true });
+  const [, below, id] = /^(-?\d+) (.+)$/.exec(where ?? '') ?? [];
+  const restore = () => {
+    const cell = cells().find(one => one.dataset.cellId === id);
+    const at = pane();
+    if (cell && at) at.scrollTop += cell.getBoundingClientRect().top - at.getBoundingClientRect().top - Number(below);
+  };
+  // Cells get their height bit by bit: it is brought back again until then, unless the person goes elsewhere.
+  const settle = () => {
+    if (id === undefined) return;
+    const held = new AbortController();
+    for (const what of ['wheel', 'pointerdown', 'keydown', 'touchmove'])
+      window.addEventListener(what, () => held.abort(), { capture: true, passive: true, signal: held.signal });
+    restore();
+    const again = setInterval(() => (held.signal.aborted ? clearInterval(again) : restore()), 50);
+    setTimeout(() => held.abort(), 2000);
+  };
+
+  // Whether it is connected: marimo says so on its root.
+  let told = '';
+  const connected = () => {
+    const state = pane()?.dataset.connectionState;
+    if (!state || state === told) return;
+    told = state;
+    tell({ event: state === 'OPEN' ? 'connected' : state === 'CLOSED' ? 'closed' : 'lost' });
+  };
+
   // It is there when its first cell is: until then the page is empty.
   const drawn = tries => {
-    if (tries === 0 || document.querySelector('[data-cell-name]')) tell({ event: 'loaded' });
-    else setTimeout(drawn, 50, tries - 1);
+    if (tries > 0 && !document.querySelector('[data-cell-name]')) {
+      setTimeout(drawn, 50, tries - 1);
+      return;
+    }
+    settle();
+    tell({ event: 'loaded' });
+    connected();
+    const options = { subtree: true, attributes: true, attributeFilter: ['data-connection-state'] };
+    new MutationObserver(connected).observe(document.body, options);
   };
   window.addEventListener('load', () => drawn(200));
 })();

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from tests.agent.modelled import modelled, respond, say, told
-from tests.agent.support import ANA, SANDBOX, lean, of, read_json, research, serving, settled, states
+from tests.agent.support import ANA, SANDBOX, lean, of, read_json, research, serving, settled, states, until
 from tests.model_server import call, reply
 from tests.workspace.wheels import index, wheel
 
+from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.app import Services
 
 LOAD = "import owl_maths\n\ndata = [owl_maths.ONE, 2, 3]\n"
@@ -267,3 +268,43 @@ async def test_the_live_notebook_starts_again_with_the_new_package(tmp_path: Pat
     assert "Installed for this project: owl-tables 1.5." in edited["content"]
     assert "- tables: ok" in edited["content"]
     assert '#     "owl-tables==1.5",' in (root / "notebook.py").read_text().splitlines()
+
+
+@pytest.mark.skipif(not SANDBOX, reason="without a sandbox every command of a model asks for leave")
+async def test_a_notebook_in_a_persons_hand_starts_again_when_it_is_given_back(tmp_path: Path, wheels: Path) -> None:
+    """They take it while the packages are being installed."""
+    template(tmp_path)
+    wheel(wheels, "owl-tables", "1.5", files={"owl_tables.py": "ONE = 1\n"})
+    put = {"op": "put", "name": "tables", "code": "import owl_tables\n\nowl_tables.ONE + 41"}
+    replies = [reply("I count.", calls=[call("nb_edit", {"changes": [put]})]), reply("There."), reply("Now.")]
+    async with modelled(tmp_path, *replies, missing_packages="install") as (services, _server):
+        chat = await research(services, provider="template")
+        await settled(services, chat, "finished", limit_s=120)
+        root = await root_of(services, tmp_path, chat)
+        editor = await services.editors.open(root)
+        slowly(services, tmp_path)
+        await say(services, "Count the tables.", chat)
+        await until(services, chat, "agent_status", message="Installing owl-tables for this project")
+        await services.sessions.submit(ANA, protocol.NotebookTake(chatId=chat))
+        (tmp_path / "go").touch()
+        await settled(services, chat, "waiting", limit_s=120)
+        assert services.editors.get(root) is editor, "nothing of the person's was closed"
+        assert "when you give it back" in editor.status.message
+        await services.sessions.submit(ANA, protocol.NotebookGive(chatId=chat))
+        events = await settled(services, chat, limit_s=120)
+        again = services.editors.get(root)
+        assert again is not None
+        assert again is not editor
+        ran = await again.ask("run", args=[], timeout_s=30, cells=["tables"], whole=False)
+    assert [cell["status"] for cell in ran["cells"] if cell["name"] == "tables"] == ["ok"]
+    edited = of(events, "tool_result")[-1]
+    assert edited["ok"], edited
+
+
+def slowly(services: Services, home: Path) -> None:
+    """From now on uv begins when the file ``go`` is there."""
+    installer = services.environments.installer
+    program = home / "uv"
+    program.write_text(f'#!/bin/sh\nwhile [ ! -e {home}/go ]; do sleep 0.05; done\nexec {installer.uv} "$@"\n')
+    program.chmod(0o755)
+    installer.__dict__["uv"] = str(program)

@@ -231,10 +231,30 @@ def test_new_packages_need_a_new_process(tmp_path: Path) -> None:
             before = await editors.open(root)
             await nb.edit([put("first", "x = 7")])
             await nb.renew()
+            assert (await nb.cells())[0].code == "x = 7"
+            assert editors.get(root) is before, "reading needs none of them"
+            assert (await nb.run(cells=["first"])).ok
             after = editors.get(root)
             assert after is not None
             assert after is not before
-            assert (await nb.cells())[0].code == "x = 7"
+
+            taken = True
+
+            async def turn() -> None:
+                if taken:
+                    raise PostdocError("busy", "A person has it.", next="Wait.")
+
+            nb.turn = turn
+            await nb.renew()
+            for _ in range(2):
+                with pytest.raises(PostdocError, match="A person has it"):
+                    await nb.edit([put("first", "x = 8")])
+            assert editors.get(root) is after, "nobody who types is disturbed"
+            assert "when you give it back" in after.status.message
+            taken = False
+            await nb.edit([put("first", "x = 8")])
+            assert editors.get(root) not in (None, after)
+            assert editors.status(root).message == ""
             await nb.close()
 
     go(scene())

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from jupyterlab_postdoc.agent import provenance
+from jupyterlab_postdoc.agent import hand, provenance
 from jupyterlab_postdoc.agent.acts import ask_user
 from jupyterlab_postdoc.agent.agent import commit_events
 from jupyterlab_postdoc.agent.checkout import Checkout, Checkouts
@@ -173,10 +174,12 @@ class Workplace:
         environments = self.lab.environments
         find_python = environments.find if environments is not None else None
         workspace = Workspace(root, sandbox=box, limits=self.lab.process_limits, find_python=find_python)
+        notebook = self.lab.make_notebook(workspace)
+        notebook.turn = partial(hand.wait, self.ctx)
         return Project(
             study=study,
             workspace=workspace,
-            notebook=self.lab.make_notebook(workspace),
+            notebook=notebook,
             git=self.lab.git,
             forge=self.lab.forge,
             public_root=root.relative_to(self.lab.root_dir).as_posix(),

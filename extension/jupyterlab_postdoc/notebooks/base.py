@@ -142,11 +142,15 @@ class NotebookRuntime(Protocol):
     cells and what depends on them in the kernel as it is, without artifacts. ``proven`` is each cell's code as it was
     when the whole notebook ran last through this runtime; None: it did not.
 
+    ``turn`` is asked before an open notebook is started again under the people who look at it: it waits, or raises what
+    ends the call, while one of them has it in hand.
+
     Errors: ``PostdocError("notebook_failed" | "version_conflict" | "bad_message" | "not_found" | "sandbox_missing")``.
     """
 
     root: Path
     path: str
+    turn: Callable[[], Awaitable[None]] | None
 
     async def warm(self, modules: Sequence[str] = ()) -> None: ...
     async def create(self, path: str, *, title: str, header: str = "", width: str = "medium") -> None: ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class BatchRuntime:
         self.root: Path = workspace.root
         self.path = path
         self.memory_bytes = memory_bytes
+        self.turn: Callable[[], Awaitable[None]] | None = None
         self._worker: Worker | None = None
         self._known: dict[str, str] | None = None
         self._ran: dict[str, CellState] = {}

@@ -47,6 +47,8 @@ class LiveEditor:
         self.used = time.monotonic()
         """When somebody last needed it, by the monotonic clock."""
         self.revivals = 0
+        self.outdated = False
+        """Whether the project has got packages since it was started, which it cannot see."""
         self._token = secrets.token_urlsafe(32)
         self.condition = Condition(sandboxed=workspace.sandbox.isolated)
         self._worker: Worker | None = None
@@ -216,6 +218,7 @@ class LiveEditor:
         }
         env |= {"MARIMO_ENABLE_HOST": "1"}
         limits = Limits(memory_bytes=None, total_bytes=self.memory_bytes + OURS + SERVER)
+        self.outdated = False
         ready = self._ready = asyncio.get_running_loop().create_future()
         self._began = time.monotonic()
         outputs_from = self._session_time()

@@ -19,6 +19,8 @@ from jupyterlab_postdoc.notebooks.editors import EditorPool
 from jupyterlab_postdoc.notebooks.wire import WorkerDied
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
+OUTDATED = "New packages are installed. The notebook is started again with them when you give it back."
+
 
 class ProjectRuntime(BatchRuntime):
     """NotebookRuntime on the project's editor, when there is one, else on a worker of its own. ``close`` ends the
@@ -56,7 +58,7 @@ class ProjectRuntime(BatchRuntime):
 
         PostdocError("bad_message"): ``cells`` without a live notebook.
         """
-        editor = await self._waited()
+        editor = await self._waited("run")
         if args or editor is None:
             if editor is not None:
                 await self._save(editor)  # the worker reads the file
@@ -126,10 +128,25 @@ class ProjectRuntime(BatchRuntime):
             await editor.interrupt()
 
     async def renew(self) -> None:
-        """The project's Python may be another one now: start anew what runs with the old one."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            await worker.stop()
+        """The project's Python may be another one now: the worker ends, and an open notebook is started again when it
+        is needed next by an agent; people who have it in hand are not disturbed.
+        """
+        await super().renew()
+        editor = self.editors.get(self.root)
+        if editor is not None:
+            editor.outdated = True
+
+    async def _renewed(self) -> None:
+        """Start an open notebook again whose Python is another one by now. Raises what ``turn`` raises."""
+        editor = self.editors.get(self.root)
+        if editor is None or not editor.outdated:
+            return
+        if self.turn is not None:
+            try:
+                await self.turn()
+            except BaseException:
+                editor.condition.become(message=OUTDATED)
+                raise
         await self.editors.renew(self.root)
 
     def _editor(self) -> LiveEditor | None:
@@ -139,9 +156,13 @@ class ProjectRuntime(BatchRuntime):
             return None
         return editor
 
-    async def _waited(self) -> LiveEditor | None:
-        """The same, after waiting for one that is being started: else two would work on one file."""
+    async def _waited(self, op: str = "") -> LiveEditor | None:
+        """The same, after waiting for one that is being started: else two would work on one file. What writes or runs
+        does so with the packages that are there now.
+        """
         await self.editors.settled(self.root, START_S)
+        if op in ("edit", "run"):
+            await self._renewed()
         return self._editor()
 
     async def _call(
@@ -149,7 +170,7 @@ class ProjectRuntime(BatchRuntime):
     ) -> dict[str, Any]:
         if self._closed:
             raise PostdocError("notebook_failed", "The notebook was closed.", next="Open it again.")
-        editor = None if fields.get("args") else await self._waited()
+        editor = None if fields.get("args") else await self._waited(op)
         if editor is None:
             return await self._own(op, on_event, wait_s=wait_s, **fields)
         if op == "run":

@@ -59,7 +59,9 @@ class Supply:
     declined: set[str] = field(default_factory=set)
 
     async def provide(self, project: Project, lacking: Sequence[Lack], ask: Ask, status: Status) -> Supplied:
-        """Install what is lacking, if it may be; the notebook's processes start anew then. Raises storage_full."""
+        """Install what is lacking, if it may be; the notebook's processes start anew then, at their next use. Raises
+        storage_full.
+        """
         lacking = [lack for lack in lacking if lack.package not in self.declined]
         packages = sorted({lack.package for lack in lacking})
         if not packages:
@@ -115,7 +117,8 @@ def question(lacking: Sequence[Lack]) -> str:
         f"{who} {verb} the package{'' if one else 's'} {_names(packages)}{as_modules}, which {'is' if one else 'are'} "
         "not installed. Install from the package index that this server's pip or uv is set up with, with what "
         f"{'it needs' if one else 'they need'}, into this project's own environment? Neither the server's packages nor "
-        f"other projects change. Another package or version: answer “install NAME==VERSION”."
+        "other projects change. An open notebook is started again then; if you have taken it over, when you give it "
+        "back. Another package or version: answer “install NAME==VERSION”."
     )
 
 

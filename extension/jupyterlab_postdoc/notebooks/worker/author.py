@@ -135,14 +135,21 @@ def generate(notebook: Notebook) -> str:
 
 
 def written(notebook: Notebook) -> str:
-    """What marimo's generator makes of the cells, not looked at again."""
-    cells: list[CellDef] = []
-    for cell in notebook.cells:
-        name = name_of(cell.key)
-        kind = SetupCell if name == "setup" else CellDef
-        cells.append(kind(code=cell.code, name=name, options=dict(cell.options)))
+    """What marimo's generator makes of the cells, not looked at again. The same cells again cost nothing."""
+    cells = tuple((name_of(cell.key), cell.code, tuple(cell.options.items())) for cell in notebook.cells)
+    return _written(cells, tuple(notebook.app.items()), notebook.header)
+
+
+@lru_cache(8)
+def _written(
+    cells: tuple[tuple[str, str, tuple[tuple[str, Any], ...]], ...], app: tuple[tuple[str, Any], ...], header: str
+) -> str:
+    made = [
+        (SetupCell if name == "setup" else CellDef)(code=code, name=name, options=dict(options))
+        for name, code, options in cells
+    ]
     ir = NotebookSerializationV1(
-        app=AppInstantiation(options=notebook.app), header=Header(value=notebook.header), cells=cells, filename="nb.py"
+        app=AppInstantiation(options=dict(app)), header=Header(value=header), cells=made, filename="nb.py"
     )
     return str(MarimoConvert.from_ir(ir).to_py())
 

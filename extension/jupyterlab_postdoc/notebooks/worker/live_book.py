@@ -100,11 +100,10 @@ class Book:
             if known is not None:
                 author.conflict(before, changes, known)
             after, changed, deleted = author.apply(before, changes)
-            after.header = author.requirements(after)
-            after, changed = normal(before, after, changed)
+            changed = normal(after, changed)
             ids = {key: id for id, key in self.ids().items()}
             if await self.become(after, [ids.get(cell.key) for cell in after.cells]):
-                self.save(header=after.header)
+                self.save(header=author.requirements(after))
                 return Edited(replace(self.read(), text=self.disk), changed, deleted)
         raise Refused("busy", "The notebook changes all the time; the edit was not made.", "Try again.")
 
@@ -256,29 +255,24 @@ def named(name: str) -> str:
     return "_" if name in ("", "__") else name
 
 
-def normal(before: Notebook, after: Notebook, changed: list[str]) -> tuple[Notebook, list[str]]:
-    """The changed cells as the file will give them back (marimo sets lone ``mo.md(...)`` anew), so that what was
-    written now is still the same after the next start. Refuses what marimo's generator would change in meaning.
+def normal(notebook: Notebook, changed: Sequence[str]) -> list[str]:
+    """Make the changed cells what the file will give back (marimo sets lone ``mo.md(...)`` anew), so that what was
+    written now is still the same after the next start. Their names then. Refused: see author.generate.
+
+    The other cells are of no account: somebody may just be typing in one.
     """
-    try:
-        again = author.parse(author.generate(after))
-    except Refused:
-        if sound(before):
-            raise
-        return after, changed  # a cell that somebody is just typing stands in the way
-    renamed = {a.key: b.key for a, b in zip(after.cells, again.cells, strict=True)}
-    for mine, theirs in zip(after.cells, again.cells, strict=True):
-        if mine.key in changed:
-            mine.code = theirs.code
-    return after, [renamed[name] for name in changed]
-
-
-def sound(notebook: Notebook) -> bool:
-    try:
-        author.generate(notebook)
-    except Refused:
-        return False
-    return True
+    mine = [cell for cell in notebook.cells if cell.key in changed]
+    again = author.parse(author.generate(Notebook("", mine, dict(notebook.app), "")))
+    for cell, back in zip(mine, again.cells, strict=True):
+        cell.code = back.code
+    renamed = dict(
+        zip(
+            (cell.key for cell in notebook.cells),
+            author.keyed(author.name_of(cell.key) for cell in notebook.cells),
+            strict=True,
+        )
+    )
+    return [renamed[name] for name in changed]
 
 
 def file_text(notebook: Notebook) -> str:

@@ -69,6 +69,7 @@ class Kernel(State):
 
     def begun(self) -> None:
         """A kernel without a past."""
+        self.catch_up()
         self.tracks.clear()
         self.ran.clear()
         self.going.clear()
@@ -96,6 +97,7 @@ class Kernel(State):
 
     def ended(self) -> None:
         """What ran in the old process will not go on: neither pages nor marimo's record may wait for its end."""
+        self.catch_up()
         self.going.clear()
         for fence in self.fences.values():
             fence.set()

@@ -69,6 +69,7 @@ class LiveRun(Execution):
 
     def begin(self) -> None:
         kernel = self.kernel
+        kernel.catch_up()
         kernel.started, kernel.emit, kernel.see = 0, self.emit, self.see
         kernel.touched.clear()
         kernel.interrupted = False

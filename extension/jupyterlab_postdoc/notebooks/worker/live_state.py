@@ -54,6 +54,7 @@ class State(Listener, SessionEventListener):  # type: ignore[misc]
         self.fences: dict[str, asyncio.Event] = {}
         self.since = 0.0
         self.others: set[str] = set()
+        self.unread: list[Any] = []
         self.reporting: asyncio.TimerHandle | None = None
 
     @property
@@ -73,7 +74,19 @@ class State(Listener, SessionEventListener):  # type: ignore[misc]
         return all(id in self.ran or plain(track.code) for id, track in self.tracks.items())
 
     def notify(self, notification: Any) -> None:
-        message = deserialize_kernel_message(notification)
+        """Pages come first: what the kernel says is read here when it is on its way to them."""
+        if not self.unread:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self.catch_up)
+        self.unread.append(notification)
+
+    def catch_up(self) -> None:
+        """Read what was not read yet."""
+        unread, self.unread = self.unread, []
+        for notification in unread:
+            self.hear(deserialize_kernel_message(notification))
+
+    def hear(self, message: Any) -> None:
         if isinstance(message, ExecutionNotification):
             self.execution(message)
         elif isinstance(message, CellNotification):

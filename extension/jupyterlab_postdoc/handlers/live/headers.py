@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from urllib.parse import quote
@@ -30,6 +31,9 @@ RETURNED = frozenset(
 SANDBOX = "allow-scripts allow-forms allow-modals allow-downloads"
 """No same origin, ever. No popups either: the address of a window could carry anything away."""
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+FOLDED = "text/plain;postdoc=1"
+MAX_HEAD = 16 << 10
+PLAIN = re.compile(r"[ -~]*")
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 
 
@@ -46,6 +50,25 @@ def to_upstream(given: Iterable[tuple[str, str]], upstream: Upstream) -> list[tu
         ("Accept-Encoding", "identity"),  # it comes over a local socket
     ]
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (*kept, *ours)]
+
+
+def unfold(type: str, body: bytes) -> tuple[dict[str, str], bytes]:
+    """The headers and the body of a request that our page's script has folded (shim.js), so that no preflight goes
+    before it. Others come back as they are. Raises ValueError.
+    """
+    if type != FOLDED:
+        return {}, body
+    head, _, rest = body.partition(b"\n")
+    try:
+        told = json.loads(head[:MAX_HEAD])
+    except RecursionError:
+        raise ValueError("no headers") from None
+    if not isinstance(told, dict) or not all(
+        TOKEN.fullmatch(name) and isinstance(value, str) and PLAIN.fullmatch(value) for name, value in told.items()
+    ):
+        raise ValueError("no headers")
+    kept = {name.lower(): value for name, value in told.items() if name.lower() not in NOT_SENT}
+    return {"content-type": "application/json", **kept}, rest
 
 
 def from_upstream(given: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

@@ -65,9 +65,20 @@ class ProxyHandler(TicketHandler):
             self.set_policy()
         if path is None:
             raise PostdocError("not_found", "There is nothing at this address.")
-        if method == "POST" and self.origin() != "null":
-            raise web.HTTPError(403, "Requests from this origin are not allowed.")
+        if method == "POST":
+            if self.origin() != "null":
+                raise web.HTTPError(403, "Requests from this origin are not allowed.")
+            self._unfold()
         self.path = path
+
+    def _unfold(self) -> None:
+        """The request as the page meant it."""
+        try:
+            told, self.request.body = headers.unfold(self.request.headers.get("Content-Type", ""), self.request.body)
+        except ValueError:
+            raise PostdocError("bad_message", "The request is not one of the notebook's page.") from None
+        for name, value in told.items():
+            self.request.headers[name] = value
 
     def _is_inner(self) -> bool:
         return tickets_of(self.settings).find_inner(self.secret) is not None

@@ -134,12 +134,15 @@ def by_hand(browser: Browser, live: Live, count: int, home: Path) -> None:
     """The same cell run by hand, through us and from marimo alone, in turns."""
     live.take()
     live.cell("given").locator(".cm-content").first.wait_for(timeout=60_000)
-    with marimo(home / "bare", f"import marimo\n\napp = marimo.App()\n\n\n{IMPORTS}{PAIR}") as editor:
+    with marimo(home / "bare", live.text()) as editor:  # the same notebook: a page with more cells is slower
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         at = editor.upstream
         page.goto(f"http://127.0.0.1:{at.port}/?file={at.notebook}&access_token={at.token}")
         bare = page.locator('[data-cell-name="given"]')
         bare.wait_for(timeout=60_000)
+        bare.locator(".cm-content").first.click()
+        page.keyboard.press("ControlOrMeta+Shift+R")  # as ours, it has run
+        page.get_by_text(f"hand {FIRST}").wait_for()
         both = [(live.frame(), live.cell("given")), (page.main_frame, bare)]
         for frame, _ in both:
             frame.evaluate(PRESSED)
@@ -155,9 +158,6 @@ def by_hand(browser: Browser, live: Live, count: int, home: Path) -> None:
     ours, theirs = (found[3:] for found in took)  # the first ones load what is drawn with
     added = [mine - other for mine, other in zip(ours, theirs, strict=True)]
     show("live: by hand", added_ms=middle(added), ours_ms=middle(ours), bare_ms=middle(theirs), n=len(ours))
-
-
-IMPORTS = "@app.cell\ndef imports():\n    import marimo as mo\n\n    return (mo,)\n\n\n"
 
 
 def pages(count: int, which: set[str]) -> None:

@@ -82,7 +82,7 @@ turns:
 SEEN = """texts => {
     const seen = {};
     const look = () => {
-        const shown = document.body?.innerText ?? '';
+        const shown = document.body?.textContent ?? '';  // unlike innerText it makes the page lay out nothing
         for (const text of texts) {
             if (!(text in seen) && shown.includes(text)) {
                 seen[text] = { at: performance.now(), with: texts.filter(other => shown.includes(other)) };

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import re
+from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -106,6 +109,7 @@ class Recorder:
         writer.close()
 
 
+Taker = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n"
 
 
@@ -114,9 +118,9 @@ def answering(editor):
     """``await answering(bytes)`` → Recorder, which is the editor for the rest of the test."""
     kept, servers = editor.upstream, []
 
-    async def make(answer: bytes = OK + b"\r\nok") -> Recorder:
+    async def make(answer: bytes = OK + b"\r\nok", take: Taker | None = None) -> Recorder:
         recorder = Recorder(answer)
-        servers.append(await asyncio.start_server(recorder, "127.0.0.1", 0))
+        servers.append(await asyncio.start_server(take or recorder, "127.0.0.1", 0))
         port = servers[-1].sockets[0].getsockname()[1]
         editor.upstream = Upstream(None, port, "t", "notebook.py")
         return recorder
@@ -262,42 +266,58 @@ class Slow:
         writer.close()
 
 
-async def test_what_a_page_sends_while_its_tab_is_closed_arrives(opened, listening, editor):
+async def test_what_a_page_sends_while_its_tab_is_closed_arrives(opened, listening, answering):
     frame, slow = await opened("edit"), Slow()
-    server = await asyncio.start_server(slow, "127.0.0.1", 0)
-    kept, editor.upstream = editor.upstream, Upstream(None, server.sockets[0].getsockname()[1], "t", "notebook.py")
-    try:
-        host, _, port = listening.partition(":")
-        for _ in range(20):
-            slow.asked.clear()
-            _reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(request(frame, b"api/kernel/save", b"Content-Length: 2", method=b"POST", body=b"{}"))
-            await writer.drain()
-            writer.close()
-            async with asyncio.timeout(2):
-                await slow.asked.wait()
-    finally:
-        editor.upstream = kept
-        server.close()
-
-
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("GET", "health"), ("POST", "api/kernel/run")])
-async def test_who_leaves_before_the_answer_takes_the_request_along(opened, wire, listening, editor, method, path):
-    frame, slow = await opened("edit"), Slow()
-    server = await asyncio.start_server(slow, "127.0.0.1", 0)
-    kept, editor.upstream = editor.upstream, Upstream(None, server.sockets[0].getsockname()[1], "t", "notebook.py")
-    try:
-        host, _, port = listening.partition(":")
+    await answering(take=slow)
+    host, _, port = listening.partition(":")
+    for _ in range(20):
+        slow.asked.clear()
         _reader, writer = await asyncio.open_connection(host, int(port))
-        body = b"{}" if method == "POST" else b""
-        sent = request(frame, path.encode(), b"Content-Length: %d" % len(body), method=method.encode(), body=body)
-        writer.write(sent)
-        async with asyncio.timeout(5):
-            await slow.asked.wait()
+        writer.write(request(frame, b"api/kernel/save", b"Content-Length: 2", method=b"POST", body=b"{}"))
+        await writer.drain()
         writer.close()
         async with asyncio.timeout(2):
-            await slow.left.wait()
-    finally:
-        editor.upstream = kept
-        server.close()
-    assert status(await wire(request(frame, b"health"))) == 200
+            await slow.asked.wait()
+
+
+@pytest.mark.parametrize(("method", "path"), [(b"GET", b""), (b"GET", b"health"), (b"POST", b"api/kernel/run")])
+async def test_who_leaves_before_the_answer_takes_the_request_along(opened, listening, answering, method, path):
+    frame, slow = await opened("edit"), Slow()
+    await answering(take=slow)
+    host, _, port = listening.partition(":")
+    _reader, writer = await asyncio.open_connection(host, int(port))
+    body = b"{}" if method == b"POST" else b""
+    writer.write(request(frame, path, b"Content-Length: %d" % len(body), method=method, body=body))
+    async with asyncio.timeout(5):
+        await slow.asked.wait()
+    writer.close()
+    async with asyncio.timeout(2):
+        await slow.left.wait()
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.1, 0.5])
+async def test_a_socket_whose_page_has_gone_holds_nothing(opened, listening, answering, editor, wait):
+    frame = await opened("watch")
+    left = asyncio.Event()
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        key = re.search(rb"(?i)sec-websocket-key: (\S+)", head)[1]
+        accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+        await asyncio.sleep(0.3)
+        lines = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n" + lines + b"\r\n\r\n")
+        await reader.read(1)  # the closing frame, or the end
+        left.set()
+        writer.close()
+
+    await answering(take=late)
+    host, _, port = listening.partition(":")
+    _reader, writer = await asyncio.open_connection(host, int(port))
+    upgrade = [b"Upgrade: websocket", b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+    writer.write(request(frame, b"ws?session_id=s_wire03", *upgrade).replace(b": close", b": Upgrade"))
+    await asyncio.sleep(wait)
+    writer.close()
+    async with asyncio.timeout(3):
+        await left.wait()
+    assert editor.viewers == 0

@@ -176,5 +176,6 @@
     const options = { subtree: true, attributes: true, attributeFilter: ['data-connection-state'] };
     new MutationObserver(connected).observe(document.body, options);
   };
-  window.addEventListener('load', () => drawn(200));
+  // Not `load`: one picture or font that does not come would keep the whole page back.
+  document.addEventListener('DOMContentLoaded', () => drawn(400));
 })();

@@ -43,6 +43,7 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, TicketHandler):
     _editor: Editor | None = None
     _tasks: tuple[asyncio.Task[None], ...] = ()
     _chosen: str | None = None
+    _left = False
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Who may come in: the opaque origin of our page, with a ticket that holds. Then marimo is asked."""
@@ -56,6 +57,8 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, TicketHandler):
             raise PostdocError("rate_limited", f"This page has {MOST} connections already.")
         self._editor = self.editor()
         self.upstream = await self._connect(self._editor)
+        if self._left:  # while marimo was asked: Tornado would open the socket, and never close it again
+            raise web.Finish
 
     async def _connect(self, editor: Editor) -> WebSocketClientConnection:
         to = editor.upstream
@@ -142,6 +145,7 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, TicketHandler):
                 await self.upstream.write_message(message, binary=isinstance(message, bytes))
 
     def on_close(self) -> None:
+        self._left = True
         if self.ping_callback is not None:
             self.ping_callback.stop()
         if self._tasks and self._editor is not None:

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.workspace.git import Git, Identity, borrowed, sweep
+from jupyterlab_postdoc.workspace.git import Git, Identity
 from jupyterlab_postdoc.workspace.gitproc import GitResult, failed
+from jupyterlab_postdoc.workspace.gitview import borrowed, sweep
 
 STEP = {"Research-Session": "s-1", "Research-Run": "r-1", "Research-Step": "plan"}
 
@@ -485,11 +486,46 @@ async def test_output_is_bounded(root: Path, tmp_path: Path) -> None:
         await Git(executable=loud).run("log", cwd=root)
 
 
-def test_views_of_killed_servers_are_swept(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    (tmp_path / "tmp").mkdir()
-    with borrowed(root, None) as old, borrowed(root, None) as used:
-        os.utime(old, (1, 1))
-        sweep()
-        assert (old.exists(), used.exists()) == (False, True)
-    assert not any((tmp_path / "tmp").iterdir())
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary directory, also of processes that the test starts."""
+    place = tmp_path / "tmp"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    monkeypatch.setenv("TMPDIR", str(place))
+    return place
+
+
+def test_views_of_killed_servers_are_swept_and_of_no_other(root: Path, place: Path) -> None:
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom jupyterlab_postdoc.workspace.gitview import borrowed\n"
+        "with borrowed(Path(sys.argv[1]), None) as view: print(view, flush=True); time.sleep(60)"
+    )
+    servers = [
+        subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    try:
+        killed, other = (Path(server.stdout.readline().strip()) for server in servers if server.stdout)
+        with borrowed(root, None) as own:
+            sweep(older_s=-1.0)
+            assert all(view.exists() for view in (killed, other, own))
+            servers[0].kill()
+            servers[0].wait()
+            sweep()
+            assert [view.exists() for view in (killed, other, own)] == [False, True, True]
+    finally:
+        for server in servers:
+            server.kill()
+            server.wait()
+
+
+def test_a_view_that_was_never_locked_is_swept_when_it_is_old(root: Path, place: Path) -> None:
+    old, new = place / "postdoc-git-old", place / "postdoc-git-new"
+    for view in (old, new):
+        view.mkdir()
+    os.utime(old, (1, 1))
+    sweep()
+    assert (old.exists(), new.exists()) == (False, True)
+    with borrowed(root, None):
+        pass
+    assert list(place.iterdir()) == [new]

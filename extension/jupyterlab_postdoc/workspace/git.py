@@ -13,10 +13,8 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -25,19 +23,17 @@ from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.workspace import gitlock
 from jupyterlab_postdoc.workspace.gitproc import GitResult, call, environment, failed, missing_git
 from jupyterlab_postdoc.workspace.gittree import MAX_FILE_BYTES, Excluded, check_layout, examine
+from jupyterlab_postdoc.workspace.gitview import borrowed, sweep
 
-__all__ = ["MAX_FILE_BYTES", "Commit", "Excluded", "Git", "Identity"]
+__all__ = ["MAX_FILE_BYTES", "Commit", "Excluded", "Git", "Identity", "borrowed"]
 
 OLDEST = (2, 31, 0)
 _UNBORN = "0" * 40
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _TRAILER_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _LOG_FORMAT = "--format=tformat:%H%x00%ct%x00%s%x00%(trailers:only=true,unfold=true)"
-_VIEW_PREFIX = "postdoc-git-"
-_VIEW_AGE_S = 3600.0
 _TORN_INDEX = re.compile(r"index file|bad signature|bad index|index uses")
 _REFUSED = re.compile(r"^error: (?:invalid path |open\(|unable to index file )['\"]?([^'\"\n]+)", re.M)
-_VIEW_CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tfilemode = true\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,37 +331,6 @@ class Git:
         if moved.returncode and "cannot lock ref" not in moved.stderr:
             raise failed(["git", "update-ref"], moved)
         return moved.returncode == 0
-
-
-@contextlib.contextmanager
-def borrowed(root: Path, head: str | None, *, branch: str | None = None) -> Iterator[Path]:
-    """A temporary git directory with our configuration that reads the checkout's objects.
-
-    ``branch`` also publishes ``head`` as that branch, so that another repository can fetch it from here.
-    """
-    view = Path(tempfile.mkdtemp(prefix=_VIEW_PREFIX))
-    try:
-        for part in ("refs/heads", "objects/info"):
-            (view / part).mkdir(parents=True)
-        (view / "objects" / "info" / "alternates").write_text(f"{root / '.git' / 'objects'}\n")
-        (view / "config").write_text(_VIEW_CONFIG)
-        if head is not None and branch is not None:
-            ref = view / "refs" / "heads" / branch
-            ref.parent.mkdir(parents=True, exist_ok=True)
-            ref.write_text(f"{head}\n")
-        (view / "HEAD").write_text(f"{head}\n" if head else "ref: refs/heads/main\n")
-        yield view
-    finally:
-        shutil.rmtree(view, ignore_errors=True)
-
-
-def sweep(*, older_s: float = _VIEW_AGE_S) -> None:
-    """Remove the views that killed servers left behind; none is in use for longer than a call may take."""
-    for view in Path(tempfile.gettempdir()).glob(f"{_VIEW_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            info = view.lstat()
-            if info.st_uid == os.getuid() and time.time() - info.st_mtime > older_s:
-                shutil.rmtree(view, ignore_errors=True)
 
 
 def _pathspecs(excluded: Sequence[Excluded]) -> list[str]:

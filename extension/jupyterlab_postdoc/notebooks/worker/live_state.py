@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -54,7 +55,7 @@ class State(Listener, SessionEventListener):  # type: ignore[misc]
         self.fences: dict[str, asyncio.Event] = {}
         self.since = 0.0
         self.others: set[str] = set()
-        self.unread: list[Any] = []
+        self.unread: deque[Any] = deque()
         self.reporting: asyncio.TimerHandle | None = None
 
     @property
@@ -75,16 +76,18 @@ class State(Listener, SessionEventListener):  # type: ignore[misc]
 
     def notify(self, notification: Any) -> None:
         """Pages come first: what the kernel says is read here when it is on its way to them."""
-        if not self.unread:
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self.catch_up)
         self.unread.append(notification)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self.read)
+
+    def read(self) -> None:
+        if self.unread:
+            self.hear(deserialize_kernel_message(self.unread.popleft()))
 
     def catch_up(self) -> None:
-        """Read what was not read yet."""
-        unread, self.unread = self.unread, []
-        for notification in unread:
-            self.hear(deserialize_kernel_message(notification))
+        """Read all that was not read yet."""
+        while self.unread:
+            self.read()
 
     def hear(self, message: Any) -> None:
         if isinstance(message, ExecutionNotification):

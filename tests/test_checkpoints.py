@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -510,6 +512,49 @@ async def test_a_fork_that_was_cut_off_is_finished_by_the_same_command(with_stud
         new = await fork(services, chat, sha, id="f1")
         assert (await row_of(services, new)).meta["project"]["path"] == f"research/{made.name}"
         assert git(made, "status", "--porcelain") == ""
+
+
+FORKING = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from tests.test_checkpoints import row_of, serving
+
+async def main(home, chat, sha):
+    async with serving(Path(home)) as services:
+        await services.sessions.checkpoints.fork(await row_of(services, chat), sha, owner="ana", key="f1", at=None)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_what_a_crash_left_of_a_fork_goes_at_the_next_start_and_nothing_else(with_study, tmp_path):
+    async with with_study() as (services, chat, root):
+        sha = (await listed(services, chat))[1]["sha"]
+        kept = await row_of(services, await fork(services, chat, sha))
+        gone = await fork(services, chat, sha)
+        deleted = tmp_path / "root" / (await row_of(services, gone)).meta["project"]["path"]
+        await services.sessions.delete(ANA, gone)
+        making = await services.sessions.checkpoints.fork(
+            await row_of(services, chat), sha, owner="ana", key="f0", at=None
+        )
+        being_made = root.with_name(f"{root.name}-fork-3")
+        await services.sessions.tidy()  # another server's start
+        assert (being_made / "notebook.py").exists()
+        del making
+    crashed = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", FORKING, str(tmp_path), chat, sha],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    cut_off = being_made  # the place of the first one, which went when that server started
+    assert (crashed.returncode, (cut_off / "notebook.py").exists()) == (-9, True), crashed.stderr
+    async with serving(tmp_path):
+        assert not cut_off.exists()
+        for path in (root, deleted, tmp_path / "root" / kept.meta["project"]["path"]):
+            assert git(path, "status", "--porcelain") == ""
 
 
 async def test_large_data_comes_along_when_it_still_is_the_same(tmp_path):

@@ -272,7 +272,9 @@ class SessionManager:
         return await health(self.log, self._lab, self.models, self._beside, user.name)
 
     async def tidy(self) -> None:
-        """At start: sessions that claim to be at work while none of their runs is get an honest state."""
+        """At start: sessions that claim to be at work while none of their runs is get an honest state, and what a
+        crash left of sessions that never came to be is removed.
+        """
 
         async def unit(tx: Tx) -> None:
             for row in await tx.list_sessions(archived=None, limit=100_000):
@@ -281,6 +283,7 @@ class SessionManager:
                     await set_state(tx, row.id, "stopped", "crash", None)
 
         await self.log.write(unit)
+        await self.checkpoints.tidy()
 
 
 # --- small parts ---

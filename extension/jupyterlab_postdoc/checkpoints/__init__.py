@@ -8,6 +8,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from jupyterlab_postdoc.agent.lab import Lab
+from jupyterlab_postdoc.checkpoints import pending
 from jupyterlab_postdoc.checkpoints.fork import Unit
 from jupyterlab_postdoc.checkpoints.fork import fork as _fork
 from jupyterlab_postdoc.checkpoints.place import place_of
@@ -53,3 +54,10 @@ class Checkpoints:
     async def fork(self, session: SessionRow, commit: str, *, owner: str, key: str, at: int | None) -> Unit:
         """The unit that makes a session which goes on from the checkpoint; its project is there already."""
         return await _fork(self._lab, self._log.store, session, commit, owner=owner, key=key, at=at)
+
+    async def tidy(self) -> None:
+        """At start: remove the folders of forks that a crash cut off before there was a session for them."""
+        for root in await asyncio.to_thread(pending.folders, self._lab.root_dir / self._lab.research_dir):
+            with pending.left_behind(root) as session:
+                if session is not None and await self._log.store.get_session(session) is None:
+                    await asyncio.to_thread(pending.remove, root)

@@ -1,8 +1,8 @@
 """A new session that goes on from a checkpoint of another one, in a project of its own.
 
 The folder is made before the transaction: a resent command finds its own folder again, whatever became of the first
-sending. The new session gets a finished run with the study as its journal, so that everything that asks how the project
-was made finds an answer.
+sending, and the next start removes one that no command came back for (see pending.py). The new session gets a finished
+run with the study as its journal, so that everything that asks how the project was made finds an answer.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import msgspec
 
 from jupyterlab_postdoc.agent import provenance
 from jupyterlab_postdoc.agent.lab import Lab
+from jupyterlab_postdoc.checkpoints.pending import Pending
 from jupyterlab_postdoc.checkpoints.place import Place, check, place_of
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import datasets, names
@@ -53,7 +54,7 @@ async def fork(
     place = await place_of(lab, source)
     await check(lab.git, place, commit)
     tag = hashlib.sha256(f"{source.id}/{owner}/{key}".encode()).hexdigest()[:32]
-    made = await _make(lab, source, place, commit, f"c_{tag}", f"r_{tag}")
+    made, pending = await _make(lab, source, place, commit, f"c_{tag}", f"r_{tag}")
     study, run = await _study(reads, lab, source, place, made, commit)
 
     async def unit(tx: Tx, session: SessionRow) -> dict[str, Any]:
@@ -76,13 +77,14 @@ async def fork(
                 await tx.begin_step(run.id, step)
                 await tx.end_step(run.id, step, "done", result=result)
         count = await tx.copy_events(session.id, made.id, upto=upto)
+        pending.over()
         return {"seq": 0, "extra": {"chatId": made.id, "events": count, "path": row.meta["project"]["path"]}}
 
     return unit
 
 
-async def _make(lab: Lab, source: SessionRow, place: Place, commit: str, id: str, run: str) -> _Fork:
-    """The folder of the new session, with the files of the checkpoint."""
+async def _make(lab: Lab, source: SessionRow, place: Place, commit: str, id: str, run: str) -> tuple[_Fork, Pending]:
+    """The folder of the new session, with the files of the checkpoint, and its mark until there is that session."""
     kept = kept_place(source.meta)
     research = lab.root_dir / lab.research_dir
     if kept is not None:
@@ -100,13 +102,15 @@ async def _make(lab: Lab, source: SessionRow, place: Place, commit: str, id: str
         session_id=id,
         taken=lambda name: lab.forge.is_taken(name, run=claim),
     )
+    with names.disk_errors(root):
+        pending = Pending(root)
     await make_fork(lab.git, place.root, root, branch=branch, sha=commit)
     await asyncio.to_thread(_bring_data, place.root, root)
     if lab.environments is not None:
         await asyncio.to_thread(lab.environments.adopt, place.root, root)
     if about:
         await asyncio.to_thread(names.write_marker, root / ".git", name=root.name, session=id, run=claim, **about)
-    return _Fork(id, run, root, branch, about)
+    return _Fork(id, run, root, branch, about), pending
 
 
 def _bring_data(source: Path, root: Path) -> None:

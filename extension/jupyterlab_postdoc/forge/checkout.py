@@ -16,6 +16,8 @@ from jupyterlab_postdoc.workspace.githistory import reading
 
 RECORD = "postdoc-checkout.json"
 """Inside `.git`: what is being checked out, so that a crash in the middle is finished, and nothing else touched."""
+FORKING = "postdoc-forking"
+"""Inside `.git` of a fork whose session is not made yet: see checkpoints/pending.py."""
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 
@@ -104,7 +106,9 @@ def _begin(root: Path, key: str, branch: str, sha: str) -> dict[str, Any]:
             raise _taken(root)
         return known
     root.mkdir(parents=True, exist_ok=True)
-    if set(os.listdir(root)) - {".git"} or (git_dir.exists() and set(os.listdir(git_dir)) - {MARKER, f"{RECORD}.new"}):
+    if set(os.listdir(root)) - {".git"} or (
+        git_dir.exists() and set(os.listdir(git_dir)) - {MARKER, f"{RECORD}.new", FORKING}
+    ):
         raise _taken(root)
     git_dir.mkdir(exist_ok=True)
     _record(root, wanted)

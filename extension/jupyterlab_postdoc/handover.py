@@ -25,7 +25,7 @@ from jupyterlab_postdoc.forge.text import disarmed, one_line
 from jupyterlab_postdoc.forge.tree import read
 from jupyterlab_postdoc.log import EventLog
 from jupyterlab_postdoc.notebooks.compare import compare
-from jupyterlab_postdoc.notebooks.live import Editor, EditorStatus, typed
+from jupyterlab_postdoc.notebooks.live import Editor, EditorStatus, typed, unsaved
 from jupyterlab_postdoc.protocol import Artifact, Notebook
 from jupyterlab_postdoc.store.base import RUN_OPEN, BlobRow, RunStatus, SessionRow, Store, Tx
 
@@ -159,7 +159,8 @@ class Handover:
     async def give(self, user: Actor, row: SessionRow) -> Unit:
         """The unit of ``notebook.give``. What the person has changed is committed by then; an agent that waits goes on.
 
-        PostdocError: forbidden when somebody else has it; busy when another git program is at work.
+        PostdocError: forbidden when somebody else has it; busy when another git program is at work; storage_full (or
+        notebook_failed) when what they have typed cannot be saved.
         """
         _check_holder(row, user)
         held = hand.hand_of(row)
@@ -245,6 +246,8 @@ class Handover:
             async with asyncio.timeout(SAVE_S):
                 await editor.save()
         except (PostdocError, TimeoutError) as e:
+            if with_typed and isinstance(e, PostdocError) and unsaved(e):
+                raise
             _log.warning("The editor of %s could not save: %s", root.name, e or "it took too long")
 
     async def _keep_work(self, place: Place, row: SessionRow, step: str) -> None:

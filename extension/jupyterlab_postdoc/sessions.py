@@ -176,7 +176,8 @@ class SessionManager:
         self._hands_changed(id)
         project = row.meta.get("project")
         if self._lab.editors is not None and isinstance(project, dict) and project.get("path"):
-            await self._lab.editors.close(self._lab.root_dir / str(project["path"]), reason="Its session was deleted.")
+            root = self._lab.root_dir / str(project["path"])
+            await self._lab.editors.close(root, reason="Its session was deleted.", anyway=True)
 
     def _hands_changed(self, id: str) -> None:
         for tell in self.on_hand:

@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 from tests.notebooks.live import get, kill, pool, processes, project, until, workspace
+from tests.notebooks.live_support import cells_of, page
 from tests.notebooks.support import go
 
 from jupyterlab_postdoc.assemble import Services, assemble
 from jupyterlab_postdoc.commands import User
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.editors import EditorPool
-from jupyterlab_postdoc.notebooks.live import Upstream
+from jupyterlab_postdoc.notebooks.live import Upstream, unsaved
 from jupyterlab_postdoc.notebooks.run_folder import RunFolder, base_folder
 from jupyterlab_postdoc.settings import Settings
 from jupyterlab_postdoc.workspace import sandbox
@@ -354,5 +355,57 @@ def test_a_server_has_editors_and_ends_them(tmp_path: Path) -> None:
     async def health(services: Services) -> dict[str, Any]:
         parts: dict[str, Any] = (await services.sessions.health(ANA))["parts"]["live"]
         return parts
+
+    go(scene())
+
+
+def test_what_cannot_be_saved_keeps_the_notebook_open(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither people nor the clock close it then; a server that stops says what is lost."""
+
+    async def scene() -> None:
+        root = project(tmp_path)
+        file = root / "notebook.py"
+        async with pool(idle_s=0.5) as editors:
+            editor = await editors.open(root)
+            async with page(editor) as person:
+                ids = {cell["name"]: cell["id"] for cell in await cells_of(editor, person)}
+                await person.types(ids["first"], "x = 41")
+                editor.viewer(1)
+                file.unlink()
+                file.mkdir()  # nobody can write there
+                for ask in (editors.close(root), editor.save()):
+                    with pytest.raises(PostdocError) as caught:
+                        await ask
+                    assert unsaved(caught.value)
+                    assert caught.value.details["cells"] == ["first"]
+                    assert caught.value.message == "Not saved: first (Is a directory)."
+                assert "stays in the open notebook" in editor.status.message
+            editor.viewer(-1)
+            await asyncio.sleep(1.5)
+            assert editors.get(root) is editor, "not after some minutes without use either"
+            file.rmdir()
+            await until(lambda: editors.get(root) is None, 10)
+            assert "x = 41" in file.read_text()
+            assert "nothing was lost" in editors.status(root).message
+
+            editor = await editors.open(root)
+            async with page(editor) as person:
+                await person.types(ids["first"], "x = 42")
+                editor.viewer(1)
+                file.unlink()
+                file.mkdir()
+                with pytest.raises(PostdocError):
+                    await editor.save()
+                file.rmdir()
+                assert await editor.save()
+                assert editor.status.message == "", "it is over"
+                await person.types(ids["second"], "y = 43")
+                file.unlink()
+                file.mkdir()
+        status = editors.status(root)
+        assert status.state == "failed"
+        assert status.message == "The server was stopped. Not saved: second (Is a directory)."
+        assert "Not saved: second" in caplog.text
+        assert not processes(str(root))
 
     go(scene())

@@ -7,6 +7,7 @@ again; the variables of its kernel are lost, and its status says so.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import secrets
 import shutil
@@ -21,14 +22,16 @@ from jupyterlab_postdoc.notebooks import messages
 from jupyterlab_postdoc.notebooks.base import CellState
 from jupyterlab_postdoc.notebooks.condition import Condition, Hear
 from jupyterlab_postdoc.notebooks.door import Door
-from jupyterlab_postdoc.notebooks.live import EditorState, EditorStatus, Upstream
+from jupyterlab_postdoc.notebooks.live import EditorState, EditorStatus, Upstream, unsaved
 from jupyterlab_postdoc.notebooks.wire import ENV, LINE, OURS, Worker, WorkerDied
 from jupyterlab_postdoc.workspace.processes import Limits
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
+_log = logging.getLogger(__name__)
 START_S = 40.0
 CALL_S = 60.0
 STOP_S = 8.0  # it saves and lets its kernel go
+AGAIN_S = 0.5  # then it tries again to save what could not be saved
 STEADY_S = 60.0  # an editor that ends again within this time is not revived
 KERNEL_S = 15.0  # a page that only watches needs a kernel; without one for so long it is shown all the same
 PORT = 2718  # a name in addresses: nothing listens there
@@ -55,6 +58,7 @@ class LiveEditor:
         self._ready: asyncio.Future[Mapping[str, Any]] | None = None
         self._began = 0.0
         self._stopping = False
+        self._not_saved = ""
         self._watch: asyncio.Task[None] | None = None
 
     # --- what others see ---
@@ -146,8 +150,22 @@ class LiveEditor:
         return messages.cells(await self._told("cells"))
 
     async def save(self) -> bool:
-        """Write to disk what people have typed; whether there was anything to write."""
-        return bool((await self._told("save")).get("saved"))
+        """Write to disk what people have typed; whether there was anything to write.
+
+        PostdocError with the ``cells`` that are not on disk when it cannot be written (see ``live.unsaved``); the
+        status says so, too, until a later save is done.
+        """
+        try:
+            answer = await self._told("save")
+        except PostdocError as error:
+            if unsaved(error):
+                self._not_saved = f"{error.message} {error.next}"
+                self.condition.become(message=self._not_saved)
+            raise
+        if self._not_saved and self.condition.status.message == self._not_saved:
+            self.condition.become(message="")
+        self._not_saved = ""
+        return bool(answer.get("saved"))
 
     async def replace(self, text: str, *, base: str | None) -> None:
         """Make the notebook equal to this text of a notebook file, in the page and on disk.
@@ -189,23 +207,41 @@ class LiveEditor:
         self._watch = asyncio.create_task(self._stay())
 
     async def stop(self, message: str = "") -> None:
-        """Save, end the kernel and every process. Safe to call twice."""
+        """Save, end the kernel and every process. Safe to call twice. What cannot be saved, though tried again, is said
+        in the status, which is ``failed`` then, and in the server's log.
+        """
         self._stopping = True
         if self._watch is not None:
             self._watch.cancel()
-        worker = self._worker
+        worker, lost = self._worker, ""
         if worker is not None and worker.dead is None:
-            with suppress(PostdocError, WorkerDied, TimeoutError):
-                await asyncio.wait_for(self._say_goodbye(worker), STOP_S)
+            with suppress(WorkerDied, TimeoutError):
+                lost = await asyncio.wait_for(self._say_goodbye(worker), STOP_S)
         await self._kill()
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
         self.condition.become(
-            state="stopped", kernel="none", message=message, viewers=0, outputs_from=self._session_time()
+            state="failed" if lost else "stopped",
+            kernel="none",
+            message=f"{message} {lost}".strip(),
+            viewers=0,
+            outputs_from=self._session_time(),
         )
 
-    async def _say_goodbye(self, worker: Worker) -> None:
-        await worker.ask({"op": "shutdown", "path": str(self.root / self.path)})
+    async def _say_goodbye(self, worker: Worker) -> str:
+        """What could not be saved; empty when everything was."""
+        lost = ""
+        for anyway in (False, False, True):
+            try:
+                answer = await worker.ask({"op": "shutdown", "path": str(self.root / self.path), "anyway": anyway})
+            except PostdocError:
+                await asyncio.sleep(AGAIN_S)  # perhaps there is room by then
+            else:
+                lost = messages.text(answer.get("lost"), 2_000)
+                break
         await worker.death.wait()
+        if lost:
+            _log.error("%s in %s was closed, and something is lost. %s", self.path, self.root.name, lost)
+        return lost
 
     async def _launch(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

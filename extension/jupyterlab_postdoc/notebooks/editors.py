@@ -17,7 +17,7 @@ from pathlib import Path
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.batch import MEMORY
 from jupyterlab_postdoc.notebooks.editor import START_S, LiveEditor
-from jupyterlab_postdoc.notebooks.live import EditorStatus
+from jupyterlab_postdoc.notebooks.live import EditorStatus, unsaved
 from jupyterlab_postdoc.notebooks.run_folder import RunFolder
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
@@ -107,12 +107,16 @@ class EditorPool:
                 retryable=True,
             ) from None
 
-    async def close(self, root: Path, *, reason: str = "") -> None:
-        """Save, and end its processes; also one that is being started."""
+    async def close(self, root: Path, *, reason: str = "", anyway: bool = False) -> None:
+        """Save, and end its processes; also one that is being started. PostdocError when what people typed there cannot
+        be saved: it stays open then. With ``anyway`` the status and the server's log say afterwards what is lost.
+        """
         root = root.resolve()
         if (task := self._starting.get(root)) is not None:
             task.cancel()
             await asyncio.wait({task})
+        if not anyway:
+            await self._save(root)
         await self._end(root, reason)
 
     async def renew(self, root: Path) -> None:
@@ -150,7 +154,7 @@ class EditorPool:
         if self._tidying is not None:
             self._tidying.cancel()
         roots = {*self._editors, *self._starting}
-        await asyncio.gather(*(self.close(root, reason="The server was stopped.") for root in roots))
+        await asyncio.gather(*(self.close(root, reason="The server was stopped.", anyway=True) for root in roots))
         if self._home is not None:
             await asyncio.to_thread(self._home.remove)
             self._home = None
@@ -168,6 +172,7 @@ class EditorPool:
     async def _fresh(self, root: Path, path: str) -> LiveEditor:
         if not root.is_dir():
             raise PostdocError("not_found", "The project's folder is gone.", next="Put it back, or start a new study.")
+        await self._save(root)
         await self._end(root, "")  # one that has failed, or shows another notebook
         workspace = await self._make_workspace(root)
         full = workspace.resolve(path)
@@ -217,18 +222,26 @@ class EditorPool:
     async def _let_go(self, root: Path, reason: str) -> bool:
         """End one that nobody needs, unless what people typed there cannot be saved; whether it was ended."""
         editor = self._editors.get(root)
-        if editor is not None and editor.up:
-            try:
-                await editor.save()
-            except PostdocError as error:
-                if error.code == "storage_full":
-                    editor.used = time.monotonic()
-                    editor.condition.become(message=f"{error.message} {error.next}")
-                    return False
-            if editor.idle_s is None:
-                return False  # somebody came while it was saved
+        try:
+            await self._save(root)
+        except PostdocError:
+            return False
+        if editor is not None and editor.up and editor.idle_s is None:
+            return False  # somebody came while it was saved
         await self._end(root, reason)
         return True
+
+    async def _save(self, root: Path) -> None:
+        """What people typed is on disk, as far as the editor can be asked. PostdocError when it cannot be written."""
+        editor = self._editors.get(root)
+        if editor is None or not editor.up:
+            return
+        try:
+            await editor.save()
+        except PostdocError as error:
+            if unsaved(error):
+                editor.used = time.monotonic()  # it is not asked again and again
+                raise
 
     async def _end(self, root: Path, reason: str) -> None:
         if (ending := self._ending.get(root)) is not None:

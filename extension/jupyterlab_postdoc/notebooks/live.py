@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.base import CellState
 
 TYPED_S = 0.5
@@ -118,8 +119,12 @@ class Editors(Protocol):
         """
         ...
 
-    async def close(self, root: Path, *, reason: str = "") -> None:
-        """Save, and end its processes."""
+    async def settled(self, root: Path, seconds: float) -> None:
+        """Wait, at most so long, until an editor that is being started (again) is up or has failed."""
+        ...
+
+    async def close(self, root: Path, *, reason: str = "", anyway: bool = False) -> None:
+        """Save, and end its processes. PostdocError when it cannot be saved; then it stays open, unless ``anyway``."""
         ...
 
     async def renew(self, root: Path) -> None:
@@ -129,6 +134,11 @@ class Editors(Protocol):
     def running(self) -> list[EditorStatus]:
         """How all of them are that there are now."""
         ...
+
+
+def unsaved(error: PostdocError) -> bool:
+    """Whether it says that text of an open notebook could not be written; ``details["cells"]`` are the cells then."""
+    return error.code in ("storage_full", "notebook_failed") and "cells" in error.details
 
 
 async def typed(editor: Editor) -> None:

@@ -172,6 +172,10 @@ def told(error: Mapping[str, Any]) -> PostdocError:
     """An error of the worker as ours; only known codes and plain details pass."""
     code = str(error.get("code"))
     details = {k: v for k, v in error.items() if k in ("cell", "theirs")}
+    if isinstance(after := error.get("after"), str):
+        details["after"] = after
+    if isinstance(cells := error.get("cells"), list):
+        details["cells"] = [str(cell) for cell in cells]
     return PostdocError(
         code if code in HTTP_STATUS else "notebook_failed",
         str(error.get("message", ""))[:2000],

@@ -179,6 +179,14 @@ class Book:
         self.host.mark_saved(etag)
         return written
 
+    def unsaved(self) -> list[str]:
+        """The cells whose text, as it stands here, is not in the file as we know it; those that it alone has, too."""
+        here = {cell.key: cell.code for cell in self.read().cells}
+        with suppress(Refused):
+            there = {cell.key: cell.code for cell in author.parse(self.disk).cells}
+            return [name for name in (*here, *(there.keys() - here)) if here.get(name) != there.get(name)]
+        return list(here)
+
     def changed_outside(self) -> str | None:
         """The file's text when somebody else than marimo and we wrote it."""
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import time
@@ -20,6 +21,8 @@ from jupyterlab_postdoc.notebooks.worker.live_kernel import Kernel
 from jupyterlab_postdoc.notebooks.worker.live_run import LiveRun
 from jupyterlab_postdoc.notebooks.worker.server import LINE, Page, Server, described, digest
 from jupyterlab_postdoc.notebooks.worker.tracks import Emit
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def serve(receive: int, send: int, door: tuple[int, int], notebook: Path) -> None:
@@ -143,7 +146,20 @@ class LiveServer(Server):
         book, _ = await self.ready(request)
         async with self.editing:
             await book.refresh()
-            return {"saved": book.save()}
+            return {"saved": self.save(book)}
+
+    def save(self, book: Book) -> bool:
+        """Whether there was anything to write. Refused when it cannot be; ``cells`` are those that the file lacks."""
+        try:
+            return book.save()
+        except OSError as error:
+            names = book.unsaved()
+            what = f"Not saved: {', '.join(names[:20])}" if names else "The notebook was not saved"
+            code = "storage_full" if error.errno in FULL else "notebook_failed"
+            next = "Make room on the disk; the text stays in the open notebook, which saves it again."
+            if code != "storage_full":
+                next = "Make the file writable; the text stays in the open notebook, which saves it again."
+            raise Refused(code, f"{what} ({error.strerror}).", next, cells=names) from error
 
     async def do_check(self, request: dict[str, Any]) -> dict[str, Any]:
         book, _ = await self.ready(request)
@@ -254,9 +270,19 @@ class LiveServer(Server):
             self.kernel.outputs.flush()
 
     async def do_shutdown(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer is the last word of this process."""
+        """The answer is the last word of this process. Refused when the notebook cannot be saved; with
+        ``anyway`` it says what is ``lost``.
+        """
+        lost = ""
+        try:
+            if self.book is not None and self.book.host is not None:
+                self.save(self.book)
+        except Refused as error:
+            if not request.get("anyway"):
+                raise
+            lost = error.message
         self.keep()
         if self.kernel is not None:
             self.kernel.kill()
-        self.write({"id": request["id"], "result": {}})
+        self.write({"id": request["id"], "result": {"lost": lost}})
         os._exit(0)

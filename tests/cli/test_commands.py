@@ -119,6 +119,27 @@ def test_templates_are_listed_and_shown(shared):
     assert shared.run("templates", "show", "nothing", **named(shared)).code == 2
 
 
+def test_templates_check_says_what_is_wrong_and_what_could_be_better(shared, tmp_path):
+    made = shared.run("templates", "new", "mine", cwd=tmp_path)
+    assert made.code == 0, made.err
+    good = shared.run("templates", "check", "mine", cwd=tmp_path)
+    assert (good.code, good.out.strip()) == (0, "mine: a template in good order.")
+    script = tmp_path / "mine" / "script.yaml"
+    script.write_text(
+        script.read_text()
+        .replace("[make_data, read_data, load]", "[load]")
+        .replace("[analyse,", "[make_data, read_data, analyse,")
+    )
+    late = shared.run("templates", "check", "mine", cwd=tmp_path)
+    assert late.code == 0, "it works all the same"
+    assert "Warning: script.yaml, turn `data`: the cell `load` uses `make_data`" in late.out
+    assert shared.run("templates", "check", "mine", "--json", cwd=tmp_path).json["problems"] == []
+    script.write_text(script.read_text().replace("load]", "nothing]"))
+    bad = shared.run("templates", "check", "mine", "--json", cwd=tmp_path)
+    assert (bad.code, bad.json["warnings"]) == (1, [])
+    assert "script.yaml never writes the cell `load`." in bad.json["problems"]
+
+
 def test_status_tells_each_part(shared):
     answer = shared.run("status", **named(shared))
     assert "running at " + shared.server.url in answer.out

@@ -77,6 +77,7 @@ def test_a_notebook_grows_by_batches_and_is_plain_marimo(bench: Bench) -> None:
         ([{"op": "put", "name": "b"}], "bad_message", "no code"),
         ([{"op": "delete", "name": "nope"}], "not_found", "no cell 'nope'"),
         ([{"op": "move", "name": "a", "after": "nope"}], "not_found", "no cell 'nope'"),
+        ([{**put("b", "y"), "after": "nope"}], "not_found", "no cell 'nope' to put another one behind"),
         ([{"op": "move", "name": "a", "after": "a"}], "bad_message", "cannot follow itself"),
         ([put("b", "x" * 300_000)], "too_large", "300,000 characters"),
     ],
@@ -93,6 +94,8 @@ def test_one_bad_change_refuses_the_whole_batch(bench: Bench, changes: Any, code
             assert info.value.code == code
             assert words in info.value.message
             assert file.read_text() == before
+            if "to put another one behind" in words:
+                assert info.value.details == {"after": "nope", "cells": ["a", "fine"]}
 
     bench.go(scene())
 

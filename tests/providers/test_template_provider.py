@@ -136,3 +136,72 @@ def test_a_script_that_reaches_into_python_is_refused(registry: TemplateRegistry
     path.write_text(SCRIPT.replace("Studies {{ topic }}.", "{{ ''.__class__.__mro__ }}"))
     with pytest.raises(PostdocError, match="cannot be rendered"):
         reply(registry, [])
+
+
+PARTS = """
+turns:
+  - id: first
+    calls: [{tool: nb_edit, cells: [setup, make_data, analyse]}]
+  - id: second
+    calls:
+      - {tool: nb_edit, cells: [study, verdict]}
+      - {tool: nb_edit, cells: [controls, load]}
+  - id: last
+    calls: [{tool: nb_edit, cells: [title, estimate]}]
+"""
+"""Cells in another order than that of notebook.py."""
+
+
+def places(calls: list[ToolCall]) -> dict[str, str]:
+    """Each cell that the calls put, and the cell that it is put behind."""
+    return {change["name"]: change["after"] for call in calls for change in call.input["changes"]}
+
+
+@pytest.fixture
+def in_parts(registry: TemplateRegistry) -> TemplateRegistry:
+    (registry.get("tiny").path / "script.yaml").write_text(dedent(PARTS))
+    return registry
+
+
+def test_each_cell_goes_behind_the_nearest_one_that_is_there(in_parts: TemplateRegistry) -> None:
+    order = [cell.name for cell in in_parts.get("tiny").sources]
+    turns: list[Turn] = []
+    notebook: list[str] = []
+    while calls := reply(in_parts, turns)[1]:
+        for name, after in places(calls).items():
+            notebook.insert(notebook.index(after) + 1 if after else 0, name)
+        assert notebook == [name for name in order if name in notebook]
+        turns.append(done(in_parts, turns))
+    assert len(turns) == 3
+    assert len(notebook) == 9
+
+
+def test_a_cell_that_a_person_deleted_is_nobodys_neighbour(in_parts: TemplateRegistry) -> None:
+    turns = [done(in_parts, [])]
+    assert places(reply(in_parts, turns)[1])["verdict"] == "analyse"
+    gone = {"code": "not_found", "after": "analyse", "cells": ["setup", "make_data", "theirs"]}
+    turns.append(done(in_parts, turns, ToolOutcome(False, "There is no cell 'analyse' …", gone)))
+    text, calls, _ = reply(in_parts, turns)
+    assert text.startswith("analyse is no longer in the notebook")
+    assert places(calls) == {"study": "setup", "verdict": "load", "controls": "study", "load": "make_data"}
+    turns.append(done(in_parts, turns))
+    assert places(reply(in_parts, turns)[1]) == {"title": "study", "estimate": "load"}
+
+
+def test_a_persons_cell_is_a_neighbour_as_long_as_it_is_there(in_parts: TemplateRegistry) -> None:
+    turns = [done(in_parts, [])]
+    theirs = {"code": "version_conflict", "cell": "study", "cells": ["study"]}
+    turns.append(done(in_parts, turns, ToolOutcome(False, "The researcher has changed study.", theirs)))
+    text, calls, _ = reply(in_parts, turns)
+    assert text.startswith("The researcher has changed study")
+    assert places(calls)["controls"] == "study"
+    gone = {"code": "not_found", "after": "study", "cells": ["setup", "make_data", "analyse", "verdict"]}
+    turns.append(done(in_parts, turns, ToolOutcome(True, "ok"), ToolOutcome(False, "There is no cell 'study' …", gone)))
+    assert places(reply(in_parts, turns)[1])["controls"] == "setup"
+
+
+def test_another_place_that_is_not_there_is_a_failure(in_parts: TemplateRegistry) -> None:
+    gone = {"code": "not_found", "after": "elsewhere", "cells": []}
+    text, calls, _ = reply(in_parts, [done(in_parts, [], ToolOutcome(False, "There is no cell 'elsewhere'.", gone))])
+    assert text.startswith("There is no cell 'elsewhere'. The study stops here")
+    assert calls == []

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jupyterlab_postdoc.errors import PostdocError
-from jupyterlab_postdoc.templates import CellSource, Template, TemplateRegistry, check, scaffold
+from jupyterlab_postdoc.templates import CellSource, Template, TemplateRegistry, check, scaffold, warnings
+from jupyterlab_postdoc.templates.names import Names, names
 from jupyterlab_postdoc.templates.registry import package_root
 from jupyterlab_postdoc.templates.source import NotebookSyntaxError, parse_cells, render_study
 
@@ -140,6 +141,13 @@ def graph(path: Path) -> dict[str, tuple[set[str], set[str]]]:
     return {names[key]: (set(cell.defs), set(cell.refs)) for key, cell in internal.graph.cells.items()}
 
 
+def compiled_names(code: str) -> Names:
+    from marimo._ast.compiler import compile_cell
+
+    cell = compile_cell(code, cell_id="1")  # type: ignore[arg-type]
+    return Names(frozenset(cell.defs), frozenset(cell.refs))
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.parent.name)
 def test_cells_are_read_as_marimo_reads_them(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
@@ -151,6 +159,53 @@ def test_cells_are_read_as_marimo_reads_them(path: Path) -> None:
         assert our.code.startswith(their.code)
         assert ast.dump(ast.parse(our.code)) == ast.dump(ast.parse(their.code))
         assert our.hide_code == their.hide_code
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.parent.name)
+def test_names_are_found_as_marimo_finds_them(path: Path) -> None:
+    for cell in parse_cells(path.read_text(encoding="utf-8")):
+        assert names(cell.code) == compiled_names(cell.code), cell.name
+
+
+NAMES = """
+import a.b, c as d
+from e import f
+x = [i for i in y if z(i)]
+same = [same2 for same2 in same2]
+def g(p: kind = q, r=r2, *, k=k) -> "R":
+    loc = p + outside
+    return [v * loc for v in seq] + list(args for args in g(p))
+@deco
+class K(Base, metaclass=meta):
+    attr = about
+    def m(self):
+        return free
+for n, (o, *rest) in rng:
+    pass
+try:
+    pass
+except Err as err:
+    pass
+match subject:
+    case {"k": value, **others}:
+        pass
+    case Point(x=px) if px > limit:
+        pass
+    case [_, *more]:
+        pass
+_own = lambda w, /, u=u0: w + u + deep
+(wal := call(_own))
+count += 1
+text = f"{shown} {[h for h in hs]!r}"
+with opened() as (one, two["key"]):
+    del one
+"""
+
+
+def test_every_way_to_bind_a_name() -> None:
+    found = names(NAMES)
+    assert found == compiled_names(NAMES)
+    assert {"deep", "free", "outside", "about", "r2", "u0", "same2"} <= found.reads
 
 
 def test_awkward_layouts_are_read_as_marimo_reads_them() -> None:
@@ -397,6 +452,7 @@ def test_entry_points_bring_templates_and_failures_are_reported(
 )
 def test_package_templates_pass_their_check(folder: Path) -> None:
     assert check(folder) == []
+    assert warnings(folder) == []
     template = TemplateRegistry().get(folder.name)
     assert template.origin == "package"
     assert json.loads(json.dumps(template.summary_dict()))["name"] == folder.name
@@ -437,6 +493,27 @@ def test_check_names_every_problem(tmp_path: Path) -> None:
     ):
         assert words in problems
     assert "not a folder" in check(tmp_path / "nowhere")[0]
+
+
+def test_cells_that_are_written_before_what_they_use_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    scaffold(folder, "mine", "Mine")
+    assert warnings(folder) == []
+    script = (folder / "script.yaml").read_text()
+    late = script.replace("[make_data, read_data, load]", "[load]").replace(
+        "[analyse, estimate, result, figure]",
+        "[read_data, estimate, result, figure]\n      - tool: nb_edit\n        cells: [analyse, make_data]",
+    )
+    (folder / "script.yaml").write_text(late)
+    assert check(folder) == []
+    assert warnings(folder) == [
+        "script.yaml, turn `data`: the cell `load` uses `make_data`, `read_data`, defined only in turn `effect`. "
+        "In a live notebook it shows no output until then; write what it uses in the same call or before.",
+        "script.yaml, turn `effect`: the cell `estimate` uses `analyse`, defined only in a later call of it. "
+        "In a live notebook it shows no output until then; write what it uses in the same call or before.",
+    ]
+    (folder / "script.yaml").write_text(late.replace("tool: finish", "tool: nonsense"))
+    assert warnings(folder) == [], "first things first"
 
 
 def test_scaffold_runs_and_is_found(tmp_path: Path) -> None:

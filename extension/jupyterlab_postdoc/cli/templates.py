@@ -64,21 +64,25 @@ def _show(screen: Screen, template: Frame) -> None:
 
 
 def check(args: argparse.Namespace, screen: Screen) -> int:
-    """`templates check FOLDER`: what is wrong with a template of one's own."""
+    """`templates check FOLDER`: what is wrong with a template of one's own, and what could be better."""
     from jupyterlab_postdoc.templates import check as check_template
+    from jupyterlab_postdoc.templates import warnings
 
     folder = Path(args.name or ".")
     if not folder.is_dir():
         raise usage(f"There is no folder {folder}.", "Name the folder that holds template.yaml.")
     problems = check_template(folder)
+    advice = warnings(folder)
     if args.json:
-        dump(screen, problems)
+        dump(screen, {"problems": problems, "warnings": advice})
     elif problems:
         screen.line(f"{folder}: {len(problems)} thing{'s' if len(problems) > 1 else ''} to mend", "bold")
         for problem in problems:
             screen.line(f"- {problem}", indent="  ")
     else:
         screen.line(f"{folder}: a template in good order.", "green")
+        for warning in advice:
+            screen.line(f"- Warning: {warning}", "yellow", indent="  ")
     return FAILED if problems else DONE
 
 

@@ -49,7 +49,9 @@ class Reply:
 class TemplateProvider:
     """Plays ``script.yaml`` of the run's template. A failing cell gets the template's repair once, then it gives up.
 
-    A cell that a person has changed meanwhile stays as they made it: the script goes on without it.
+    Cells are written in the script's order and stand in that of ``notebook.py``: each is put behind the nearest one
+    before it that is there already. A cell that a person has changed meanwhile stays as they made it: the script goes
+    on without it.
     """
 
     id = "template"
@@ -91,6 +93,8 @@ class Script:
         self.failure: Failure | None = None
         self.theirs: set[str] = set()
         """The cells that a person has changed: they are left out from then on."""
+        self.there: set[str] = set()
+        """The cells that are in the notebook, as far as the answers tell."""
 
     def next_reply(self) -> Reply:
         """Walk the finished turns along the script, then render what comes after them."""
@@ -102,7 +106,10 @@ class Script:
             self.theirs |= set(names)
             self._remember(script[min(position, len(script) - 1)]["id"], turn)
             kept = f"The researcher has changed {', '.join(names)}; their version stays. " if names else ""
-            if names and self._unwritten(turn):
+            gone = self._written(turn)
+            if gone:
+                kept += f"{', '.join(gone)} is no longer in the notebook; what follows goes behind the cell before it. "
+            if gone or (names and self._unwritten(turn)):
                 self.failure = None
                 continue
             self.failure = first_failure(turn)
@@ -142,6 +149,27 @@ class Script:
         refused = [call for call in turn.calls if is_conflict(turn.results.get(call.id))]
         return any(change.get("name") not in self.theirs for call in refused for change in call.input["changes"])
 
+    def _written(self, turn: Turn) -> list[str]:
+        """Learn which cells this turn left in the notebook.
+
+        Answers those that it wanted to put others behind and that are gone, because a person has deleted or renamed
+        them: then its edit is to be made again.
+        """
+        gone = []
+        for call in turn.calls:
+            outcome = turn.results.get(call.id)
+            if outcome is None or call.name != "nb_edit":
+                continue
+            if outcome.ok:
+                for change in call.input["changes"]:
+                    (self.there.discard if change["op"] == "delete" else self.there.add)(change["name"])
+            elif is_conflict(outcome):
+                self.there |= set(conflicts_of(outcome))
+            elif outcome.data.get("after") in self.there:
+                gone.append(outcome.data["after"])
+                self.there &= set(outcome.data.get("cells") or [])
+        return gone
+
     def _remember(self, turn_id: str, turn: Turn) -> None:
         for call in turn.calls:
             outcome = turn.results.get(call.id)
@@ -175,10 +203,11 @@ class Script:
         calls: list[dict[str, Any]] = []
         if "plan" in turn:
             calls.append({"tool": "plan", "input": {"items": self._plan(int(turn["plan"]))}})
+        there = set(self.there)
         for call in filter(self._wanted, turn.get("calls") or []):
             given = self._render_all(call.get("input") or {})
             if call.get("cells"):
-                given["changes"] = self._puts(call["cells"])
+                given["changes"] = self._puts(call["cells"], there)
             calls.append({"tool": call["tool"], "input": given})
         return Reply(self._render(str(turn.get("say") or "")).strip(), calls)
 
@@ -189,14 +218,20 @@ class Script:
             for number, text in enumerate(self.template.plan)
         ]
 
-    def _puts(self, names: list[str]) -> list[dict[str, Any]]:
+    def _puts(self, names: list[str], there: set[str]) -> list[dict[str, Any]]:
+        """These cells, each to its place among those that are ``there``; adds them to these."""
         task = self.request.task
         cells = self.template.cells(topic=task["topic"], parameters=task["parameters"], study=task.get("study") or {})
-        return [
-            {"op": "put", "name": cell.name, "code": cell.code, "hide_code": cell.hide_code}
-            for cell in cells
-            if cell.name in names and cell.name not in self.theirs
-        ]
+        puts: list[dict[str, Any]] = []
+        before = ""
+        for cell in cells:
+            if cell.name in names and cell.name not in self.theirs:
+                put = {"op": "put", "name": cell.name, "code": cell.code, "hide_code": cell.hide_code, "after": before}
+                puts.append(put)
+                there.add(cell.name)
+            if cell.name in there:
+                before = cell.name
+        return puts
 
     def _render_all(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -251,8 +286,13 @@ def conflicts(turn: Turn) -> list[str]:
     for call in turn.calls:
         outcome = turn.results.get(call.id)
         if outcome is not None and call.name == "nb_edit" and is_conflict(outcome):
-            found |= dict.fromkeys(outcome.data.get("cells") or [str(outcome.data.get("cell"))])
+            found |= dict.fromkeys(conflicts_of(outcome))
     return list(found)
+
+
+def conflicts_of(outcome: ToolOutcome) -> list[str]:
+    """The cells of a person that a refused edit would have replaced."""
+    return list(outcome.data.get("cells") or [str(outcome.data.get("cell"))])
 
 
 def first_failure(turn: Turn) -> Failure | None:

@@ -6,10 +6,10 @@ executed here. marimo, yaml and jsonschema are imported only when a template is 
 
 from __future__ import annotations
 
-from jupyterlab_postdoc.templates.checks import check
+from jupyterlab_postdoc.templates.checks import check, warnings
 from jupyterlab_postdoc.templates.model import Origin, Template
 from jupyterlab_postdoc.templates.registry import TemplateRegistry
 from jupyterlab_postdoc.templates.scaffold import scaffold
 from jupyterlab_postdoc.templates.source import CellSource
 
-__all__ = ["CellSource", "Origin", "Template", "TemplateRegistry", "check", "scaffold"]
+__all__ = ["CellSource", "Origin", "Template", "TemplateRegistry", "check", "scaffold", "warnings"]

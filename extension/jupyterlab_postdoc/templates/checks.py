@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jupyterlab_postdoc.templates.model import TemplateError, read_yaml
+from jupyterlab_postdoc.templates.names import names
 from jupyterlab_postdoc.templates.parameters import description_problems
 from jupyterlab_postdoc.templates.source import CellSource, NotebookSyntaxError, read_cells, study_literal
 
@@ -37,6 +39,45 @@ def check(path: Path) -> list[str]:
         problems += _script_problems(script, cells or (), len(usable["plan"]) if usable else None)
     problems += _repair_problems(path / "repairs", cells or ())
     return problems
+
+
+def warnings(path: Path) -> list[str]:
+    """What works but could be better, one sentence each: cells that are written before the names that they use.
+
+    Nothing while `check` finds problems.
+    """
+    path = Path(path)
+    if check(path):
+        return []
+    cells = {cell.name: names(cell.code) for cell in read_cells(path / "notebook.py")}
+    owner = {name: cell for cell, found in cells.items() for name in found.defines}
+    steps = list(_steps(read_yaml(path / "script.yaml")))
+    written = {cell: number for number, (_, put) in enumerate(steps) for cell in put}
+    found: list[str] = []
+    for number, (turn, put) in enumerate(steps):
+        for cell in put:
+            late = sorted(name for name in cells[cell].reads if name in owner and written[owner[name]] > number)
+            if late:
+                turns = dict.fromkeys(steps[written[owner[name]]][0] for name in late)
+                found.append(_waits(turn, cell, late, list(turns)))
+    return found
+
+
+def _steps(script: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """(turn, cells) of each call that writes cells, in the script's order."""
+    for turn in script["turns"]:
+        for call in turn.get("calls") or []:
+            if call.get("cells"):
+                yield turn["id"], call["cells"]
+
+
+def _waits(turn: str, cell: str, late: list[str], turns: list[str]) -> str:
+    later = " and ".join("a later call of it" if name == turn else f"turn `{name}`" for name in turns)
+    shown = ", ".join(f"`{name}`" for name in late[:4]) + (f" and {len(late) - 4} more" if len(late) > 4 else "")
+    return (
+        f"script.yaml, turn `{turn}`: the cell `{cell}` uses {shown}, defined only in {later}. "
+        "In a live notebook it shows no output until then; write what it uses in the same call or before."
+    )
 
 
 def _yaml(path: Path, problems: list[str]) -> Any:

@@ -199,6 +199,12 @@ def place(notebook: Notebook, after: object) -> int:
         return len(notebook.cells)
     if after == "":
         return 1 if notebook.cells and notebook.cells[0].key == "setup" else 0
+    if not notebook.has(str(after)):
+        keys = [cell.key for cell in notebook.cells]
+        next = f"The cells are: {', '.join(keys) or 'none yet'}."
+        raise Refused(
+            "not_found", f"There is no cell {after!r} to put another one behind.", next, after=after, cells=keys
+        )
     return notebook.index(str(after)) + 1
 
 

@@ -18,26 +18,7 @@ with app.setup(hide_code=True):
     import numpy as np
     import pandas as pd
 
-    MISSING_WORDS = frozenset(
-        [
-            "",
-            "na",
-            "n/a",
-            "nan",
-            "null",
-            "none",
-            "nil",
-            "missing",
-            "unknown",
-            "?",
-            "-",
-            "--",
-            ".",
-            "#n/a",
-            "<na>",
-            "nat",
-        ]
-    )
+    MISSING_WORDS = frozenset(["", "na", "n/a", "nan", "null", "none", "nil", "missing", "unknown", "?", "-", "--", ".", "#n/a", "<na>", "nat"])
     CODES = [-9, -99, -999, -9999, -99999, 999, 9999, 99999]  # numbers that people write for "no answer"
     COLOURS = ["#0072B2", "#D55E00", "#999999"]
     NUMBER = re.compile(
@@ -45,9 +26,7 @@ with app.setup(hide_code=True):
         r"(?P<suffix>%|°\s?[CFK]|[€$£¥]|[A-Za-zµ][A-Za-zµ/²³%·]{0,9}|)"
     )
     SPACES = dict.fromkeys(map(ord, "' \u00a0\u2009\u202f"))  # marks between thousands
-    DECIMAL_COMMA = re.compile(
-        r"(?<![\d.,])[+-]?(?:(?:\d{1,3}(?:\.\d{3})+|\d*),(?:\d{1,2}|\d{4,})|\d{1,3}(?:\.\d{3})+,\d+)(?![\d.,])"
-    )
+    DECIMAL_COMMA = re.compile(r"(?<![\d.,])[+-]?(?:(?:\d{1,3}(?:\.\d{3})+|\d*),(?:\d{1,2}|\d{4,})|\d{1,3}(?:\.\d{3})+,\d+)(?![\d.,])")
 
 
 @app.cell(hide_code=True)
@@ -72,9 +51,7 @@ def title(label, settings, study):
     **What would falsify the claim "at least one pair of columns moves together".** No pair survives the correction for their number in
     the first half, or the chosen pair has an interval that contains zero in the second.
 
-    *Template `{study["template"]}` {study["version"]}, seed {
-        settings["seed"]
-    }. No language model wrote or chose any of the numbers.*
+    *Template `{study["template"]}` {study["version"]}, seed {settings["seed"]}. No language model wrote or chose any of the numbers.*
     """)
     return
 
@@ -120,16 +97,11 @@ def settings(controls):
 @app.cell(hide_code=True)
 def load(settings):
     if settings["data"] in ("synthetic", "synthetic-null"):
-        table, how = (
-            make_data(settings["seed"], settings["data"] == "synthetic"),
-            {"kind": "text", "encoding": "utf-8-sig", "separator": ",", "ragged": 0},
-        )
+        table, how = make_data(settings["seed"], settings["data"] == "synthetic"), {"kind": "text", "encoding": "utf-8-sig", "separator": ",", "ragged": 0}
     else:
         table, how = read_table(settings["data"])
     if settings["target"] and settings["target"] not in table.columns:
-        raise ValueError(
-            f"The target column `{settings['target']}` is missing; found: {', '.join(table.columns[:20])}{' …' if table.shape[1] > 20 else ''}."
-        )
+        raise ValueError(f"The target column `{settings['target']}` is missing; found: {', '.join(table.columns[:20])}{' …' if table.shape[1] > 20 else ''}.")
     columns = [describe_column(_name, table[_name]) for _name in table.columns]
     return columns, how, table
 
@@ -139,9 +111,7 @@ def overview(columns, how, label, table):
     _kinds = Counter(_c["kind"] for _c in columns)
     _cells = table.shape[0] * table.shape[1]
     _lost = sum(_c["missing"] for _c in columns)
-    _read = {
-        "text": f"delimited text ({how['encoding'].replace('utf-8-sig', 'UTF-8')}, separated by {({',': 'commas', ';': 'semicolons', '|': 'bars'}).get(how['separator'], 'tabs')})"
-    }.get(how["kind"], how["kind"])
+    _read = {"text": f"delimited text ({how['encoding'].replace('utf-8-sig', 'UTF-8')}, separated by {({',': 'commas', ';': 'semicolons', '|': 'bars'}).get(how['separator'], 'tabs')})"}.get(how["kind"], how["kind"])
     mo.md(f"""
     ## The table
 
@@ -154,16 +124,11 @@ def overview(columns, how, label, table):
 
 @app.cell(hide_code=True)
 def problems(results):
-    _rows = [
-        {"severity": _p["severity"], "columns": _p["columns"], "what": _p["what"], "what to do": _p["advice"]}
-        for _p in results["problems"]
-    ]
+    _rows = [{"severity": _p["severity"], "columns": _p["columns"], "what": _p["what"], "what to do": _p["advice"]} for _p in results["problems"]]
     mo.vstack(
         [
             mo.md("## Problems, the most serious first"),
-            html_table(_rows, f"{len(_rows)} findings", 520)
-            if _rows
-            else mo.md("No problem was found by any of the checks."),
+            html_table(_rows, f"{len(_rows)} findings", 520) if _rows else mo.md("No problem was found by any of the checks."),
             mo.md(
                 f"{results['problems_high']} findings are serious (a result that ignores them is likely wrong), {results['problems_medium']} need a decision, "
                 + f"and {results['problems_low']} are worth knowing."
@@ -194,25 +159,12 @@ def dictionary(columns, label):
 
 @app.cell(hide_code=True)
 def missingness(columns, label, results):
-    _shares = sorted(
-        ((_c["missing"] / max(1, _c["rows"]), _c["name"]) for _c in columns if _c["missing"]), reverse=True
-    )
-    _table = pd.DataFrame(
-        [{"column": _name[:40], "share": _share} for _share, _name in _shares[:25]], columns=["column", "share"]
-    )
+    _shares = sorted(((_c["missing"] / max(1, _c["rows"]), _c["name"]) for _c in columns if _c["missing"]), reverse=True)
+    _table = pd.DataFrame([{"column": _name[:40], "share": _share} for _share, _name in _shares[:25]], columns=["column", "share"])
     _chart = alt.layer(
-        alt.Chart(_table)
-        .mark_bar(color=COLOURS[0])
-        .encode(
-            alt.X("share:Q", title="share of missing cells", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            alt.Y("column:N", sort=None, title=None),
-        ),
+        alt.Chart(_table).mark_bar(color=COLOURS[0]).encode(alt.X("share:Q", title="share of missing cells", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])), alt.Y("column:N", sort=None, title=None)),
         alt.Chart(pd.DataFrame({"share": [0.05]})).mark_rule(strokeDash=[4, 3]).encode(alt.X("share:Q")),
-    ).properties(
-        width=560,
-        height=max(60, 16 * len(_table)),
-        title=f"Missing cells by column{', worst 25' if len(_shares) > 25 else ''} ({label})",
-    )
+    ).properties(width=560, height=max(60, 16 * len(_table)), title=f"Missing cells by column{', worst 25' if len(_shares) > 25 else ''} ({label})")
     _linked = results["missing_links"]
     _text = f"{len(_shares)} of {len(columns)} columns have missing cells; dashed: 5 %. "
     if results["missing_blocks"]:
@@ -241,33 +193,18 @@ def distributions(columns, label):
             alt.layer(
                 alt.Chart(pd.DataFrame({"from": _edges[:-1], "to": _edges[1:], "rows": _height}))
                 .mark_bar(color="#7fa8c9")
-                .encode(
-                    alt.X("from:Q", title=_c["unit"] or "value", scale=alt.Scale(zero=False)),
-                    alt.X2("to:Q"),
-                    alt.Y("rows:Q", title="rows"),
-                    alt.Y2Datum(0),
-                ),
-                alt.Chart(pd.DataFrame({"x": [np.median(_v)]}))
-                .mark_rule(color=COLOURS[1], strokeWidth=2)
-                .encode(alt.X("x:Q")),
+                .encode(alt.X("from:Q", title=_c["unit"] or "value", scale=alt.Scale(zero=False)), alt.X2("to:Q"), alt.Y("rows:Q", title="rows"), alt.Y2Datum(0)),
+                alt.Chart(pd.DataFrame({"x": [np.median(_v)]})).mark_rule(color=COLOURS[1], strokeWidth=2).encode(alt.X("x:Q")),
             ).properties(width=150, height=90, title=alt.Title(_c["name"][:26], fontSize=11))
         )
     _skewed = [_c["name"] for _c in _numeric if abs(_c["skew"]) > 2]
     mo.vstack(
         [
             mo.md("## Distributions"),
-            alt.concat(*_charts, columns=3).properties(
-                title=f"Numeric columns{', the first 9' if len(_numeric) > 9 else ''}, middle 99 % ({label})"
-            )
-            if _charts
-            else mo.md("No numeric column."),
+            alt.concat(*_charts, columns=3).properties(title=f"Numeric columns{', the first 9' if len(_numeric) > 9 else ''}, middle 99 % ({label})") if _charts else mo.md("No numeric column."),
             mo.md(
                 f"Orange: median. {len(_skewed)} of {len(_numeric)} numeric columns have an absolute skewness above 2"
-                + (
-                    f": {safe(', '.join(_skewed[:8]))}. Means and standard deviations describe them badly."
-                    if _skewed
-                    else "."
-                )
+                + (f": {safe(', '.join(_skewed[:8]))}. Means and standard deviations describe them badly." if _skewed else ".")
             ),
         ]
     )
@@ -304,12 +241,7 @@ def estimate(columns, how, settings, table):
 @app.cell(hide_code=True)
 def associations(label, results):
     _rows = [
-        {
-            "pair": f"{_r['a'][:30]} × {_r['b'][:30]}",
-            "size": abs(_r["size"]),
-            "measure": _r["measure"],
-            "kept": "survives the correction" if _r["q"] <= 0.05 else "does not survive",
-        }
+        {"pair": f"{_r['a'][:30]} × {_r['b'][:30]}", "size": abs(_r["size"]), "measure": _r["measure"], "kept": "survives the correction" if _r["q"] <= 0.05 else "does not survive"}
         for _r in results["associations"][:18]
     ]
     _table = pd.DataFrame(_rows, columns=["pair", "size", "measure", "kept"])
@@ -317,17 +249,9 @@ def associations(label, results):
         alt.Chart(_table)
         .mark_bar()
         .encode(
-            alt.X(
-                "size:Q",
-                title="strength (absolute Spearman correlation, ε² or Cramér's V)",
-                scale=alt.Scale(domain=[0, 1]),
-            ),
+            alt.X("size:Q", title="strength (absolute Spearman correlation, ε² or Cramér's V)", scale=alt.Scale(domain=[0, 1])),
             alt.Y("pair:N", sort=None, title=None, axis=alt.Axis(labelLimit=320)),
-            alt.Color(
-                "kept:N",
-                scale=alt.Scale(domain=["survives the correction", "does not survive"], range=[COLOURS[0], "#cccccc"]),
-                legend=alt.Legend(orient="bottom", title=None),
-            ),
+            alt.Color("kept:N", scale=alt.Scale(domain=["survives the correction", "does not survive"], range=[COLOURS[0], "#cccccc"]), legend=alt.Legend(orient="bottom", title=None)),
             tooltip=["pair", "measure", alt.Tooltip("size:Q", format=".3f")],
         )
         .properties(width=460, height=max(40, 16 * len(_table)), title=f"The strongest associations ({label})")
@@ -368,11 +292,7 @@ def strongest(label, results):
                     + f"(95 % interval {number(results['ci_low'])} to {number(results['ci_high'])}, {p_text(results['p_value'])}, {number(results['n_obs'])} rows"
                     + (", 600 of them drawn" if results["n_obs"] > 600 else "")
                     + "). "
-                    + (
-                        "The interval does not contain zero."
-                        if results["ci_low"] > 0 or results["ci_high"] < 0
-                        else "The interval contains zero: the choice of the first half is not confirmed."
-                    )
+                    + ("The interval does not contain zero." if results["ci_low"] > 0 or results["ci_high"] < 0 else "The interval contains zero: the choice of the first half is not confirmed.")
                 ),
             ]
         )
@@ -384,42 +304,18 @@ def strongest(label, results):
 def robustness_splits(columns, label, results, settings, table):
     _repeats = 25 if results["pairs_tested"] * len(table) < 2e6 else 4
     _prepared = prepare(columns, table)
-    _again = (
-        [split_sample(_prepared, settings["target"], settings["seed"] + 1000 + _i) for _i in range(_repeats)]
-        if results["estimate"] is not None
-        else []
-    )
+    _again = [split_sample(_prepared, settings["target"], settings["seed"] + 1000 + _i) for _i in range(_repeats)] if results["estimate"] is not None else []
     _rows = [
-        {
-            "split": _i + 1,
-            "r": _r["estimate"],
-            "low": _r["ci_low"],
-            "high": _r["ci_high"],
-            "pair": "same pair"
-            if sorted(_r["strongest_pair"]) == sorted(results["strongest_pair"])
-            else "another pair",
-        }
+        {"split": _i + 1, "r": _r["estimate"], "low": _r["ci_low"], "high": _r["ci_high"], "pair": "same pair" if sorted(_r["strongest_pair"]) == sorted(results["strongest_pair"]) else "another pair"}
         for _i, _r in enumerate(_again)
         if _r["estimate"] is not None
     ]
     _table = pd.DataFrame(_rows, columns=["split", "r", "low", "high", "pair"])
-    _colour = alt.Color(
-        "pair:N",
-        scale=alt.Scale(domain=["same pair", "another pair"], range=[COLOURS[0], COLOURS[1]]),
-        legend=alt.Legend(orient="bottom", title=None),
-    )
+    _colour = alt.Color("pair:N", scale=alt.Scale(domain=["same pair", "another pair"], range=[COLOURS[0], COLOURS[1]]), legend=alt.Legend(orient="bottom", title=None))
     _chart = alt.layer(
         alt.Chart(pd.DataFrame({"r": [0]})).mark_rule(strokeDash=[4, 3]).encode(alt.Y("r:Q")),
-        alt.Chart(_table)
-        .mark_rule(strokeWidth=2)
-        .encode(alt.X("split:O", axis=alt.Axis(labelAngle=0)), alt.Y("low:Q"), alt.Y2("high:Q"), _colour),
-        alt.Chart(_table)
-        .mark_circle(size=60, opacity=1)
-        .encode(
-            alt.X("split:O", title="random split of the rows"),
-            alt.Y("r:Q", title="rank correlation in the measuring half"),
-            _colour,
-        ),
+        alt.Chart(_table).mark_rule(strokeWidth=2).encode(alt.X("split:O", axis=alt.Axis(labelAngle=0)), alt.Y("low:Q"), alt.Y2("high:Q"), _colour),
+        alt.Chart(_table).mark_circle(size=60, opacity=1).encode(alt.X("split:O", title="random split of the rows"), alt.Y("r:Q", title="rank correlation in the measuring half"), _colour),
     ).properties(width=600, height=220, title=f"Other random splits ({label})")
     _same = sum(_r["pair"] == "same pair" for _r in _rows)
     _yes = sum(_r["supported"] for _r in _again)
@@ -439,17 +335,11 @@ def robustness_splits(columns, label, results, settings, table):
 
 @app.cell(hide_code=True)
 def robustness_outliers(columns, label):
-    _rows = sorted(
-        ({"column": _c["name"][:40], "share": _c["outliers"]} for _c in columns if _c["kind"] == "number"),
-        key=lambda _r: -_r["share"],
-    )[:15]
+    _rows = sorted(({"column": _c["name"][:40], "share": _c["outliers"]} for _c in columns if _c["kind"] == "number"), key=lambda _r: -_r["share"])[:15]
     _chart = alt.layer(
         alt.Chart(pd.DataFrame(_rows, columns=["column", "share"]))
         .mark_bar(color=COLOURS[0])
-        .encode(
-            alt.X("share:Q", title="share of values beyond 3.5 robust standard deviations", axis=alt.Axis(format="%")),
-            alt.Y("column:N", sort=None, title=None),
-        ),
+        .encode(alt.X("share:Q", title="share of values beyond 3.5 robust standard deviations", axis=alt.Axis(format="%")), alt.Y("column:N", sort=None, title=None)),
         alt.Chart(pd.DataFrame({"share": [0.0005]})).mark_rule(strokeDash=[4, 3]).encode(alt.X("share:Q")),
     ).properties(width=520, height=max(60, 16 * len(_rows)), title=f"Extreme values by column ({label})")
     _many = [_r for _r in _rows if _r["share"] > 0.01]
@@ -470,11 +360,7 @@ def robustness_outliers(columns, label):
 def figure(columns, label, results):
     _fig, (_left, _right) = plt.subplots(1, 2, figsize=(8.4, 3.6), layout="constrained", width_ratios=[1, 1])
     _worst = sorted(columns, key=lambda _c: -_c["missing"] / max(1, _c["rows"]))[:12][::-1]
-    _left.barh(
-        [_c["name"][:22].replace("$", r"\$") for _c in _worst],
-        [100 * _c["missing"] / max(1, _c["rows"]) for _c in _worst],
-        color=COLOURS[0],
-    )
+    _left.barh([_c["name"][:22].replace("$", r"\$") for _c in _worst], [100 * _c["missing"] / max(1, _c["rows"]) for _c in _worst], color=COLOURS[0])
     _left.set(xlabel="missing cells (%)", xlim=(0, 100))
     _left.set_title("Least complete columns", fontsize=10)
     _left.tick_params(axis="y", labelsize=8)
@@ -483,10 +369,7 @@ def figure(columns, label, results):
         _right.plot(_points[:, 0], _points[:, 1], ".", color=COLOURS[0], alpha=0.5, markersize=4)
         _a, _b = (_name[:30].replace("$", r"\$") for _name in results["strongest_pair"])
         _right.set(xlabel=f"rank of {_a}", ylabel=f"rank of {_b}")
-        _right.set_title(
-            f"Strongest pair: {results['estimate']:.2f} ({results['ci_low']:.2f} to {results['ci_high']:.2f})",
-            fontsize=10,
-        )
+        _right.set_title(f"Strongest pair: {results['estimate']:.2f} ({results['ci_low']:.2f} to {results['ci_high']:.2f})", fontsize=10)
     else:
         _right.text(0.5, 0.5, "no pair could be measured", ha="center", va="center")
         _right.set(xticks=[], yticks=[])
@@ -500,11 +383,7 @@ def conclusion(label, results, table):
     _first = (
         f"The table has {number(len(table))} rows and {number(table.shape[1])} columns with {results['problems_high']} serious, {results['problems_medium']} moderate and "
         + f"{results['problems_low']} minor findings"
-        + (
-            f"; the first is: {results['problems'][0]['columns']}: {results['problems'][0]['what']}"
-            if results["problems"]
-            else ""
-        )
+        + (f"; the first is: {results['problems'][0]['columns']}: {results['problems'][0]['what']}" if results["problems"] else "")
         + f" ({label})."
     )
     if results["estimate"] is None:
@@ -548,11 +427,7 @@ def limitations(label):
 @app.cell
 def verdict(label, results, settings, summary):
     verdict = {
-        **{
-            _key: _value
-            for _key, _value in results.items()
-            if _key not in ("problems", "associations", "scatter", "missing_links", "missing_blocks")
-        },
+        **{_key: _value for _key, _value in results.items() if _key not in ("problems", "associations", "scatter", "missing_links", "missing_blocks")},
         "top_problems": [f"{_p['severity']}: {_p['columns']}: {_p['what']}" for _p in results["problems"][:10]],
         "missing_links": len(results["missing_links"]),
         "unit": "Spearman rank correlation",
@@ -561,11 +436,7 @@ def verdict(label, results, settings, summary):
             "Findings are patterns that are often errors; someone who knows the data has to judge them.",
             "Rows are treated as independent; trends and repeated measurements can imitate an association.",
             "Only monotone relations between ordered columns are searched for.",
-            *(
-                ["The data are synthetic: the result tests the method, not a hypothesis."]
-                if label.startswith("synthetic")
-                else []
-            ),
+            *(["The data are synthetic: the result tests the method, not a hypothesis."] if label.startswith("synthetic") else []),
         ],
         "data": label,
         "seed": settings["seed"],
@@ -588,9 +459,7 @@ def appendix():
 @app.function(hide_code=True)
 def safe(text: object) -> str:
     """Text from outside as inert Markdown: no tags, no formatting, one line."""
-    return re.sub(
-        r"[`*_\[\]$#|\\~{}]", lambda sign: f"&#{ord(sign[0])};", html.escape(" ".join(str(text).split()), quote=False)
-    )
+    return re.sub(r"[`*_\[\]$#|\\~{}]", lambda sign: f"&#{ord(sign[0])};", html.escape(" ".join(str(text).split()), quote=False))
 
 
 @app.function(hide_code=True)
@@ -622,12 +491,7 @@ def html_table(rows: list[dict], caption: str, height: int) -> mo.Html:
     """A plain table that scrolls above `height` pixels and also works in the static report; every text is escaped."""
     head = "".join(f"<th style='text-align:left;padding:4px 10px'>{html.escape(str(name))}</th>" for name in rows[0])
     body = "".join(
-        "<tr>"
-        + "".join(
-            f"<td style='padding:4px 10px;vertical-align:top;{'white-space:nowrap' if len(str(v)) <= 24 else 'overflow-wrap:anywhere'}'>{html.escape(str(v))}</td>"
-            for v in row.values()
-        )
-        + "</tr>"
+        "<tr>" + "".join(f"<td style='padding:4px 10px;vertical-align:top;{'white-space:nowrap' if len(str(v)) <= 24 else 'overflow-wrap:anywhere'}'>{html.escape(str(v))}</td>" for v in row.values()) + "</tr>"
         for row in rows
     )
     return mo.Html(
@@ -678,9 +542,7 @@ def make_data(seed: int, related: bool) -> pd.DataFrame:
         "comment": holes([f"see file {i} again" for i in rng.integers(0, 9999, n)], rng.random(n) < 0.92),
         "reserved": [""] * n,
     }
-    table = pd.DataFrame(
-        {name: pd.Series([str(value) for value in values], dtype="str") for name, values in columns.items()}
-    )
+    table = pd.DataFrame({name: pd.Series([str(value) for value in values], dtype="str") for name, values in columns.items()})
     return pd.concat([table, table.iloc[rng.choice(n, 4, replace=False)]], ignore_index=True)
 
 
@@ -709,9 +571,7 @@ def read_table(path: str) -> tuple[pd.DataFrame, dict]:
     try:
         table = pd.read_parquet(io.BytesIO(raw)) if kind == "Parquet" else pd.read_excel(io.BytesIO(raw))
     except Exception as error:
-        raise ValueError(
-            f"The file {file.name} looks like {kind} but cannot be read: {' '.join(str(error).split())[:200]}."
-        ) from error
+        raise ValueError(f"The file {file.name} looks like {kind} but cannot be read: {' '.join(str(error).split())[:200]}.") from error
     if not isinstance(table.index, pd.RangeIndex):
         table = table.reset_index()
     if table.shape[1] == 0 or len(table) == 0:
@@ -743,11 +603,7 @@ def read_text_table(raw: bytes, name: str) -> tuple[pd.DataFrame, dict]:
     separator = best[2]
     csv.field_size_limit(10_000_000)
     try:
-        rows = [
-            row
-            for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-            if any(cell.strip() for cell in row)
-        ]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise ValueError(f"The file {name} is not a readable table: {error}.") from error
     if len(rows) < 2:
@@ -837,10 +693,7 @@ def t_tail(t: float, df: float) -> float:
     c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
     f = d
     for m in range(1, 500):
-        for top in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
+        for top in (m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)), -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))):
             d = 1 / (1 + top * d or 1e-300)
             c = 1 + top / c or 1e-300
             f *= c * d
@@ -881,19 +734,9 @@ def levels_of(column: pd.Series) -> dict:
     texts = [v if isinstance(v, str) else "" if v is None or v is pd.NA or v != v else str(v) for v in column]
     keys, raw = pd.factorize(np.array(texts, dtype=object))
     stripped = [text.strip() for text in raw]
-    merged, levels = pd.factorize(
-        np.array([None if text.casefold() in MISSING_WORDS else text for text in stripped], dtype=object)
-    )
-    changed = np.array(
-        [text != own and key >= 0 for text, own, key in zip(raw, stripped, merged, strict=True)], dtype=bool
-    )
-    return {
-        "typed": False,
-        "keys": merged[keys],
-        "levels": list(levels),
-        "padded": int(changed[keys].sum()),
-        "raw": list(raw),
-    }
+    merged, levels = pd.factorize(np.array([None if text.casefold() in MISSING_WORDS else text for text in stripped], dtype=object))
+    changed = np.array([text != own and key >= 0 for text, own, key in zip(raw, stripped, merged, strict=True)], dtype=bool)
+    return {"typed": False, "keys": merged[keys], "levels": list(levels), "padded": int(changed[keys].sum()), "raw": list(raw)}
 
 
 @app.function(hide_code=True)
@@ -907,24 +750,8 @@ def describe_column(name: str, column: pd.Series) -> dict:
     given = keys >= 0
     size = int(given.sum())
     out = {
-        **{
-            "name": name,
-            "rows": len(column),
-            "notes": notes,
-            "unit": "",
-            "unreadable": 0,
-            "examples": [],
-            "skew": 0.0,
-            "outliers": 0.0,
-        },
-        **{
-            "variants": 0,
-            "stored_as_text": False,
-            "code_value": None,
-            "code_count": 0,
-            "padded": coded["padded"],
-            "given": given,
-        },
+        **{"name": name, "rows": len(column), "notes": notes, "unit": "", "unreadable": 0, "examples": [], "skew": 0.0, "outliers": 0.0},
+        **{"variants": 0, "stored_as_text": False, "code_value": None, "code_count": 0, "padded": coded["padded"], "given": given},
         **{"missing": len(column) - size, "distinct": len(levels), "levels": [], "folded": len(levels)},
     }
     kind, level_values = read_levels(out, coded, np.bincount(keys[given], minlength=len(levels)))
@@ -950,15 +777,7 @@ def describe_column(name: str, column: pd.Series) -> dict:
         out["outliers"] = float((abs(finite - centre) > 3.5 * spread).mean()) if spread > 0 else 0.0
         out["skew"] = float((((finite - finite.mean()) / deviation) ** 3).mean()) if deviation > 0 else 0.0
     ends = column_ends(kind, finite, levels, keys)
-    return {
-        **out,
-        "kind": kind,
-        "values": values,
-        "keys": level_keys,
-        "low": ends[0],
-        "middle": ends[1],
-        "high": ends[2],
-    }
+    return {**out, "kind": kind, "values": values, "keys": level_keys, "low": ends[0], "middle": ends[1], "high": ends[2]}
 
 
 @app.function(hide_code=True)
@@ -999,11 +818,7 @@ def read_levels(out: dict, coded: dict, counts: np.ndarray) -> tuple[str, np.nda
 @app.function(hide_code=True)
 def note_units(out: dict, levels: list[str]) -> None:
     """Record in `out` that numbers are written as text, and with which units."""
-    matches = [
-        match
-        for level in levels
-        if (match := NUMBER.fullmatch(level)) and not re.fullmatch(r"[+-]?\d*\.?\d*(?:[eE][+-]?\d+)?", level)
-    ]
+    matches = [match for level in levels if (match := NUMBER.fullmatch(level)) and not re.fullmatch(r"[+-]?\d*\.?\d*(?:[eE][+-]?\d+)?", level)]
     if len(matches) < 0.5 * len(levels):
         return
     units = Counter(match["prefix"] + match["suffix"] for match in matches)
@@ -1017,7 +832,6 @@ def note_units(out: dict, levels: list[str]) -> None:
 @app.function(hide_code=True)
 def fold_spellings(out: dict, coded: dict) -> np.ndarray:
     """Keys that treat spellings such as "Female" and "female " as one level; records them in `out`."""
-
     def fold(text: str) -> str:
         return re.sub(r"[\s_-]+", " ", text.strip().casefold())
 
@@ -1026,11 +840,7 @@ def fold_spellings(out: dict, coded: dict) -> np.ndarray:
     for text in coded["raw"]:
         spellings.setdefault(fold(text), []).append(text)
     several = [names for word, names in spellings.items() if len(names) > 1 and word not in MISSING_WORDS]
-    out |= {
-        "variants": sum(len(names) - 1 for names in several),
-        "folded": len(folded),
-        "levels": [str(level) for level in folded[:200]],
-    }
+    out |= {"variants": sum(len(names) - 1 for names in several), "folded": len(folded), "levels": [str(level) for level in folded[:200]]}
     if several:
         out["examples"] = [" / ".join(repr(name) for name in names[:3]) for names in several[:2]]
     return np.append(keys, -1)[coded["keys"]]
@@ -1064,9 +874,7 @@ def column_ends(kind: str, finite: np.ndarray, levels: list, keys: np.ndarray) -
     if not levels:
         return "", "", ""
     if len(finite) and kind == "date":
-        return tuple(
-            str(pd.to_datetime(cut, unit="s").date()) for cut in (finite.min(), float(np.median(finite)), finite.max())
-        )
+        return tuple(str(pd.to_datetime(cut, unit="s").date()) for cut in (finite.min(), float(np.median(finite)), finite.max()))
     if len(finite) and (kind in ("number", "identifier") or not isinstance(levels[0], str)):
         return tuple(f"{cut:.6g}".replace("-", "−") for cut in (finite.min(), float(np.median(finite)), finite.max()))
     texts = [str(level)[:40] for level in levels]
@@ -1120,7 +928,6 @@ def chi2_tail(x: np.ndarray, df: np.ndarray) -> np.ndarray:
 @app.function(hide_code=True)
 def correlate(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pearson correlation of every column of `left` with every column of `right` over the rows both have, and those rows' number."""
-
     def parts(values):
         known = np.isfinite(values)
         filled = np.where(known, values, 0.0)
@@ -1158,9 +965,7 @@ def prepare(columns: list[dict], table: pd.DataFrame) -> dict:
     at least 20 common rows; the choice uses all rows and looks at nothing but copies.
     """
     repeated = table.duplicated().to_numpy()
-    usable = [
-        c for c in columns if np.isfinite(c["values"]).sum() >= 20 and np.nanmin(c["values"]) < np.nanmax(c["values"])
-    ]
+    usable = [c for c in columns if np.isfinite(c["values"]).sum() >= 20 and np.nanmin(c["values"]) < np.nanmax(c["values"])]
     ranks = rank_columns(usable, repeated) if usable else np.empty((len(table), 0))
     r, n = correlate(ranks[~repeated], ranks[~repeated])
     kept, groups = [], {}
@@ -1171,46 +976,22 @@ def prepare(columns: list[dict], table: pd.DataFrame) -> dict:
         else:
             first = kept[twins[0]]
             groups.setdefault(first, [usable[first]["name"]]).append(column["name"])
-    return {
-        "repeated": repeated,
-        "ordered": [usable[i] for i in kept],
-        "ranks": ranks[:, kept],
-        "copies": list(groups.values()),
-    }
+    return {"repeated": repeated, "ordered": [usable[i] for i in kept], "ranks": ranks[:, kept], "copies": list(groups.values())}
 
 
 @app.function(hide_code=True)
 def split_sample(prepared: dict, target: str, seed: int) -> dict:
     """Choose the strongest ordered pair in a random half of the rows and measure it in the other half."""
-    empty = {
-        "supported": False,
-        "estimate": None,
-        "ci_low": None,
-        "ci_high": None,
-        "p_value": None,
-        "n_obs": 0,
-        "strongest_pair": [],
-        "chosen_r": None,
-        "pairs_tested": 0,
-        "discoveries": 0,
-        "scatter": [],
-        "pairs": [],
-    }
+    empty = {"supported": False, "estimate": None, "ci_low": None, "ci_high": None, "p_value": None, "n_obs": 0, "strongest_pair": [], "chosen_r": None, "pairs_tested": 0, "discoveries": 0, "scatter": [], "pairs": []}
     repeated, ordered = prepared["repeated"], prepared["ordered"]
     names = [c["name"] for c in ordered]
     if target and target not in names:
-        return {
-            **empty,
-            "why_not": f"the target {target} has no order or too few values (it must be a number, a date or have two values).",
-        }
+        return {**empty, "why_not": f"the target {target} has no order or too few values (it must be a number, a date or have two values)."}
     if len(ordered) < 2:
         return {**empty, "why_not": "fewer than two columns have an order, enough values and no copy."}
     rows = np.flatnonzero(~repeated)
     if len(rows) < 40:
-        return {
-            **empty,
-            "why_not": f"{len(rows)} different rows are too few to choose and measure separately (40 are needed).",
-        }
+        return {**empty, "why_not": f"{len(rows)} different rows are too few to choose and measure separately (40 are needed)."}
     rows = np.random.default_rng([seed, 1]).permutation(rows)
     choosing, measuring = rows[: len(rows) // 2], rows[len(rows) // 2 :]
     ranks = prepared["ranks"][choosing]
@@ -1235,24 +1016,11 @@ def split_sample(prepared: dict, target: str, seed: int) -> dict:
         "discoveries": int((q <= 0.05).sum()),
         "strongest_pair": [a["name"], b["name"]],
         "chosen_r": float(r[best]),
-        "pairs": [
-            {
-                "a": names[first[i]],
-                "b": names[second[i]],
-                "size": float(r[i]),
-                "q": float(q[i]),
-                "p": float(p[i]),
-                "measure": "Spearman correlation",
-            }
-            for i in order[:18]
-        ],
+        "pairs": [{"a": names[first[i]], "b": names[second[i]], "size": float(r[i]), "q": float(q[i]), "p": float(p[i]), "measure": "Spearman correlation"} for i in order[:18]],
         "why_not": "",
     }
     if len(both) < 15:
-        return {
-            **result,
-            "why_not": f"{a['name']} and {b['name']} have only {len(both)} rows in common in the measuring half.",
-        }
+        return {**result, "why_not": f"{a['name']} and {b['name']} have only {len(both)} rows in common in the measuring half."}
     x, y = (pd.Series(c["values"][both]).rank().to_numpy() for c in (a, b))
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return {**result, "why_not": f"{a['name']} or {b['name']} does not vary in the measuring half."}
@@ -1274,12 +1042,7 @@ def spearman(x: np.ndarray, y: np.ndarray) -> dict:
     inside = min(max(r, -0.9999999), 0.9999999)
     half = 1.959964 * math.sqrt((1 + inside**2 / 2) / (n - 3))
     t = inside * math.sqrt((n - 2) / (1 - inside**2))
-    return {
-        "estimate": r,
-        "ci_low": math.tanh(math.atanh(inside) - half),
-        "ci_high": math.tanh(math.atanh(inside) + half),
-        "p_value": float(t_tail(t, n - 2)),
-    }
+    return {"estimate": r, "ci_low": math.tanh(math.atanh(inside) - half), "ci_high": math.tanh(math.atanh(inside) + half), "p_value": float(t_tail(t, n - 2))}
 
 
 @app.function(hide_code=True)
@@ -1318,16 +1081,7 @@ def category_tests(columns: list[dict], prepared: dict) -> list[dict]:
             h = np.where(spread > 1e-12, between / spread * (n - 1) / n, 0.0)
         for j, column in enumerate(ordered):
             if n[j] >= 30 and 2 <= groups[j] < n[j]:
-                tests.append(
-                    {
-                        "a": category["name"],
-                        "b": column["name"],
-                        "stat": float(h[j]),
-                        "df": int(groups[j] - 1),
-                        "size": float(max(0.0, (h[j] - groups[j] + 1) / (n[j] - groups[j]))),
-                        "measure": "Kruskal-Wallis ε²",
-                    }
-                )
+                tests.append({"a": category["name"], "b": column["name"], "stat": float(h[j]), "df": int(groups[j] - 1), "size": float(max(0.0, (h[j] - groups[j] + 1) / (n[j] - groups[j]))), "measure": "Kruskal-Wallis ε²"})
     for i in range(len(categories)):
         for j in range(i):
             test = cramer(cross[spans[j], spans[i]])
@@ -1352,39 +1106,25 @@ def cramer(cross: np.ndarray) -> dict | None:
     stat = float(((cross - expected) ** 2 / expected).sum())
     phi = max(0.0, stat / n - (rows - 1) * (cols - 1) / (n - 1))
     smaller = min(rows - (rows - 1) ** 2 / (n - 1), cols - (cols - 1) ** 2 / (n - 1)) - 1
-    return {
-        "stat": stat,
-        "df": (rows - 1) * (cols - 1),
-        "size": math.sqrt(phi / smaller) if smaller > 0 else 0.0,
-        "measure": "Cramér's V",
-    }
+    return {"stat": stat, "df": (rows - 1) * (cols - 1), "size": math.sqrt(phi / smaller) if smaller > 0 else 0.0, "measure": "Cramér's V"}
 
 
 @app.function(hide_code=True)
 def missing_patterns(columns: list[dict], prepared: dict) -> dict:
     """Columns missing in exactly the same rows, and columns whose gaps depend on another column (5 % false discovery rate)."""
-    gaps = {
-        c["name"]: ~c["given"] if c["code_value"] is None else ~c["given"] | ~np.isfinite(c["values"]) for c in columns
-    }
+    gaps = {c["name"]: ~c["given"] if c["code_value"] is None else ~c["given"] | ~np.isfinite(c["values"]) for c in columns}
     blocks: dict[bytes, list[str]] = {}
     for name, gap in gaps.items():
         if 3 <= gap.sum() < len(gap):
             blocks.setdefault(np.packbits(gap).tobytes(), []).append(name)
     same = [{"columns": names, "rows": int(gaps[names[0]].sum())} for names in blocks.values() if len(names) > 1]
-    tested = [
-        names[0] for names in blocks.values() if 0.02 <= gaps[names[0]].mean() <= 0.98 and gaps[names[0]].sum() >= 10
-    ]
+    tested = [names[0] for names in blocks.values() if 0.02 <= gaps[names[0]].mean() <= 0.98 and gaps[names[0]].sum() >= 10]
     ordered, rows_kept = prepared["ordered"], ~prepared["repeated"]
     links, count = [], 0
     if tested and ordered:
         indicator = np.array([gaps[name] for name in tested], dtype=float).T[rows_kept]
         r, n = correlate(indicator, prepared["ranks"][rows_kept])
-        known = [
-            (i, j)
-            for i in range(len(tested))
-            for j in range(len(ordered))
-            if ordered[j]["name"] != tested[i] and n[i, j] >= 40
-        ]
+        known = [(i, j) for i in range(len(tested)) for j in range(len(ordered)) if ordered[j]["name"] != tested[i] and n[i, j] >= 40]
         count = len(known)
         if known:
             rows, cols = np.array(known).T
@@ -1394,11 +1134,7 @@ def missing_patterns(columns: list[dict], prepared: dict) -> dict:
                 for i, j, one in zip(rows, cols, q, strict=True)
                 if one <= 0.05 and abs(r[i, j]) >= 0.1
             ]
-    return {
-        "missing_blocks": sorted(same, key=lambda b: -len(b["columns"])),
-        "missing_links": sorted(links, key=lambda k: -abs(k["r"])),
-        "missing_tests": count,
-    }
+    return {"missing_blocks": sorted(same, key=lambda b: -len(b["columns"])), "missing_links": sorted(links, key=lambda k: -abs(k["r"])), "missing_tests": count}
 
 
 @app.function(hide_code=True)
@@ -1409,11 +1145,7 @@ def identical_columns(columns: list[dict]) -> list[list[str]]:
         if c["kind"] in ("empty", "constant"):
             continue
         by_value = c["kind"] in ("number", "date")
-        content = (
-            np.nan_to_num(c["values"], nan=-1.5e300).tobytes()
-            if by_value
-            else c["keys"].tobytes() + "|".join(c["levels"]).encode()
-        )
+        content = np.nan_to_num(c["values"], nan=-1.5e300).tobytes() if by_value else c["keys"].tobytes() + "|".join(c["levels"]).encode()
         groups.setdefault(content, []).append(c["name"])
     return [names for names in groups.values() if len(names) > 1]
 
@@ -1430,54 +1162,20 @@ def column_problems(c: dict) -> list[tuple]:
     if c["kind"] == "empty":
         add(2, 1.0, "no value at all", "Drop the column, or find out why it was never filled.")
     elif c["kind"] == "constant":
-        add(
-            1, 1.0, f"the same value in every row ({c['middle']})", "Drop it from models; keep it in the documentation."
-        )
+        add(1, 1.0, f"the same value in every row ({c['middle']})", "Drop it from models; keep it in the documentation.")
     elif share > 0.5:
-        add(
-            2,
-            share,
-            f"{percent(share)} of the values are missing",
-            "Do not impute; use it only if being filled in means something itself.",
-        )
+        add(2, share, f"{percent(share)} of the values are missing", "Do not impute; use it only if being filled in means something itself.")
     elif share > 0.2:
-        add(
-            2,
-            share,
-            f"{percent(share)} of the values are missing",
-            "Decide how to handle the gaps (multiple imputation, or a model of the gaps) before any analysis.",
-        )
+        add(2, share, f"{percent(share)} of the values are missing", "Decide how to handle the gaps (multiple imputation, or a model of the gaps) before any analysis.")
     elif share > 0.05:
-        add(
-            1,
-            share,
-            f"{percent(share, 1)} of the values are missing",
-            "Report it; compare results with and without the incomplete rows.",
-        )
+        add(1, share, f"{percent(share, 1)} of the values are missing", "Report it; compare results with and without the incomplete rows.")
     if c["code_value"] is not None:
-        add(
-            3,
-            c["code_count"] / n,
-            f'{c["code_count"]} values are {c["code_value"]:g}, far from all others: probably a code for "no answer"',
-            "Replace the code by a missing value before computing anything.",
-        )
+        add(3, c["code_count"] / n, f"{c['code_count']} values are {c['code_value']:g}, far from all others: probably a code for \"no answer\"", "Replace the code by a missing value before computing anything.")
     if c["kind"] in ("number", "date", "two-valued") and c["unreadable"]:
         censored = any(e.startswith(("<", ">")) for e in c["examples"])
-        add(
-            3 if c["unreadable"] / n > 0.01 else 2,
-            c["unreadable"] / n,
-            f"{c['unreadable']} values are not {'dates' if c['kind'] == 'date' else 'numbers'}: {', '.join(c['examples'])}",
-            "They are limits of detection: use methods for censored values."
-            if censored
-            else "Correct them or mark them as missing; most programs would read the whole column as text.",
-        )
+        add(3 if c["unreadable"] / n > 0.01 else 2, c["unreadable"] / n, f"{c['unreadable']} values are not {'dates' if c['kind'] == 'date' else 'numbers'}: {', '.join(c['examples'])}", "They are limits of detection: use methods for censored values." if censored else "Correct them or mark them as missing; most programs would read the whole column as text.")
     if c["kind"] in ("text", "category") and c["unreadable"]:
-        add(
-            2,
-            c["unreadable"] / n,
-            f"numbers and words are mixed ({c['unreadable']} numbers)",
-            "Split the column: one for the numbers, one for the words.",
-        )
+        add(2, c["unreadable"] / n, f"numbers and words are mixed ({c['unreadable']} numbers)", "Split the column: one for the numbers, one for the words.")
     for note in c["notes"]:
         if note.startswith("mixed units"):
             add(3, 1.0, note, "Convert to one unit before comparing values.")
@@ -1486,37 +1184,17 @@ def column_problems(c: dict) -> list[tuple]:
         elif note.startswith("day and month"):
             add(2, 1.0, note + " (read as day/month)", "Ask how the dates were written.")
     if c["stored_as_text"]:
-        add(
-            1,
-            1.0,
-            f"numbers stored as text{' with the unit ' + c['unit'] if c['unit'] else ''}",
-            "Store plain numbers and put the unit in the column's name.",
-        )
+        add(1, 1.0, f"numbers stored as text{' with the unit ' + c['unit'] if c['unit'] else ''}", "Store plain numbers and put the unit in the column's name.")
     if c["variants"] and c["kind"] in ("category", "two-valued", "constant"):
-        add(
-            2,
-            0.5,
-            f"levels spelled in more than one way: {', '.join(c['examples'])}",
-            "Unify the spelling, or groups will be split.",
-        )
+        add(2, 0.5, f"levels spelled in more than one way: {', '.join(c['examples'])}", "Unify the spelling, or groups will be split.")
     elif c["padded"] and c["kind"] in ("category", "two-valued"):
         add(1, c["padded"] / n, f"{c['padded']} values have spaces around them", "Strip the spaces.")
     if c["kind"] == "number" and c["outliers"] > 0.01:
-        add(
-            1,
-            c["outliers"],
-            f"{percent(c['outliers'], 1)} of the values lie beyond 3.5 robust standard deviations",
-            "Check the largest ones; prefer medians, ranks or robust methods.",
-        )
+        add(1, c["outliers"], f"{percent(c['outliers'], 1)} of the values lie beyond 3.5 robust standard deviations", "Check the largest ones; prefer medians, ranks or robust methods.")
     elif c["kind"] == "number" and abs(c["skew"]) > 3:
         add(1, 0.1, f"strongly skewed (skewness {number(c['skew'])})", "Consider a logarithm, or rank methods.")
     if c["kind"] == "identifier":
-        add(
-            1,
-            0.0,
-            "a different value in (almost) every row: an identifier",
-            "Use it to join tables, never as a predictor.",
-        )
+        add(1, 0.0, "a different value in (almost) every row: an identifier", "Use it to join tables, never as a predictor.")
     return found
 
 
@@ -1527,80 +1205,27 @@ def find_problems(columns: list[dict], table: pd.DataFrame, how: dict, target: s
     found = [item for c in columns for item in column_problems(c)]
     repeated = int(prepared["repeated"].sum())
     if repeated:
-        found.append(
-            (
-                3 if repeated / n > 0.01 else 2,
-                repeated / n,
-                "(rows)",
-                f"{repeated} rows repeat an earlier row exactly",
-                "Find out whether they are the same observation; drop them if so.",
-            )
-        )
+        found.append((3 if repeated / n > 0.01 else 2, repeated / n, "(rows)", f"{repeated} rows repeat an earlier row exactly", "Find out whether they are the same observation; drop them if so."))
     if how.get("ragged"):
-        found.append(
-            (
-                3,
-                how["ragged"] / n,
-                "(rows)",
-                f"{how['ragged']} rows have too few or too many cells",
-                "Check quoting and separators in the file: values may have slipped into the wrong column.",
-            )
-        )
+        found.append((3, how["ragged"] / n, "(rows)", f"{how['ragged']} rows have too few or too many cells", "Check quoting and separators in the file: values may have slipped into the wrong column."))
     unnamed = [c["name"] for c in columns if re.fullmatch(r"column \d+|Unnamed: \d+", c["name"])]
     if unnamed:
-        found.append(
-            (
-                2,
-                0.0,
-                ", ".join(unnamed[:6]),
-                f"{len(unnamed)} columns have no name",
-                "Name them, or check the header line.",
-            )
-        )
+        found.append((2, 0.0, ", ".join(unnamed[:6]), f"{len(unnamed)} columns have no name", "Name them, or check the header line."))
     twice = [c["name"] for c in columns if re.search(r" \(\d+\)$", c["name"])]
     if twice:
         found.append((2, 0.0, ", ".join(twice[:6]), f"{len(twice)} column names occur more than once", "Rename them."))
     equal = identical_columns(columns)
     for names in equal:
-        found.append(
-            (
-                2 + (target in names),
-                1.0,
-                ", ".join(names[:8]),
-                f"{len(names)} columns are identical",
-                "Keep one of them."
-                + (" One of them is the target: the others give the answer away." if target in names else ""),
-            )
-        )
+        found.append((2 + (target in names), 1.0, ", ".join(names[:8]), f"{len(names)} columns are identical", "Keep one of them." + (" One of them is the target: the others give the answer away." if target in names else "")))
     known = {frozenset(names) for names in equal}
     for names in prepared["copies"]:
         if frozenset(names) not in known and not any(set(names) <= group for group in known):
-            found.append(
-                (
-                    2 + (target in names),
-                    1.0,
-                    ", ".join(names[:8]),
-                    "these columns are the same quantity on another scale (rank correlation at least 0.999)",
-                    "Keep one of them."
-                    + (" One of them is the target: the others give the answer away." if target in names else ""),
-                )
-            )
+            found.append((2 + (target in names), 1.0, ", ".join(names[:8]), "these columns are the same quantity on another scale (rank correlation at least 0.999)", "Keep one of them." + (" One of them is the target: the others give the answer away." if target in names else "")))
     if width > n:
-        found.append(
-            (
-                2,
-                1.0,
-                "(table)",
-                f"more columns ({width}) than rows ({n})",
-                "Choose columns by knowledge, not by fit; use regularised methods.",
-            )
-        )
+        found.append((2, 1.0, "(table)", f"more columns ({width}) than rows ({n})", "Choose columns by knowledge, not by fit; use regularised methods."))
     found.sort(key=lambda item: (-item[0], -item[1]))
     words = {3: "serious", 2: "moderate", 1: "minor"}
-    return [
-        {"severity": words[weight], "columns": names, "what": what, "advice": advice}
-        for weight, _, names, what, advice in found
-    ]
+    return [{"severity": words[weight], "columns": names, "what": what, "advice": advice} for weight, _, names, what, advice in found]
 
 
 @app.function
@@ -1629,9 +1254,7 @@ def analyse(data: pd.DataFrame, parameters: dict, columns: list[dict] | None = N
     severity = Counter(problem["severity"] for problem in problems)
     pairs = main.pop("pairs")
     return {
-        "claim": "At least one pair of columns moves together more than chance explains."
-        if not target
-        else f"At least one column moves together with {target} more than chance explains.",
+        "claim": "At least one pair of columns moves together more than chance explains." if not target else f"At least one column moves together with {target} more than chance explains.",
         **main,
         "n_rows": len(data),
         "n_columns": data.shape[1],
@@ -1662,25 +1285,7 @@ def science(seed: int, null: bool) -> dict:
 @app.cell
 def test_known_answers():
     # Benjamini and Hochberg (1995), section 3.2: 15 p values, four rejections at 5 %.
-    _p = np.array(
-        [
-            0.0001,
-            0.0004,
-            0.0019,
-            0.0095,
-            0.0201,
-            0.0278,
-            0.0298,
-            0.0344,
-            0.0459,
-            0.3240,
-            0.4262,
-            0.5719,
-            0.6528,
-            0.7590,
-            1.0,
-        ]
-    )
+    _p = np.array([0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0])
     assert (bh(_p) <= 0.05).sum() == 4
     assert abs(chi2_tail([3.841459, 5.991465, 18.307038], [1, 2, 10]) - 0.05).max() < 1e-7
     assert as_numbers(pd.Series(["1.234,50 €", "3,5 €"])).tolist() == [1234.5, 3.5]

@@ -29,13 +29,8 @@ with app.setup:
 @app.cell(hide_code=True)
 def title(settings, signal, signal_reason, study):
     _text = words_for(signal)
-    _label = {"synthetic": " (synthetic data)", "synthetic-null": " (synthetic data without an effect)"}.get(
-        settings["data"], ""
-    )
-    _references = "\n".join(
-        f"    - {_name}{'' if _name.endswith('?') else '.'} [doi:{_doi}](https://doi.org/{_doi})"
-        for _name, _doi in _text["references"]
-    )
+    _label = {"synthetic": " (synthetic data)", "synthetic-null": " (synthetic data without an effect)"}.get(settings["data"], "")
+    _references = "\n".join(f"    - {_name}{'' if _name.endswith('?') else '.'} [doi:{_doi}](https://doi.org/{_doi})" for _name, _doi in _text["references"])
     mo.md(f"""
         # {plain(study["topic"])}{_label}
 
@@ -90,31 +85,16 @@ def controls(study):
     _start = read_parameters(study["parameters"], mo.cli_args().to_dict())
     controls = mo.ui.dictionary(
         {
-            "data": mo.ui.text(
-                value=_start["data"], label="Data: synthetic, synthetic-null or a file", full_width=True
-            ),
-            "signal": mo.ui.dropdown(
-                ["auto", "reversal", "momentum", "low_volatility"], value=_start["signal"], label="Signal"
-            ),
-            "lookback": mo.ui.number(
-                0, 2600, value=_start["lookback"], label="Lookback (periods; 0 = usual for the signal)"
-            ),
-            "holding": mo.ui.number(
-                0, 520, value=_start["holding"], label="Holding (periods; 0 = usual for the signal)"
-            ),
+            "data": mo.ui.text(value=_start["data"], label="Data: synthetic, synthetic-null or a file", full_width=True),
+            "signal": mo.ui.dropdown(["auto", "reversal", "momentum", "low_volatility"], value=_start["signal"], label="Signal"),
+            "lookback": mo.ui.number(0, 2600, value=_start["lookback"], label="Lookback (periods; 0 = usual for the signal)"),
+            "holding": mo.ui.number(0, 520, value=_start["holding"], label="Holding (periods; 0 = usual for the signal)"),
             "quantiles": mo.ui.slider(2, 20, value=_start["quantiles"], label="Quantiles", show_value=True),
-            "cost_bps": mo.ui.number(
-                0, 1000, value=_start["cost_bps"], label="Cost (basis points of the value traded)"
-            ),
+            "cost_bps": mo.ui.number(0, 1000, value=_start["cost_bps"], label="Cost (basis points of the value traded)"),
             "seed": mo.ui.number(0, 2**31 - 1, value=_start["seed"], label="Seed"),
         }
     )
-    mo.vstack(
-        [
-            controls["data"],
-            mo.hstack([controls[_k] for _k in _start if _k != "data"], wrap=True, justify="start", gap=1.5),
-        ]
-    )
+    mo.vstack([controls["data"], mo.hstack([controls[_k] for _k in _start if _k != "data"], wrap=True, justify="start", gap=1.5)])
     return (controls,)
 
 
@@ -152,9 +132,7 @@ def coverage(panel, tag):
         "Mean and standard deviation of a return": f"{percent(np.nanmean(_r), 2)}, {percent(np.nanstd(_r), 2)} per period",
     }
     _chart = (
-        alt.Chart(
-            pd.DataFrame({"date": _alive.index, "assets": _alive.to_numpy()}).iloc[:: max(1, len(_alive) // 1500)]
-        )
+        alt.Chart(pd.DataFrame({"date": _alive.index, "assets": _alive.to_numpy()}).iloc[:: max(1, len(_alive) // 1500)])
         .mark_area(opacity=0.5, line=True)
         .encode(alt.X("date:T", title="Date"), alt.Y("assets:Q", title="Assets with a return (number)"))
         .properties(title=f"{tag}Assets with a return on each date", width=620, height=140)
@@ -214,9 +192,7 @@ def base_run(panel, plan):
 @app.cell(hide_code=True)
 def performance(base, dates, gross_test, net_test, panel, plan, tag):
     _wealth = thin(
-        pd.DataFrame(
-            {"date": dates, "gross": np.cumsum(base["gross"]) * 100, "net of costs": np.cumsum(base["net"]) * 100}
-        )
+        pd.DataFrame({"date": dates, "gross": np.cumsum(base["gross"]) * 100, "net of costs": np.cumsum(base["net"]) * 100})
     ).melt("date", var_name="return", value_name="sum")
     _lines = (
         alt.Chart(_wealth)
@@ -224,11 +200,7 @@ def performance(base, dates, gross_test, net_test, panel, plan, tag):
         .encode(
             alt.X("date:T", title="Date"),
             alt.Y("sum:Q", title="Cumulative return (% of one leg, summed)"),
-            alt.Color(
-                "return:N",
-                title="Return",
-                scale=alt.Scale(domain=["gross", "net of costs"], range=["#1f5f8b", "#d1782f"]),
-            ),
+            alt.Color("return:N", title="Return", scale=alt.Scale(domain=["gross", "net of costs"], range=["#1f5f8b", "#d1782f"])),
         )
         .properties(title=f"{tag}Cumulative long-short return", width=620, height=240)
     )
@@ -258,25 +230,14 @@ def quantile_spread(base, panel, plan, tag):
     _q = quantile_returns(panel["returns"].to_numpy(), base["bucket"], plan["quantiles"])
     _q = _q[np.isfinite(_q).all(axis=1)]
     _tests = [mean_test(_q[:, _i], 100 * panel["per_year"]) for _i in range(plan["quantiles"])]
-    _frame = pd.DataFrame(
-        {
-            "quantile": range(1, plan["quantiles"] + 1),
-            **{_k: [_t[_k] for _t in _tests] for _k in ("mean", "ci_low", "ci_high")},
-        }
-    )
+    _frame = pd.DataFrame({"quantile": range(1, plan["quantiles"] + 1), **{_k: [_t[_k] for _t in _tests] for _k in ("mean", "ci_low", "ci_high")}})
     _all = float(_frame["mean"].mean())
-    _bars = alt.Chart(_frame).encode(
-        alt.X("quantile:O", title="Quantile of the signal (1 = lowest score)", axis=alt.Axis(labelAngle=0))
-    )
+    _bars = alt.Chart(_frame).encode(alt.X("quantile:O", title="Quantile of the signal (1 = lowest score)", axis=alt.Axis(labelAngle=0)))
     _chart = (
         _bars.mark_bar(color="#7fa8c4").encode(alt.Y("mean:Q", title="Mean return (% per year)"))
         + _bars.mark_rule().encode(y="ci_low:Q", y2="ci_high:Q")
         + alt.Chart(pd.DataFrame({"y": [_all]})).mark_rule(strokeDash=[4, 4], color="#b03a2e").encode(y="y:Q")
-    ).properties(
-        title=f"{tag}Mean next-period return by quantile, 95 % intervals; dashed: mean of all quantiles",
-        width=460,
-        height=240,
-    )
+    ).properties(title=f"{tag}Mean next-period return by quantile, 95 % intervals; dashed: mean of all quantiles", width=460, height=240)
     _steps = np.diff(_frame["mean"])
     mo.vstack(
         [
@@ -300,16 +261,10 @@ def ic_series(base, panel, tag):
     _frame["mean"] = _frame["ic"].rolling(_window).mean()
     _points = thin(_frame)
     _chart = (
-        alt.Chart(_points)
-        .mark_point(size=8, opacity=0.35, color="#777")
-        .encode(alt.X("date:T", title="Date of the return"), alt.Y("ic:Q", title="Rank correlation"))
+        alt.Chart(_points).mark_point(size=8, opacity=0.35, color="#777").encode(alt.X("date:T", title="Date of the return"), alt.Y("ic:Q", title="Rank correlation"))
         + alt.Chart(_points.dropna()).mark_line(color="#1f5f8b").encode(x="date:T", y="mean:Q")
         + alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
-    ).properties(
-        title=f"{tag}Information coefficient per period (points) and its {_window}-period mean (line)",
-        width=620,
-        height=220,
-    )
+    ).properties(title=f"{tag}Information coefficient per period (points) and its {_window}-period mean (line)", width=620, height=220)
     if len(_frame) > 12:
         _t = mean_test(_frame["ic"].to_numpy())
         _words = (
@@ -329,16 +284,9 @@ def turnover(base, dates, panel, plan, tag):
     _frame = thin(pd.DataFrame({"date": dates, "drawdown": 100 * _down}))
     _even = 1e4 * base["gross"].mean() / base["traded"].mean() if base["traded"].mean() > 0 else float("nan")
     _costs = np.linspace(0, max(2 * plan["cost_bps"], 1.5 * _even if _even > 0 else 0, 20), 41)
-    _net = pd.DataFrame(
-        {"cost": _costs, "net": 100 * panel["per_year"] * (base["gross"].mean() - _costs / 1e4 * base["traded"].mean())}
-    )
+    _net = pd.DataFrame({"cost": _costs, "net": 100 * panel["per_year"] * (base["gross"].mean() - _costs / 1e4 * base["traded"].mean())})
     _curve = (
-        alt.Chart(_net)
-        .mark_line(color="#d1782f")
-        .encode(
-            alt.X("cost:Q", title="Cost (basis points of value traded)"),
-            alt.Y("net:Q", title="Mean net return (% per year)"),
-        )
+        alt.Chart(_net).mark_line(color="#d1782f").encode(alt.X("cost:Q", title="Cost (basis points of value traded)"), alt.Y("net:Q", title="Mean net return (% per year)"))
         + alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
         + alt.Chart(pd.DataFrame({"x": [plan["cost_bps"]]})).mark_rule(color="#777").encode(x="x:Q")
     ).properties(title=[f"{tag}Net return", "by trading cost; grey: assumed"], width=250, height=200)
@@ -355,11 +303,7 @@ def turnover(base, dates, panel, plan, tag):
             _curve | _loss,
             mo.md(
                 f"In an average period {percent(_traded.mean())} of the positions are replaced ({base['traded'].mean():.2f} dollars traded per dollar in each leg). "
-                + (
-                    f"The gross return pays for costs of up to **{_even:.1f} basis points**. "
-                    if _even > 0
-                    else "There is no positive cost at which the portfolio breaks even. "
-                )
+                + (f"The gross return pays for costs of up to **{_even:.1f} basis points**. " if _even > 0 else "There is no positive cost at which the portfolio breaks even. ")
                 + f"The largest loss from a peak, net of costs, is {percent(-_down.min(), 1)}, reached in {dates[_position]:%Y-%m}."
             ),
         ]
@@ -375,25 +319,14 @@ def decay(base, panel, plan, tag):
         _ic = information_coefficients(base["scores"], _returns, _ahead)
         _ic = _ic[np.isfinite(_ic)]
         if len(_ic) > 12:
-            _rows.append(
-                {
-                    "ahead": _ahead,
-                    **{_k: _v for _k, _v in mean_test(_ic).items() if _k in ("mean", "ci_low", "ci_high")},
-                }
-            )
+            _rows.append({"ahead": _ahead, **{_k: _v for _k, _v in mean_test(_ic).items() if _k in ("mean", "ci_low", "ci_high")}})
     _frame = pd.DataFrame(_rows, columns=["ahead", "mean", "ci_low", "ci_high"])
-    _base = alt.Chart(_frame).encode(
-        alt.X("ahead:O", title=f"Periods after the score ({panel['frequency']})", axis=alt.Axis(labelAngle=0))
-    )
+    _base = alt.Chart(_frame).encode(alt.X("ahead:O", title=f"Periods after the score ({panel['frequency']})", axis=alt.Axis(labelAngle=0)))
     _chart = (
         _base.mark_bar(color="#7fa8c4").encode(alt.Y("mean:Q", title="Mean rank correlation"))
         + _base.mark_rule().encode(y="ci_low:Q", y2="ci_high:Q")
         + alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
-    ).properties(
-        title=f"{tag}Decay of the signal: rank correlation with the return k periods later, 95 % intervals",
-        width=520,
-        height=220,
-    )
+    ).properties(title=f"{tag}Decay of the signal: rank correlation with the return k periods later, 95 % intervals", width=520, height=220)
     _clear = [int(_r["ahead"]) for _r in _rows if _r["ci_low"] > 0]
     mo.vstack(
         [
@@ -413,9 +346,7 @@ def decay(base, panel, plan, tag):
 def robustness_map(panel, plan, tag):
     _l, _h = plan["lookback"], plan["holding"]
     _least = 3 if plan["signal"] == "low_volatility" else 1
-    _lookbacks = sorted(
-        {_l, *((1, 2, 3, 6, 12) if _l < 4 else (_l // 4, _l // 2, 3 * _l // 4, 3 * _l // 2))} - set(range(_least))
-    )
+    _lookbacks = sorted({_l, *((1, 2, 3, 6, 12) if _l < 4 else (_l // 4, _l // 2, 3 * _l // 4, 3 * _l // 2))} - set(range(_least)))
     _holdings = sorted({_h, *((1, 2, 3, 6, 12) if _h < 4 else (1, _h // 2, 2 * _h, 3 * _h))})
     _rows = []
     for _a in _lookbacks:
@@ -424,35 +355,22 @@ def robustness_map(panel, plan, tag):
                 _run = run_backtest(panel, plan, lookback=_a, holding=_b)
                 if len(_run["gross"]) >= 24:
                     _t = mean_test(_run["gross"], 100 * panel["per_year"])
-                    _rows.append(
-                        {"lookback": _a, "holding": _b, "mean": _t["mean"], "t": _t["t"], "text": f"{_t['mean']:.1f}"}
-                    )
+                    _rows.append({"lookback": _a, "holding": _b, "mean": _t["mean"], "t": _t["t"], "text": f"{_t['mean']:.1f}"})
     _frame = pd.DataFrame(_rows)
     _limit = max(1e-9, float(_frame["mean"].abs().max()))
     _base = alt.Chart(_frame).encode(
         alt.X("holding:O", title=f"Holding ({panel['frequency']} periods)", axis=alt.Axis(labelAngle=0)),
         alt.Y("lookback:O", title=f"Lookback ({panel['frequency']} periods)", sort="descending"),
     )
-    _chosen = alt.Chart(_frame[(_frame["lookback"] == _l) & (_frame["holding"] == _h)]).encode(
-        x="holding:O", y=alt.Y("lookback:O", sort="descending")
-    )
+    _chosen = alt.Chart(_frame[(_frame["lookback"] == _l) & (_frame["holding"] == _h)]).encode(x="holding:O", y=alt.Y("lookback:O", sort="descending"))
     _chart = (
         _base.mark_rect().encode(
-            alt.Color(
-                "mean:Q", title="% per year", scale=alt.Scale(scheme="redblue", domain=[-_limit, _limit], domainMid=0)
-            ),
+            alt.Color("mean:Q", title="% per year", scale=alt.Scale(scheme="redblue", domain=[-_limit, _limit], domainMid=0)),
             tooltip=["lookback", "holding", alt.Tooltip("mean:Q", format=".2f"), alt.Tooltip("t:Q", format=".2f")],
         )
         + _chosen.mark_rect(fill=None, stroke="black", strokeWidth=2)
-        + _base.mark_text().encode(
-            text="text:N",
-            color=alt.condition(f"abs(datum.mean) > {0.6 * _limit}", alt.value("white"), alt.value("black")),
-        )
-    ).properties(
-        title=f"{tag}Mean gross return (% per year) by lookback and holding; box: pre-stated setting",
-        width=420,
-        height=260,
-    )
+        + _base.mark_text().encode(text="text:N", color=alt.condition(f"abs(datum.mean) > {0.6 * _limit}", alt.value("white"), alt.value("black")))
+    ).properties(title=f"{tag}Mean gross return (% per year) by lookback and holding; box: pre-stated setting", width=420, height=260)
     mo.vstack(
         [
             mo.md("## Robustness\n\n### Lookback × holding"),
@@ -473,9 +391,7 @@ def robustness_checks(base, dates, panel, plan, tag):
     _edges = np.linspace(0, len(dates), 4).astype(int)
     for _a, _b in zip(_edges[:-1], _edges[1:], strict=True):
         if _b - _a >= 12:
-            _rows.append(
-                {"check": f"{dates[_a]:%Y-%m} to {dates[_b - 1]:%Y-%m}", **mean_test(base["gross"][_a:_b], _year)}
-            )
+            _rows.append({"check": f"{dates[_a]:%Y-%m} to {dates[_b - 1]:%Y-%m}", **mean_test(base["gross"][_a:_b], _year)})
     for _q in sorted({3, 10} - {plan["quantiles"]}):
         if panel["returns"].shape[1] >= 2 * _q:
             _run = run_backtest(panel, plan, quantiles=_q)
@@ -485,12 +401,7 @@ def robustness_checks(base, dates, panel, plan, tag):
     if len(_run["gross"]) >= 24:
         _rows.append({"check": "traded one period later", **mean_test(_run["gross"], _year)})
     _low, _high = np.nanquantile(panel["returns"], [0.01, 0.99])
-    _rows.append(
-        {
-            "check": "returns clipped at 1 % and 99 %",
-            **mean_test(backtest(panel["returns"].clip(_low, _high).to_numpy(), base["weights"], 0.0)["gross"], _year),
-        }
-    )
+    _rows.append({"check": "returns clipped at 1 % and 99 %", **mean_test(backtest(panel["returns"].clip(_low, _high).to_numpy(), base["weights"], 0.0)["gross"], _year)})
     _market = panel["returns"].mean(axis=1).to_numpy()[base["row"]]
     _slope = np.cov(base["gross"], _market)[0, 1] / max(_market.var(ddof=1), 1e-18)
     _rows.append({"check": "market-adjusted (beta removed)", **mean_test(base["gross"] - _slope * _market, _year)})
@@ -498,9 +409,7 @@ def robustness_checks(base, dates, panel, plan, tag):
     _order = list(_frame["check"])
     _base = alt.Chart(_frame).encode(alt.Y("check:N", title=None, sort=_order, axis=alt.Axis(labelLimit=260)))
     _chart = (
-        _base.mark_rule(strokeWidth=2, color="#1f5f8b").encode(
-            alt.X("ci_low:Q", title="Mean gross return (% per year), 95 % interval"), x2="ci_high:Q"
-        )
+        _base.mark_rule(strokeWidth=2, color="#1f5f8b").encode(alt.X("ci_low:Q", title="Mean gross return (% per year), 95 % interval"), x2="ci_high:Q")
         + _base.mark_point(filled=True, size=50, color="#1f5f8b").encode(x="mean:Q")
         + alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(strokeDash=[4, 4]).encode(x="x:Q")
     ).properties(title=f"{tag}The same study with one thing changed", width=420, height=26 * len(_frame) + 20)
@@ -526,16 +435,9 @@ def placebo(base, panel, plan, tag):
     _chart = (
         alt.Chart(pd.DataFrame({"mean": _means}))
         .mark_bar(color="#bbb")
-        .encode(
-            alt.X("mean:Q", bin=alt.Bin(maxbins=24), title="Mean gross return (% per year)"),
-            alt.Y("count():Q", title="Shuffled portfolios (number)"),
-        )
+        .encode(alt.X("mean:Q", bin=alt.Bin(maxbins=24), title="Mean gross return (% per year)"), alt.Y("count():Q", title="Shuffled portfolios (number)"))
         + alt.Chart(pd.DataFrame({"x": [_seen]})).mark_rule(color="#b03a2e", strokeWidth=2).encode(x="x:Q")
-    ).properties(
-        title=f"{tag}Placebo: portfolios from shuffled scores (grey) and the study's portfolio (red)",
-        width=520,
-        height=220,
-    )
+    ).properties(title=f"{tag}Placebo: portfolios from shuffled scores (grey) and the study's portfolio (red)", width=520, height=220)
     mo.vstack(
         [
             mo.md("### Placebo"),
@@ -567,12 +469,7 @@ def figure(base, dates, gross_test, panel, plan, tag):
     _mean = 100 * panel["per_year"] * np.nanmean(_q, axis=0)
     _right.bar(np.arange(1, plan["quantiles"] + 1), _mean, color="#7fa8c4")
     _right.axhline(_mean.mean(), color="#b03a2e", lw=0.8, ls="--")
-    _right.set(
-        title="Mean return by quantile",
-        xlabel="Quantile (1 = lowest score)",
-        ylabel="% per year",
-        xticks=np.arange(1, plan["quantiles"] + 1),
-    )
+    _right.set(title="Mean return by quantile", xlabel="Quantile (1 = lowest score)", ylabel="% per year", xticks=np.arange(1, plan["quantiles"] + 1))
     _title = f"{tag}{words_for(plan['signal'])['name']}, {gross_test['mean']:.2f} % per year (95 % interval {gross_test['ci_low']:.2f} to {gross_test['ci_high']:.2f})"
     _fig.suptitle(_title[0].upper() + _title[1:], fontsize=11)
     _plt.close(_fig)
@@ -715,10 +612,7 @@ def words_for(signal: str) -> dict:
             "formula": r"s_{i,t} = -\sum_{k=\text{skip}}^{L-1} \log(1 + r_{i,t-k})",
             "score": "minus the past return",
             "references": [
-                (
-                    "Jegadeesh (1990), Evidence of predictable behavior of security returns",
-                    "10.1111/j.1540-6261.1990.tb05110.x",
-                ),
+                ("Jegadeesh (1990), Evidence of predictable behavior of security returns", "10.1111/j.1540-6261.1990.tb05110.x"),
                 ("Lehmann (1990), Fads, martingales, and market efficiency", "10.2307/2937816"),
             ],
         },
@@ -731,10 +625,7 @@ def words_for(signal: str) -> dict:
             "formula": r"s_{i,t} = \sum_{k=\text{skip}}^{L-1} \log(1 + r_{i,t-k})",
             "score": "the past return",
             "references": [
-                (
-                    "Jegadeesh and Titman (1993), Returns to buying winners and selling losers",
-                    "10.1111/j.1540-6261.1993.tb04702.x",
-                ),
+                ("Jegadeesh and Titman (1993), Returns to buying winners and selling losers", "10.1111/j.1540-6261.1993.tb04702.x"),
                 ("Moskowitz and Grinblatt (1999), Do industries explain momentum?", "10.1111/0022-1082.00146"),
             ],
         },
@@ -747,10 +638,7 @@ def words_for(signal: str) -> dict:
             "formula": r"s_{i,t} = -\operatorname{sd}(r_{i,t-L+1}, \dots, r_{i,t})",
             "score": "minus the trailing standard deviation",
             "references": [
-                (
-                    "Ang, Hodrick, Xing and Zhang (2006), The cross-section of volatility and expected returns",
-                    "10.1111/j.1540-6261.2006.00836.x",
-                ),
+                ("Ang, Hodrick, Xing and Zhang (2006), The cross-section of volatility and expected returns", "10.1111/j.1540-6261.2006.00836.x"),
                 ("Blitz and van Vliet (2007), The volatility effect", "10.3905/jpm.2007.698039"),
             ],
         },
@@ -775,9 +663,7 @@ def read_table(source: str, folder: str = ".") -> "pd.DataFrame":
             separator = max(",;\t|", key=header.count)
             table = pd.read_csv(path, sep=separator, decimal="," if separator == ";" and "," in second else ".")
     except Exception as error:  # noqa: BLE001 - readers raise many types; the user gets one sentence
-        raise ValueError(
-            f"The data file {source} cannot be read as {path.suffix or 'CSV'}: {str(error).splitlines()[0]}."
-        ) from error
+        raise ValueError(f"The data file {source} cannot be read as {path.suffix or 'CSV'}: {str(error).splitlines()[0]}.") from error
     table.columns = [str(c).strip() for c in table.columns]
     if table.empty:
         raise ValueError(f"The data file {source} holds no rows.")
@@ -803,54 +689,28 @@ def returns_table(table: "pd.DataFrame") -> "pd.DataFrame":
     """Wide returns (dates x assets, floats, NaN = missing) from a wide or a long table."""
     found = ", ".join(map(str, table.columns[:12])) + (", …" if table.shape[1] > 12 else "")
     lower = {c.lower(): c for c in reversed(table.columns)}
-    date = next(
-        (
-            lower[k]
-            for k in ("date", "dates", "month", "time", "datetime", "timestamp", "period", "week", "day", "caldt")
-            if k in lower
-        ),
-        None,
-    )
-    if (
-        date is None
-        and table.columns[0].lower() in ("", "index", "unnamed: 0", "level_0")
-        and parse_dates(table.iloc[:, 0]).notna().all()
-    ):
+    date = next((lower[k] for k in ("date", "dates", "month", "time", "datetime", "timestamp", "period", "week", "day", "caldt") if k in lower), None)
+    if date is None and table.columns[0].lower() in ("", "index", "unnamed: 0", "level_0") and parse_dates(table.iloc[:, 0]).notna().all():
         date = table.columns[0]
     if date is None:
-        raise ValueError(
-            f"The data need a date column (named date, dates, month, time or similar); found the columns {found}."
-        )
-    asset = next(
-        (
-            lower[k]
-            for k in ("asset", "ticker", "symbol", "permno", "isin", "stock", "industry", "portfolio", "name", "id")
-            if k in lower
-        ),
-        None,
-    )
+        raise ValueError(f"The data need a date column (named date, dates, month, time or similar); found the columns {found}.")
+    asset = next((lower[k] for k in ("asset", "ticker", "symbol", "permno", "isin", "stock", "industry", "portfolio", "name", "id") if k in lower), None)
     value = next((lower[k] for k in ("return", "returns", "ret", "total_return", "ret_excess") if k in lower), None)
     if asset is None and value is not None and table.shape[1] == 3:
-        raise ValueError(
-            f"Long data need an asset column (asset, ticker, symbol or similar); found the columns {found}."
-        )
+        raise ValueError(f"Long data need an asset column (asset, ticker, symbol or similar); found the columns {found}.")
     if asset is not None and value is None:
         raise ValueError(f"Long data need a return column (return, returns or ret); found the columns {found}.")
     dates = parse_dates(table[date])
     if dates.isna().any():
         bad = table[date][dates.isna()].iloc[0]
-        raise ValueError(
-            f"The date column {date} holds {str(bad)!r} in row {int(np.argmax(dates.isna())) + 1}, which is not a date."
-        )
+        raise ValueError(f"The date column {date} holds {str(bad)!r} in row {int(np.argmax(dates.isna())) + 1}, which is not a date.")
     columns = [value] if asset is not None else [c for c in table.columns if c != date]
     numbers = {}
     for column in columns:
         numeric = pd.to_numeric(table[column], errors="coerce")
         wrong = numeric.isna() & table[column].notna()
         if wrong.any():
-            raise ValueError(
-                f"The column {column} must hold numbers, found {str(table[column][wrong].iloc[0])!r} in row {int(np.argmax(wrong)) + 1}."
-            )
+            raise ValueError(f"The column {column} must hold numbers, found {str(table[column][wrong].iloc[0])!r} in row {int(np.argmax(wrong)) + 1}.")
         numbers[column] = numeric.astype(float).where(np.isfinite(numeric.astype(float)))
     frame = pd.DataFrame(numbers)
     if asset is not None:
@@ -860,9 +720,7 @@ def returns_table(table: "pd.DataFrame") -> "pd.DataFrame":
     if twice.any():
         first = frame[twice].iloc[0]
         who = f" for {first['asset']}" if asset is not None else ""
-        raise ValueError(
-            f"The date {first['date']:%Y-%m-%d} appears more than once{who}; each date may appear once per asset."
-        )
+        raise ValueError(f"The date {first['date']:%Y-%m-%d} appears more than once{who}; each date may appear once per asset.")
     wide = frame.pivot(index="date", columns="asset", values=value) if asset is not None else frame.set_index("date")
     wide.columns = [str(c) for c in wide.columns]
     return wide.sort_index()
@@ -871,11 +729,7 @@ def returns_table(table: "pd.DataFrame") -> "pd.DataFrame":
 @app.function(hide_code=True)
 def detect_frequency(dates: "pd.DatetimeIndex") -> tuple[str, int]:
     """Name of the data frequency and periods per year, from the median gap between dates."""
-    gap = (
-        float(np.median(np.diff(dates.values).astype("timedelta64[s]").astype(float))) / 86400
-        if len(dates) > 1
-        else 0.0
-    )
+    gap = float(np.median(np.diff(dates.values).astype("timedelta64[s]").astype(float))) / 86400 if len(dates) > 1 else 0.0
     for name, low, high, year in (
         ("daily", 0.9, 2.1, 252),
         ("weekly", 6, 8, 52),
@@ -885,9 +739,7 @@ def detect_frequency(dates: "pd.DatetimeIndex") -> tuple[str, int]:
     ):
         if low <= gap <= high:
             return name, year
-    raise ValueError(
-        f"The dates must be daily, weekly, monthly, quarterly or yearly; the median gap found is {gap:.1f} days."
-    )
+    raise ValueError(f"The dates must be daily, weekly, monthly, quarterly or yearly; the median gap found is {gap:.1f} days.")
 
 
 @app.function(hide_code=True)
@@ -896,9 +748,7 @@ def clean_panel(wide: "pd.DataFrame", label: str) -> dict:
     notes = []
     coded = wide.isin([-99.99, -999.0, -9999.0])
     if coded.to_numpy().any():
-        notes.append(
-            f"{int(coded.to_numpy().sum()):,} entries with a missing-value code (-99.99, -999) are treated as missing."
-        )
+        notes.append(f"{int(coded.to_numpy().sum()):,} entries with a missing-value code (-99.99, -999) are treated as missing.")
     wide = wide.mask(coded)
     empty = [c for c in wide.columns if wide[c].notna().sum() == 0]
     if len(empty) == wide.shape[1]:
@@ -907,32 +757,21 @@ def clean_panel(wide: "pd.DataFrame", label: str) -> dict:
         notes.append(f"{len(empty)} empty column(s) were left out.")
     wide = wide.drop(columns=empty).dropna(how="all")
     if wide.shape[1] < 2:
-        raise ValueError(
-            f"A cross-sectional study needs several assets; found only {wide.shape[1]} return column ({wide.columns[0]})."
-        )
+        raise ValueError(f"A cross-sectional study needs several assets; found only {wide.shape[1]} return column ({wide.columns[0]}).")
     if len(wide) < 12:
         raise ValueError(f"The data hold only {len(wide)} dates with returns; a study needs at least 36.")
     frequency, per_year = detect_frequency(wide.index)
     values = wide.to_numpy()
     seen = values[np.isfinite(values)]
     if seen.min() > 0:
-        raise ValueError(
-            "All values are positive, so they look like prices; give returns per period (price / previous price - 1)."
-        )
+        raise ValueError("All values are positive, so they look like prices; give returns per period (price / previous price - 1).")
     percent = bool(np.median(np.abs(seen)) > 0.2 or seen.min() < -1.0)
     if percent:
         wide = wide / 100
         if seen.min() < -100:
             raise ValueError(f"A return of {seen.min():g} % is below -100 %, which is impossible; check the file.")
     notes.append(f"The returns look like {'percent and were divided by 100' if percent else 'fractions (0.01 = 1 %)'}.")
-    return {
-        "returns": wide,
-        "frequency": frequency,
-        "per_year": per_year,
-        "label": label,
-        "notes": notes,
-        "expected": None,
-    }
+    return {"returns": wide, "frequency": frequency, "per_year": per_year, "label": label, "notes": notes, "expected": None}
 
 
 @app.function(hide_code=True)
@@ -1047,9 +886,7 @@ def buckets(scores: "np.ndarray", quantiles: int) -> "np.ndarray":
 def portfolio_weights(bucket: "np.ndarray", quantiles: int, holding: int) -> "np.ndarray":
     """Long-short weights at the end of each date: +1 dollar top, -1 dollar bottom, mean of the last `holding` formations."""
     top, bottom = bucket == quantiles - 1, bucket == 0
-    formed = top / np.maximum(top.sum(axis=1, keepdims=True), 1) - bottom / np.maximum(
-        bottom.sum(axis=1, keepdims=True), 1
-    )
+    formed = top / np.maximum(top.sum(axis=1, keepdims=True), 1) - bottom / np.maximum(bottom.sum(axis=1, keepdims=True), 1)
     if holding == 1:
         return formed
     total = np.cumsum(formed, axis=0)
@@ -1069,12 +906,7 @@ def backtest(returns: "np.ndarray", weights: "np.ndarray", cost_bps: float) -> d
     traded = np.abs(weights - before).sum(axis=1)[:-1]
     invested = np.abs(weights[:-1]).sum(axis=1) > 1e-9
     net = gross - cost_bps / 1e4 * traded
-    return {
-        "gross": gross[invested],
-        "net": net[invested],
-        "traded": traded[invested],
-        "row": np.flatnonzero(invested) + 1,
-    }
+    return {"gross": gross[invested], "net": net[invested], "traded": traded[invested], "row": np.flatnonzero(invested) + 1}
 
 
 @app.function(hide_code=True)
@@ -1100,17 +932,7 @@ def mean_test(x: "np.ndarray", scale: float = 1.0) -> dict:
     t = x.mean() / se if se > 0 else 0.0
     p = float(2 * (1 - np.interp(abs(t), grid, cdf))) if se > 0 else 1.0
     mean, half = x.mean() * scale, critical * se * scale
-    return {
-        "mean": mean,
-        "se": se * scale,
-        "t": t,
-        "p": p,
-        "ci_low": mean - half,
-        "ci_high": mean + half,
-        "lag": lag,
-        "df": df,
-        "n": n,
-    }
+    return {"mean": mean, "se": se * scale, "t": t, "p": p, "ci_low": mean - half, "ci_high": mean + half, "lag": lag, "df": df, "n": n}
 
 
 @app.function(hide_code=True)
@@ -1186,9 +1008,7 @@ def analyse(data: dict, parameters: dict) -> dict:
     panel, plan, year = data, parameters, data["per_year"]
     run = run_backtest(panel, plan)
     if len(run["gross"]) < 24:
-        raise ValueError(
-            f"Only {len(run['gross'])} periods have enough ranked assets for {plan['quantiles']} quantiles; at least 24 are needed."
-        )
+        raise ValueError(f"Only {len(run['gross'])} periods have enough ranked assets for {plan['quantiles']} quantiles; at least 24 are needed.")
     returns = panel["returns"].to_numpy()
     gross, net = mean_test(run["gross"], 100 * year), mean_test(run["net"], 100 * year)
     ic = information_coefficients(run["scores"], returns)[:-1]
@@ -1208,11 +1028,7 @@ def analyse(data: dict, parameters: dict) -> dict:
         f"{p_text(gross['p'])}, {gross['n']} {panel['frequency']} periods of {'synthetic' if synthetic else 'the given'} data): the claim is "
         f"{'supported' if supported else 'not supported'}. At {plan['cost_bps']:g} basis points per dollar traded it {cost_word} {abs(net['mean']):.2f} % per year "
         f"({net['ci_low']:.2f} to {net['ci_high']:.2f} %)"
-        + (
-            f"; the break-even cost is {even:.1f} basis points."
-            if even is not None and even > 0
-            else "; no positive cost breaks even."
-        )
+        + (f"; the break-even cost is {even:.1f} basis points." if even is not None and even > 0 else "; no positive cost breaks even.")
     )
     ends = int((panel["returns"].apply(lambda c: c.last_valid_index()) < panel["returns"].index[-1]).sum())
     limits = [

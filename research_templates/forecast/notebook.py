@@ -28,9 +28,7 @@ with app.setup:
 
 @app.cell(hide_code=True)
 def title(settings, study):
-    _label = {"synthetic": " (synthetic data)", "synthetic-null": " (synthetic data that cannot be forecast)"}.get(
-        settings["data"], ""
-    )
+    _label = {"synthetic": " (synthetic data)", "synthetic-null": " (synthetic data that cannot be forecast)"}.get(settings["data"], "")
     mo.md(f"""
     # {plain(study["topic"])}{_label}
 
@@ -82,24 +80,15 @@ def controls(study):
     _start = read_parameters(study["parameters"], mo.cli_args().to_dict())
     controls = mo.ui.dictionary(
         {
-            "data": mo.ui.text(
-                value=_start["data"], label="Data: synthetic, synthetic-null or a file", full_width=True
-            ),
+            "data": mo.ui.text(value=_start["data"], label="Data: synthetic, synthetic-null or a file", full_width=True),
             "date": mo.ui.text(value=_start["date"], label="Date column (empty = found by name)"),
             "value": mo.ui.text(value=_start["value"], label="Value column (empty = first number column)"),
             "horizon": mo.ui.number(1, 400, value=_start["horizon"], label="Horizon (periods ahead)"),
-            "season": mo.ui.number(
-                0, 400, value=_start["season"], label="Season length (periods; 0 = detect, 1 = none)"
-            ),
+            "season": mo.ui.number(0, 400, value=_start["season"], label="Season length (periods; 0 = detect, 1 = none)"),
             "seed": mo.ui.number(0, 2**31 - 1, value=_start["seed"], label="Seed"),
         }
     )
-    mo.vstack(
-        [
-            controls["data"],
-            mo.hstack([controls[_k] for _k in _start if _k != "data"], wrap=True, justify="start", gap=1.5),
-        ]
-    )
+    mo.vstack([controls["data"], mo.hstack([controls[_k] for _k in _start if _k != "data"], wrap=True, justify="start", gap=1.5)])
     return (controls,)
 
 
@@ -111,9 +100,7 @@ def settings(controls, study):
 
 @app.cell(hide_code=True)
 def load(settings):
-    series = load_series(
-        settings["data"], str(mo.notebook_dir() or "."), settings["date"], settings["value"], settings["seed"]
-    )
+    series = load_series(settings["data"], str(mo.notebook_dir() or "."), settings["date"], settings["value"], settings["seed"])
     plan = resolve(series, settings)
     tag = {"synthetic": "Synthetic data: ", "synthetic-null": "Synthetic null data: "}.get(series["label"], "")
     return plan, series, tag
@@ -144,9 +131,7 @@ def coverage(plan, series, tag):
     _frame = thin(pd.DataFrame({"date": _d, "value": np.where(_seen, _v, np.nan)}))
     _marks = pd.DataFrame({"date": [_d[_o[0]], _d[_o[plan["score"]]]], "text": ["first origin", "scored from here"]})
     _chart = (
-        alt.Chart(_frame)
-        .mark_line(color="#1f5f8b", strokeWidth=1.2)
-        .encode(alt.X("date:T", title="Date"), alt.Y("value:Q", title=series["name"], scale=alt.Scale(zero=False)))
+        alt.Chart(_frame).mark_line(color="#1f5f8b", strokeWidth=1.2).encode(alt.X("date:T", title="Date"), alt.Y("value:Q", title=series["name"], scale=alt.Scale(zero=False)))
         + alt.Chart(_marks).mark_rule(strokeDash=[4, 4]).encode(x="date:T")
         + alt.Chart(_marks).mark_text(align="left", dx=4, y=8, fontSize=10).encode(x="date:T", text="text:N")
     ).properties(title=f"{tag}The series; dashed: where forecasting and scoring begin", width=620, height=220)
@@ -154,11 +139,7 @@ def coverage(plan, series, tag):
         [
             mo.md("## Data"),
             mo.md(text_table([{"Item": _k, "Value": _v} for _k, _v in _rows.items()])),
-            mo.md(
-                plain(" ".join(series["notes"]))
-                if series["notes"]
-                else "Every period of the calendar has a value; nothing was filled or left out."
-            ),
+            mo.md(plain(" ".join(series["notes"])) if series["notes"] else "Every period of the calendar has a value; nothing was filled or left out."),
             _chart,
         ]
     )
@@ -199,9 +180,7 @@ def base_run(plan, series):
     run = backtest(series, plan)
     difference = loss_difference(run, plan)
     if len(difference) < 15:
-        raise ValueError(
-            f"Only {len(difference)} forecast origins have an observed target {plan['horizon']} periods ahead; at least 15 are needed."
-        )
+        raise ValueError(f"Only {len(difference)} forecast origins have an observed target {plan['horizon']} periods ahead; at least 15 are needed.")
     difference_test = mean_test(difference)
     table = accuracy(run, plan, series)
     return difference, difference_test, run, table
@@ -221,11 +200,7 @@ def accuracy_table(plan, run, series, table, tag):
         .encode(
             alt.X("step:Q", title=f"Steps ahead ({series['calendar']['name']} periods)", axis=alt.Axis(tickMinStep=1)),
             alt.Y("mae:Q", title=f"Mean absolute error ({series['name']})"),
-            alt.Color(
-                "method:N",
-                title="Method",
-                scale=alt.Scale(domain=_names, range=["#b03a2e", "#1f5f8b", "#7fa8c4", "#999999"][: len(_names)]),
-            ),
+            alt.Color("method:N", title="Method", scale=alt.Scale(domain=_names, range=["#b03a2e", "#1f5f8b", "#7fa8c4", "#999999"][: len(_names)])),
             alt.StrokeDash("method:N", title="Method", scale=alt.Scale(domain=_names)),
         )
         .properties(title=f"{tag}Mean absolute error by steps ahead, scored origins", width=560, height=240)
@@ -258,49 +233,24 @@ def accuracy_table(plan, run, series, table, tag):
 def skill(difference, difference_test, plan, run, series, table, tag):
     _e = run["errors"]
     _d = np.abs(_e[run["baseline"]][plan["score"] :, -1]) - np.abs(_e["theta"][plan["score"] :, -1])
-    _frame = pd.DataFrame(
-        {"date": series["dates"][plan["origins"][plan["score"] :] + plan["horizon"]], "d": _d}
-    ).dropna()
+    _frame = pd.DataFrame({"date": series["dates"][plan["origins"][plan["score"] :] + plan["horizon"]], "d": _d}).dropna()
     _frame["sum"] = _frame["d"].cumsum() / len(_frame)
     _frame = thin(_frame)
     _zero = alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
-    _points = (
-        alt.Chart(_frame)
-        .mark_bar(color="#7fa8c4")
-        .encode(
-            alt.X("date:T", title="Date of the target"),
-            alt.Y("d:Q", title=[f"Difference ({series['name']});", "positive: model closer"]),
-        )
-    )
-    _sum = (
-        alt.Chart(_frame)
-        .mark_line(color="#b03a2e")
-        .encode(
-            alt.X("date:T", title="Date of the target"), alt.Y("sum:Q", title=["Sum so far / number", "of origins"])
-        )
-    )
+    _points = alt.Chart(_frame).mark_bar(color="#7fa8c4").encode(alt.X("date:T", title="Date of the target"), alt.Y("d:Q", title=[f"Difference ({series['name']});", "positive: model closer"]))
+    _sum = alt.Chart(_frame).mark_line(color="#b03a2e").encode(alt.X("date:T", title="Date of the target"), alt.Y("sum:Q", title=["Sum so far / number", "of origins"]))
     _classic = diebold_mariano(difference, -(-plan["horizon"] // plan["step"]))
     _mae = float(table.set_index("method")["MAE at the horizon"][run["baseline"]])
     mo.vstack(
         [
             mo.md(f"### Gain over the {run['baseline']} rule"),
-            (_zero + _points).properties(
-                title=f"{tag}Absolute error of the {run['baseline']} rule minus that of the model",
-                width=620,
-                height=180,
-            ),
-            (_zero + _sum).properties(
-                title=f"{tag}The same, accumulated: a straight climb means a steady gain", width=620, height=120
-            ),
+            (_zero + _points).properties(title=f"{tag}Absolute error of the {run['baseline']} rule minus that of the model", width=620, height=180),
+            (_zero + _sum).properties(title=f"{tag}The same, accumulated: a straight climb means a steady gain", width=620, height=120),
             mo.md(
                 f"The mean difference is **{difference_test['mean']:.3g} {plain(series['name'])}** (95 % interval {difference_test['ci_low']:.3g} to {difference_test['ci_high']:.3g}, "
                 f"{p_text(difference_test['p'])}, {difference_test['n']} origins), {100 * difference_test['mean'] / _mae if _mae > 0 else 0:.1f} % of the rule's error. "
                 f"The model was closer at {percent(np.mean(difference > 0))} of the origins. Diebold–Mariano with small-sample correction: t = {_classic['t']:.2f}, {p_text(_classic['p'])}."
-                + (
-                    f" The expected difference for the default synthetic study is {planted_gain(series['label'] == 'synthetic-null'):.2f}."
-                    if series["label"].startswith("synthetic") and plan["horizon"] == 12
-                    else ""
-                )
+                + (f" The expected difference for the default synthetic study is {planted_gain(series['label'] == 'synthetic-null'):.2f}." if series["label"].startswith("synthetic") and plan["horizon"] == 12 else "")
             ),
         ]
     )
@@ -312,28 +262,18 @@ def interval_coverage(plan, run, series, tag):
     _rows = []
     for _level in (0.8, 0.95):
         _share = coverage_by_step(run, plan, _level)
-        _rows += [
-            {"step": _k + 1, "share": 100 * float(_s), "level": f"{percent(_level)}"} for _k, _s in enumerate(_share)
-        ]
+        _rows += [{"step": _k + 1, "share": 100 * float(_s), "level": f"{percent(_level)}"} for _k, _s in enumerate(_share)]
     _frame = pd.DataFrame(_rows)
     _chart = (
         alt.Chart(_frame)
         .mark_line(point=plan["horizon"] <= 30)
         .encode(
             alt.X("step:Q", title=f"Steps ahead ({series['calendar']['name']} periods)", axis=alt.Axis(tickMinStep=1)),
-            alt.Y(
-                "share:Q",
-                title="Targets inside the interval (%)",
-                scale=alt.Scale(domain=[min(60, _frame["share"].min()), 100]),
-            ),
-            alt.Color(
-                "level:N", title="Stated level", scale=alt.Scale(domain=["80 %", "95 %"], range=["#d1782f", "#1f5f8b"])
-            ),
+            alt.Y("share:Q", title="Targets inside the interval (%)", scale=alt.Scale(domain=[min(60, _frame["share"].min()), 100])),
+            alt.Color("level:N", title="Stated level", scale=alt.Scale(domain=["80 %", "95 %"], range=["#d1782f", "#1f5f8b"])),
         )
         + alt.Chart(pd.DataFrame({"y": [80, 95]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
-    ).properties(
-        title=f"{tag}Measured coverage of the prediction intervals; dashed: stated levels", width=560, height=200
-    )
+    ).properties(title=f"{tag}Measured coverage of the prediction intervals; dashed: stated levels", width=560, height=200)
     _at = _frame[_frame["step"] == plan["horizon"]].set_index("level")["share"]
     _origins = len(plan["origins"]) - plan["score"]
     mo.vstack(
@@ -343,11 +283,7 @@ def interval_coverage(plan, run, series, tag):
             mo.md(
                 f"{plan['horizon']} periods ahead the 80 % interval contained {_at['80 %']:.0f} % and the 95 % interval {_at['95 %']:.0f} % of the targets at {_origins} origins. "
                 f"Averaged over all steps the figures are {_frame[_frame['level'] == '80 %']['share'].mean():.0f} % and {_frame[_frame['level'] == '95 %']['share'].mean():.0f} %."
-                + (
-                    ""
-                    if abs(_at["80 %"] - 80) <= 7
-                    else f" The errors change over time, so intervals from past errors are too {'narrow' if _at['80 %'] < 80 else 'wide'} here."
-                )
+                + ("" if abs(_at["80 %"] - 80) <= 7 else f" The errors change over time, so intervals from past errors are too {'narrow' if _at['80 %'] < 80 else 'wide'} here.")
             ),
         ]
     )
@@ -360,25 +296,11 @@ def forecast(plan, run, series, tag):
     _k = np.arange(1, _h + 1)
     _point = theta_forecasts(series["values"], np.array([_n - 1]), _h, plan["season"])[0]
     _size = np.abs(run["errors"]["theta"])
-    future = pd.DataFrame(
-        {
-            "date": dates_at(series["calendar"], series["start"], series["calendar"]["position"][0] + _n - 1 + _k),
-            "forecast": _point,
-        }
-    )
+    future = pd.DataFrame({"date": dates_at(series["calendar"], series["start"], series["calendar"]["position"][0] + _n - 1 + _k), "forecast": _point})
     for _level in (80, 95):
-        _half = np.array(
-            [
-                np.sort(_c[np.isfinite(_c)])[
-                    min(int(np.ceil((np.isfinite(_c).sum() + 1) * _level / 100)) - 1, np.isfinite(_c).sum() - 1)
-                ]
-                for _c in _size.T
-            ]
-        )
+        _half = np.array([np.sort(_c[np.isfinite(_c)])[min(int(np.ceil((np.isfinite(_c).sum() + 1) * _level / 100)) - 1, np.isfinite(_c).sum() - 1)] for _c in _size.T])
         future[f"low_{_level}"], future[f"high_{_level}"] = _point - _half, _point + _half
-    _tail = pd.DataFrame(
-        {"date": series["dates"], "value": np.where(series["observed"], series["values"], np.nan)}
-    ).iloc[-max(5 * _h, 60) :]
+    _tail = pd.DataFrame({"date": series["dates"], "value": np.where(series["observed"], series["values"], np.nan)}).iloc[-max(5 * _h, 60) :]
     _x = alt.X("date:T", title="Date", axis=alt.Axis(format="%Y-%m", tickCount=8))
     _y = {"title": series["name"], "scale": alt.Scale(zero=False)}
     _chart = (
@@ -386,9 +308,7 @@ def forecast(plan, run, series, tag):
         + alt.Chart(future).mark_area(opacity=0.3, color="#b03a2e").encode(_x, alt.Y("low_80:Q", **_y), y2="high_80:Q")
         + alt.Chart(future).mark_line(color="#b03a2e").encode(_x, alt.Y("forecast:Q", **_y))
         + alt.Chart(_tail).mark_line(color="#1f5f8b").encode(_x, alt.Y("value:Q", **_y))
-    ).properties(
-        title=f"{tag}The next {_h} periods: forecast (red) with 80 % and 95 % intervals", width=620, height=260
-    )
+    ).properties(title=f"{tag}The next {_h} periods: forecast (red) with 80 % and 95 % intervals", width=620, height=260)
     _end = future.iloc[-1]
     mo.vstack(
         [
@@ -420,11 +340,7 @@ def robustness_checks(plan, run, series, tag):
         if _name not in ("theta", _rule):
             _add(f"against {_name}", loss_difference(run, plan, baseline=_name), _mae[_name])
     for _k in sorted({1, max(1, plan["horizon"] // 2)} - {plan["horizon"]}):
-        _add(
-            f"{_k} step{'s' if _k > 1 else ''} ahead",
-            loss_difference(run, plan, step=_k - 1),
-            float(np.nanmean(np.abs(_errors[_rule][_from:, _k - 1]))),
-        )
+        _add(f"{_k} step{'s' if _k > 1 else ''} ahead", loss_difference(run, plan, step=_k - 1), float(np.nanmean(np.abs(_errors[_rule][_from:, _k - 1]))))
     _half = len(_d) // 2
     _b = np.abs(_errors[_rule][_from:, -1])
     _b = _b[np.isfinite(_b) & np.isfinite(_errors["theta"][_from:, -1])]
@@ -436,13 +352,9 @@ def robustness_checks(plan, run, series, tag):
     _add("differences clipped at 5 % and 95 %", np.clip(_d, _low, _high), _mae[_rule])
     _add("model without drift", loss_difference(backtest(series, plan, drift=False), plan, baseline=_rule), _mae[_rule])
     _frame = pd.DataFrame(_rows)
-    _base = alt.Chart(_frame).encode(
-        alt.Y("check:N", title=None, sort=list(_frame["check"]), axis=alt.Axis(labelLimit=260))
-    )
+    _base = alt.Chart(_frame).encode(alt.Y("check:N", title=None, sort=list(_frame["check"]), axis=alt.Axis(labelLimit=260)))
     _chart = (
-        _base.mark_rule(strokeWidth=2, color="#1f5f8b").encode(
-            alt.X("ci_low:Q", title="Error saved (% of the rule's error), 95 % interval"), x2="ci_high:Q"
-        )
+        _base.mark_rule(strokeWidth=2, color="#1f5f8b").encode(alt.X("ci_low:Q", title="Error saved (% of the rule's error), 95 % interval"), x2="ci_high:Q")
         + _base.mark_point(filled=True, size=50, color="#1f5f8b").encode(x="mean:Q")
         + alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(strokeDash=[4, 4]).encode(x="x:Q")
     ).properties(title=f"{tag}The same study with one thing changed", width=400, height=26 * len(_frame) + 20)
@@ -467,16 +379,9 @@ def placebo(difference_test, plan, series, tag):
     _chart = (
         alt.Chart(pd.DataFrame({"t": _t}))
         .mark_bar(color="#bbb")
-        .encode(
-            alt.X("t:Q", bin=alt.Bin(maxbins=20), title="Difference in standard errors (positive: model looks better)"),
-            alt.Y("count():Q", title="Random walks (number)"),
-        )
-        + alt.Chart(pd.DataFrame({"x": [difference_test["t"]]}))
-        .mark_rule(color="#b03a2e", strokeWidth=2)
-        .encode(x="x:Q")
-    ).properties(
-        title=f"{tag}Placebo: random walks from the same steps (grey) and this series (red)", width=520, height=200
-    )
+        .encode(alt.X("t:Q", bin=alt.Bin(maxbins=20), title="Difference in standard errors (positive: model looks better)"), alt.Y("count():Q", title="Random walks (number)"))
+        + alt.Chart(pd.DataFrame({"x": [difference_test["t"]]})).mark_rule(color="#b03a2e", strokeWidth=2).encode(x="x:Q")
+    ).properties(title=f"{tag}Placebo: random walks from the same steps (grey) and this series (red)", width=520, height=200)
     mo.vstack(
         [
             mo.md("### Placebo"),
@@ -497,17 +402,10 @@ def figure(difference_test, future, plan, run, series, tag):
 
     _fig, (_left, _right) = _plt.subplots(1, 2, figsize=(10, 3.8), width_ratios=[2, 1], layout="constrained")
     _tail = slice(-max(5 * plan["horizon"], 60), None)
-    _left.plot(
-        series["dates"][_tail],
-        np.where(series["observed"], series["values"], np.nan)[_tail],
-        color="#1f5f8b",
-        label="observed",
-    )
+    _left.plot(series["dates"][_tail], np.where(series["observed"], series["values"], np.nan)[_tail], color="#1f5f8b", label="observed")
     _left.plot(future["date"], future["forecast"], color="#b03a2e", label="forecast, 80 % and 95 % intervals")
     for _level, _alpha in ((95, 0.15), (80, 0.25)):
-        _left.fill_between(
-            future["date"], future[f"low_{_level}"], future[f"high_{_level}"], color="#b03a2e", alpha=_alpha, lw=0
-        )
+        _left.fill_between(future["date"], future[f"low_{_level}"], future[f"high_{_level}"], color="#b03a2e", alpha=_alpha, lw=0)
     _left.set(title=f"The next {plan['horizon']} periods", xlabel="Date", ylabel=series["name"])
     _ticks = _dates.AutoDateLocator(maxticks=7)
     _left.xaxis.set_major_locator(_ticks)
@@ -515,9 +413,7 @@ def figure(difference_test, future, plan, run, series, tag):
     _left.legend(frameon=False, loc="best")
     _steps = np.arange(1, plan["horizon"] + 1)
     for _name, _color in (("theta", "#b03a2e"), (run["baseline"], "#1f5f8b")):
-        _right.plot(
-            _steps, np.nanmean(np.abs(run["errors"][_name][plan["score"] :]), axis=0), label=_name, color=_color
-        )
+        _right.plot(_steps, np.nanmean(np.abs(run["errors"][_name][plan["score"] :]), axis=0), label=_name, color=_color)
     _right.set(title="Mean absolute error", xlabel="Steps ahead", ylabel=series["name"])
     _right.set_ylim(bottom=0)
     _right.xaxis.get_major_locator().set_params(integer=True)
@@ -596,10 +492,7 @@ def read_parameters(defaults: dict, given: dict) -> dict:
         if number != int(number) or not low <= number <= high:
             raise ValueError(f"{name} must be a whole number from {low} to {high}, found {values[name]!r}.")
         values[name] = int(number)
-    return {
-        **values,
-        **{name: str(values[name] if values[name] is not None else "") for name in ("data", "date", "value")},
-    }
+    return {**values, **{name: str(values[name] if values[name] is not None else "") for name in ("data", "date", "value")}}
 
 
 @app.function(hide_code=True)
@@ -620,9 +513,7 @@ def read_table(source: str, folder: str = ".") -> "pd.DataFrame":
             separator = max(",;\t|", key=header.count)
             table = pd.read_csv(path, sep=separator, decimal="," if separator == ";" and "," in second else ".")
     except Exception as error:  # noqa: BLE001 - readers raise many types; the user gets one sentence
-        raise ValueError(
-            f"The data file {source} cannot be read as {path.suffix or 'CSV'}: {str(error).splitlines()[0]}."
-        ) from error
+        raise ValueError(f"The data file {source} cannot be read as {path.suffix or 'CSV'}: {str(error).splitlines()[0]}.") from error
     table.columns = [str(c).strip() for c in table.columns]
     if table.empty:
         raise ValueError(f"The data file {source} holds no rows.")
@@ -652,30 +543,13 @@ def pick_series(table: "pd.DataFrame", date: str, value: str) -> tuple["pd.Serie
         if name and name not in table.columns:
             raise ValueError(f"The {role} column {name} is not in the data; found the columns {found}.")
     if not date:
-        names = (
-            "date",
-            "dates",
-            "month",
-            "time",
-            "datetime",
-            "timestamp",
-            "period",
-            "week",
-            "day",
-            "ds",
-            "year",
-            "quarter",
-            "unnamed: 0",
-            "index",
-        )
+        names = ("date", "dates", "month", "time", "datetime", "timestamp", "period", "week", "day", "ds", "year", "quarter", "unnamed: 0", "index")
         date = next((lower[k] for k in names if k in lower), "")
     if not date:
         text = [c for c in table.columns if not pd.api.types.is_numeric_dtype(table[c])]
         date = next((c for c in text if parse_dates(table[c]).notna().all()), "")
     if not date:
-        raise ValueError(
-            f"The data need a date column (named date, month, time or similar); found the columns {found}."
-        )
+        raise ValueError(f"The data need a date column (named date, month, time or similar); found the columns {found}.")
     others = [c for c in table.columns if c != date]
     if not others:
         raise ValueError(f"The data need a value column besides the date column; found the columns {found}.")
@@ -685,21 +559,15 @@ def pick_series(table: "pd.DataFrame", date: str, value: str) -> tuple["pd.Serie
         named = [lower[k] for k in ("value", "y", "values") if lower.get(k) in others]
         value = (named or numeric or others)[0]
         if len(others) > 1:
-            notes.append(
-                f"The file has {len(others)} columns besides the date; {value} was taken. Set `value` to choose another."
-            )
+            notes.append(f"The file has {len(others)} columns besides the date; {value} was taken. Set `value` to choose another.")
     dates = parse_dates(table[date])
     if dates.isna().any():
         bad = table[date][dates.isna()].iloc[0]
-        raise ValueError(
-            f"The date column {date} holds {str(bad)!r} in row {int(np.argmax(dates.isna())) + 1}, which is not a date."
-        )
+        raise ValueError(f"The date column {date} holds {str(bad)!r} in row {int(np.argmax(dates.isna())) + 1}, which is not a date.")
     numbers = pd.to_numeric(table[value], errors="coerce")
     wrong = numbers.isna() & table[value].notna()
     if wrong.any():
-        raise ValueError(
-            f"The column {value} must hold numbers, found {str(table[value][wrong].iloc[0])!r} in row {int(np.argmax(wrong)) + 1}."
-        )
+        raise ValueError(f"The column {value} must hold numbers, found {str(table[value][wrong].iloc[0])!r} in row {int(np.argmax(wrong)) + 1}.")
     numbers = numbers.astype(float)
     numbers = numbers.where(np.isfinite(numbers))
     if numbers.notna().sum() == 0:
@@ -727,21 +595,11 @@ def calendar(dates: "pd.DatetimeIndex") -> dict:
     if abs(gap - 1) < 0.1 and len(dates) >= 15 and (dates.dayofweek < 5).all():
         position = np.busday_count("1970-01-05", dates.values.astype("datetime64[D]"))
         return {"name": "business-daily", "season": 5, "gap": gap, "position": position}
-    name, season = next(
-        ((n, s) for n, s, g in (("daily", 7, 1), ("weekly", 52, 7), ("hourly", 24, 1 / 24)) if abs(gap / g - 1) < 0.1),
-        ("", 1),
-    )
+    name, season = next(((n, s) for n, s, g in (("daily", 7, 1), ("weekly", 52, 7), ("hourly", 24, 1 / 24)) if abs(gap / g - 1) < 0.1), ("", 1))
     exact = np.asarray(days) / gap
     if np.mean(np.abs(exact - np.round(exact)) > 0.3) > 0.1:
-        raise ValueError(
-            f"The dates are irregular (median gap {gap:.3g} days); resample the values to a regular calendar first, one value per day, week or month."
-        )
-    return {
-        "name": name or f"every {gap:.3g} days",
-        "season": season,
-        "gap": gap,
-        "position": np.round(exact).astype(int),
-    }
+        raise ValueError(f"The dates are irregular (median gap {gap:.3g} days); resample the values to a regular calendar first, one value per day, week or month.")
+    return {"name": name or f"every {gap:.3g} days", "season": season, "gap": gap, "position": np.round(exact).astype(int)}
 
 
 @app.function(hide_code=True)
@@ -766,24 +624,18 @@ def regular_series(series: "pd.Series", label: str, notes: list[str] | None = No
     if len(series) < 10:
         raise ValueError(f"The data hold only {len(series)} dated values; a backtest needs at least about 60.")
     if series.nunique() < 2:
-        raise ValueError(
-            f"The column {series.name} always holds {series.dropna().iloc[0]:g}; there is nothing to forecast."
-        )
+        raise ValueError(f"The column {series.name} always holds {series.dropna().iloc[0]:g}; there is nothing to forecast.")
     form = calendar(series.index)
     position = form["position"] - form["position"][0]
     if (np.diff(position) == 0).any():
         twin = series.index[1:][np.diff(position) == 0][0]
-        raise ValueError(
-            f"Two values fall into the same {form['name']} period ({twin:%Y-%m-%d}); the study needs one value per period."
-        )
+        raise ValueError(f"Two values fall into the same {form['name']} period ({twin:%Y-%m-%d}); the study needs one value per period.")
     values = np.full(position[-1] + 1, np.nan)
     values[position] = series.to_numpy()
     observed = np.isfinite(values)
     absent = int((~observed).sum())
     if absent > 0.25 * len(values):
-        raise ValueError(
-            f"{absent} of {len(values)} {form['name']} periods have no value; a backtest needs at least three quarters of them."
-        )
+        raise ValueError(f"{absent} of {len(values)} {form['name']} periods have no value; a backtest needs at least three quarters of them.")
     longest = max((len(run) for run in "".join("1" if o else "0" for o in observed).split("1")), default=0)
     if absent:
         notes.append(
@@ -820,9 +672,7 @@ def synthetic_series(seed: int, null: bool, periods: int = 480) -> dict:
         level = 100 + np.cumsum(rng.normal(0.05, 0.3, periods))
         values = level + pattern[np.arange(periods) % 12] + rng.normal(0, 3.5, periods)
     index = pd.date_range("1985-01-31", periods=periods, freq="ME")
-    return regular_series(
-        pd.Series(values, index=index, name="index points"), "synthetic-null" if null else "synthetic"
-    )
+    return regular_series(pd.Series(values, index=index, name="index points"), "synthetic-null" if null else "synthetic")
 
 
 @app.function(hide_code=True)
@@ -865,14 +715,7 @@ def resolve(series: dict, parameters: dict) -> dict:
         found = detect_season(series["values"][: int(np.ceil(0.3 * n))], candidate)
     origins, choose, score, step = layout(n, found["season"])
     if len(origins) - score < 20:
-        need = next(
-            (
-                k
-                for k in range(n + 1, 100000)
-                if len(layout(k, found["season"])[0]) - layout(k, found["season"])[2] >= 20
-            ),
-            0,
-        )
+        need = next((k for k in range(n + 1, 100000) if len(layout(k, found["season"])[0]) - layout(k, found["season"])[2] >= 20), 0)
         raise ValueError(
             f"The data hold {n} {series['calendar']['name']} values; a backtest {horizon} periods ahead"
             + (f" with season {found['season']}" if found["season"] > 1 else "")
@@ -913,9 +756,7 @@ def seasonal_indices(values: "np.ndarray", season: int, origins: "np.ndarray") -
 
 
 @app.function(hide_code=True)
-def theta_forecasts(
-    values: "np.ndarray", origins: "np.ndarray", horizon: int, season: int, drift: bool = True
-) -> "np.ndarray":
+def theta_forecasts(values: "np.ndarray", origins: "np.ndarray", horizon: int, season: int, drift: bool = True) -> "np.ndarray":
     """Theta forecasts 1..horizon steps after each origin (origins x horizon), each from the values up to its origin only.
 
     Seasonally adjusted values are smoothed exponentially; the constant is the one of a grid of 25 with the smallest sum of squared one-step errors
@@ -947,11 +788,7 @@ def baseline_forecasts(values: "np.ndarray", origins: "np.ndarray", horizon: int
     """Forecasts of the naive rules (name -> origins x horizon). With a season the seasonal naive rule comes first and wins ties."""
     k, last = np.arange(1, horizon + 1)[None, :], values[origins][:, None]
     rules = {"seasonal naive": values[origins[:, None] + k - season * ((k - 1) // season + 1)]} if season > 1 else {}
-    return {
-        **rules,
-        "naive": np.repeat(last, horizon, axis=1),
-        "drift": last + k * (last - values[0]) / origins[:, None],
-    }
+    return {**rules, "naive": np.repeat(last, horizon, axis=1), "drift": last + k * (last - values[0]) / origins[:, None]}
 
 
 @app.function(hide_code=True)
@@ -960,10 +797,7 @@ def backtest(series: dict, plan: dict, drift: bool = True) -> dict:
     values, origins, horizon = series["values"], plan["origins"], plan["horizon"]
     target = origins[:, None] + np.arange(1, horizon + 1)
     actual = np.where(series["observed"][target], values[target], np.nan)
-    forecasts = {
-        "theta": theta_forecasts(values, origins, horizon, plan["season"], drift),
-        **baseline_forecasts(values, origins, horizon, plan["season"]),
-    }
+    forecasts = {"theta": theta_forecasts(values, origins, horizon, plan["season"], drift), **baseline_forecasts(values, origins, horizon, plan["season"])}
     errors = {name: actual - f for name, f in forecasts.items()}
     loss = {name: float(np.nanmean(np.abs(e[: plan["choose"], -1]))) for name, e in errors.items() if name != "theta"}
     return {"errors": errors, "actual": actual, "forecasts": forecasts, "baseline": min(loss, key=loss.get)}
@@ -1001,16 +835,7 @@ def mean_test(d: "np.ndarray") -> dict:
     half = float(np.interp(0.975, cdf, grid)) * se
     t = float(d.mean() / se) if se > 0 else 0.0
     p = float(2 * (1 - np.interp(abs(t), grid, cdf))) if se > 0 else 1.0
-    return {
-        "mean": float(d.mean()),
-        "se": se,
-        "t": t,
-        "p": p,
-        "ci_low": float(d.mean() - half),
-        "ci_high": float(d.mean() + half),
-        "n": n,
-        "df": 2 * ordinates,
-    }
+    return {"mean": float(d.mean()), "se": se, "t": t, "p": p, "ci_low": float(d.mean() - half), "ci_high": float(d.mean() + half), "n": n, "df": 2 * ordinates}
 
 
 @app.function(hide_code=True)
@@ -1052,9 +877,7 @@ def interval_widths(errors: "np.ndarray", plan: dict, level: float) -> "np.ndarr
 def coverage_by_step(run: dict, plan: dict, level: float) -> "np.ndarray":
     """Share of observed targets inside the interval of the given level, for each step ahead."""
     size = np.abs(run["errors"]["theta"])
-    inside = np.where(
-        np.isfinite(size[plan["score"] :]), size[plan["score"] :] <= interval_widths(size, plan, level), np.nan
-    )
+    inside = np.where(np.isfinite(size[plan["score"] :]), size[plan["score"] :] <= interval_widths(size, plan, level), np.nan)
     return np.nanmean(inside, axis=0)
 
 
@@ -1098,9 +921,7 @@ def analyse(data: dict, parameters: dict) -> dict:
     run = backtest(series, plan)
     d = loss_difference(run, plan)
     if len(d) < 15:
-        raise ValueError(
-            f"Only {len(d)} forecast origins have an observed target {plan['horizon']} periods ahead; at least 15 are needed."
-        )
+        raise ValueError(f"Only {len(d)} forecast origins have an observed target {plan['horizon']} periods ahead; at least 15 are needed.")
     test, classic = mean_test(d), diebold_mariano(d, -(-plan["horizon"] // plan["step"]))
     table = accuracy(run, plan, series).set_index("method")
     walks = random_walk_t(series, plan)
@@ -1128,9 +949,7 @@ def analyse(data: dict, parameters: dict) -> dict:
     ]
     if abs(cover[0.8][-1] - 0.8) > 0.07:
         size = "narrow" if cover[0.8][-1] < 0.8 else "wide"
-        limits.append(
-            f"The 80 % intervals held in {percent(cover[0.8][-1])} of the cases: past errors make them too {size} here, so they should not be relied on."
-        )
+        limits.append(f"The 80 % intervals held in {percent(cover[0.8][-1])} of the cases: past errors make them too {size} here, so they should not be relied on.")
     return {
         "claim": f"The Theta model forecasts the series {plan['horizon']} periods ahead with a smaller mean absolute error than the best naive rule.",
         "supported": supported,
@@ -1151,9 +970,7 @@ def analyse(data: dict, parameters: dict) -> dict:
         "beats_every_baseline": beats_all,
         "mae_model": float(at["theta"]),
         "mae_baseline": float(at[run["baseline"]]),
-        "mase_model": float(table["MASE, all steps"]["theta"])
-        if table["MASE, all steps"]["theta"] is not None
-        else None,
+        "mase_model": float(table["MASE, all steps"]["theta"]) if table["MASE, all steps"]["theta"] is not None else None,
         "smape_model": float(table["sMAPE, all steps (%)"]["theta"]),
         "dm_hln_t": classic["t"],
         "dm_hln_p": classic["p"],

@@ -26,9 +26,7 @@ with app.setup(hide_code=True):
         r"(?P<suffix>%|°\s?[CFK]|[€$£¥]|[A-Za-zµ][A-Za-zµ/²³%·]{0,9}|)"
     )
     SPACES = dict.fromkeys(map(ord, "' \u00a0\u2009\u202f"))  # marks between thousands
-    DECIMAL_COMMA = re.compile(
-        r"(?<![\d.,])[+-]?(?:(?:\d{1,3}(?:\.\d{3})+|\d*),(?:\d{1,2}|\d{4,})|\d{1,3}(?:\.\d{3})+,\d+)(?![\d.,])"
-    )
+    DECIMAL_COMMA = re.compile(r"(?<![\d.,])[+-]?(?:(?:\d{1,3}(?:\.\d{3})+|\d*),(?:\d{1,2}|\d{4,})|\d{1,3}(?:\.\d{3})+,\d+)(?![\d.,])")
 
 
 @app.cell(hide_code=True)
@@ -36,9 +34,7 @@ def title(label, settings, study):
     mo.md(f"""
     # {safe(study["topic"])}{" (synthetic data)" if label.startswith("synthetic") else ""}
 
-    **Question.** Is the mean of *{safe(settings["outcome"])}* different in the two groups of *{
-        safe(settings["group"])
-    }*, by how much,
+    **Question.** Is the mean of *{safe(settings["outcome"])}* different in the two groups of *{safe(settings["group"])}*, by how much,
     and is the difference larger than chance and a few unusual values can explain?
 
     **Data.** {safe(label)}. {
@@ -54,9 +50,7 @@ def title(label, settings, study):
     **What would falsify the claim "the means differ".** A 95 % interval that contains zero, label exchanges that often produce a
     difference as large, or a difference that changes its sign once the most extreme values are set aside.
 
-    *Template `{study["template"]}` {study["version"]}, seed {
-        settings["seed"]
-    }. No language model wrote or chose any of the numbers.*
+    *Template `{study["template"]}` {study["version"]}, seed {settings["seed"]}. No language model wrote or chose any of the numbers.*
     """)
     return
 
@@ -92,11 +86,7 @@ def controls(study):
             "outcome": mo.ui.text(value=str(_given["outcome"]), label="Outcome column"),
             "reference": mo.ui.text(value=str(_given["reference"]), label="Reference group (empty: the first by name)"),
             "margin": mo.ui.number(
-                start=0,
-                stop=5,
-                step=0.01,
-                value=float(_given["margin"]),
-                label="Smallest difference that matters (in standard deviations)",
+                start=0, stop=5, step=0.01, value=float(_given["margin"]), label="Smallest difference that matters (in standard deviations)"
             ),
             "seed": mo.ui.number(start=0, stop=2**31 - 1, step=1, value=int(_given["seed"]), label="Seed"),
         }
@@ -151,11 +141,7 @@ def description(groups, label, settings):
             mo.md(
                 f"{sum(groups['rows'])} rows belong to one of the two groups; {_lost} of them ({percent(_lost / sum(groups['rows']), 1)}) have no usable outcome"
                 + f" and {groups['no_group']} further rows have no group. All analyses use the remaining {len(groups['x']) + len(groups['y'])} rows."
-                + (
-                    f" {groups['unreadable']} outcome cells are not numbers and count as missing."
-                    if groups["unreadable"]
-                    else ""
-                )
+                + (f" {groups['unreadable']} outcome cells are not numbers and count as missing." if groups["unreadable"] else "")
             ),
         ]
     )
@@ -172,31 +158,19 @@ def raincloud(groups, label, settings):
         _shown = _v if len(_v) <= 400 else _rng.choice(_v, 400, replace=False)
         _clouds.append(pd.DataFrame({"level": _name, "value": _grid, "height": density(_v, _grid)}))
         _points.append(pd.DataFrame({"level": _name, "value": _shown, "y": -0.12 - 0.45 * _rng.random(len(_shown))}))
-        _means.append(
-            {"level": _name, "value": _v.mean(), "text": f"mean {number(_v.mean())}", "low": -0.65, "high": 1.05}
-        )
+        _means.append({"level": _name, "value": _v.mean(), "text": f"mean {number(_v.mean())}", "low": -0.65, "high": 1.05})
     _colour = alt.Color("level:N", scale=alt.Scale(domain=list(groups["levels"]), range=COLOURS), legend=None)
     _x = alt.X("value:Q", title=settings["outcome"], scale=alt.Scale(zero=False, nice=False))
     _layers = [
         alt.layer(
-            alt.Chart(_clouds[_i])
-            .mark_area(opacity=0.55)
-            .encode(_x, alt.Y("height:Q", axis=None, scale=alt.Scale(domain=[-0.65, 1.25])), _colour),
+            alt.Chart(_clouds[_i]).mark_area(opacity=0.55).encode(_x, alt.Y("height:Q", axis=None, scale=alt.Scale(domain=[-0.65, 1.25])), _colour),
             alt.Chart(_points[_i]).mark_circle(size=14, opacity=0.5).encode(_x, alt.Y("y:Q", axis=None), _colour),
-            alt.Chart(pd.DataFrame([_means[_i]]))
-            .mark_rule(strokeWidth=2, color="black")
-            .encode(_x, alt.Y("low:Q"), alt.Y2("high:Q")),
-            alt.Chart(pd.DataFrame([_means[_i]]))
-            .mark_text(align="left", dx=5, dy=-2)
-            .encode(_x, alt.Y("high:Q"), text="text:N"),
+            alt.Chart(pd.DataFrame([_means[_i]])).mark_rule(strokeWidth=2, color="black").encode(_x, alt.Y("low:Q"), alt.Y2("high:Q")),
+            alt.Chart(pd.DataFrame([_means[_i]])).mark_text(align="left", dx=5, dy=-2).encode(_x, alt.Y("high:Q"), text="text:N"),
         ).properties(width=620, height=130, title=alt.Title(str(groups["levels"][_i]), anchor="start", fontSize=12))
         for _i in (0, 1)
     ]
-    _chart = (
-        alt.vconcat(*_layers, spacing=4)
-        .resolve_scale(x="shared")
-        .properties(title=f"Distribution of {settings['outcome']} in each group ({label})")
-    )
+    _chart = alt.vconcat(*_layers, spacing=4).resolve_scale(x="shared").properties(title=f"Distribution of {settings['outcome']} in each group ({label})")
     _share = rank_test(groups["x"], groups["y"])["superiority"]
     mo.vstack(
         [
@@ -256,33 +230,13 @@ def difference(boot, groups, label, results, settings):
         }
     )
     _chart = alt.layer(
-        alt.Chart(_bars)
-        .mark_bar(color="#b8c9d9")
-        .encode(
-            alt.X("from:Q", title=f"difference of the mean {settings['outcome']}"),
-            alt.X2("to:Q"),
-            alt.Y("count:Q", title="resamples"),
-            alt.Y2Datum(0),
-        ),
+        alt.Chart(_bars).mark_bar(color="#b8c9d9").encode(alt.X("from:Q", title=f"difference of the mean {settings['outcome']}"), alt.X2("to:Q"), alt.Y("count:Q", title="resamples"), alt.Y2Datum(0)),
         alt.Chart(_marks)
         .mark_rule(strokeWidth=2)
         .encode(
             alt.X("x:Q"),
-            alt.Color(
-                "line:N",
-                legend=alt.Legend(orient="bottom", title=None, labelLimit=400),
-                scale=alt.Scale(
-                    domain=["no difference", "observed difference", "95 % interval"],
-                    range=["black", "#D55E00", "#0072B2"],
-                ),
-            ),
-            alt.StrokeDash(
-                "line:N",
-                legend=alt.Legend(orient="bottom", title=None, labelLimit=400),
-                scale=alt.Scale(
-                    domain=["no difference", "observed difference", "95 % interval"], range=[[4, 3], [1, 0], [1, 0]]
-                ),
-            ),
+            alt.Color("line:N", legend=alt.Legend(orient="bottom", title=None, labelLimit=400), scale=alt.Scale(domain=["no difference", "observed difference", "95 % interval"], range=["black", "#D55E00", "#0072B2"])),
+            alt.StrokeDash("line:N", legend=alt.Legend(orient="bottom", title=None, labelLimit=400), scale=alt.Scale(domain=["no difference", "observed difference", "95 % interval"], range=[[4, 3], [1, 0], [1, 0]])),
         ),
     ).properties(width=620, height=220, title=f"Difference of the means, resampled {len(boot['diff'])} times ({label})")
     mo.vstack(
@@ -292,11 +246,7 @@ def difference(boot, groups, label, results, settings):
             mo.md(
                 f"The mean of *{safe(results['compared'])}* is {number(results['mean_compared'])}, that of *{safe(results['reference'])}* {number(results['mean_reference'])}: "
                 + f"a difference of **{number(results['estimate'])}** (95 % {results['interval_method']} interval {number(results['ci_low'])} to {number(results['ci_high'])}). "
-                + (
-                    "The interval contains zero: the data are compatible with no difference."
-                    if results["ci_low"] <= 0 <= results["ci_high"]
-                    else "The interval does not contain zero."
-                )
+                + ("The interval contains zero: the data are compatible with no difference." if results["ci_low"] <= 0 <= results["ci_high"] else "The interval does not contain zero.")
             ),
         ]
     )
@@ -305,18 +255,14 @@ def difference(boot, groups, label, results, settings):
 
 @app.cell(hide_code=True)
 def effect_size(label, results):
-    _data = pd.DataFrame(
-        [{"g": results["hedges_g"], "low": results["g_ci_low"], "high": results["g_ci_high"], "y": "Hedges' g"}]
-    )
+    _data = pd.DataFrame([{"g": results["hedges_g"], "low": results["g_ci_low"], "high": results["g_ci_high"], "y": "Hedges' g"}])
     _reach = 1.15 * max(abs(results["g_ci_low"]), abs(results["g_ci_high"]), results["margin"], 0.5)
     _band = pd.DataFrame([{"low": -results["margin"], "high": results["margin"]}])
     _x = alt.X("low:Q", title="difference in pooled standard deviations", scale=alt.Scale(domain=[-_reach, _reach]))
     _chart = alt.layer(
         alt.Chart(_band).mark_rect(color="#dddddd", opacity=0.7).encode(_x, alt.X2("high:Q")),
         alt.Chart(pd.DataFrame({"low": [0]})).mark_rule(strokeDash=[4, 3]).encode(_x),
-        alt.Chart(_data)
-        .mark_rule(strokeWidth=3, color="#0072B2")
-        .encode(_x, alt.X2("high:Q"), alt.Y("y:N", title=None)),
+        alt.Chart(_data).mark_rule(strokeWidth=3, color="#0072B2").encode(_x, alt.X2("high:Q"), alt.Y("y:N", title=None)),
         alt.Chart(_data).mark_circle(size=120, color="#D55E00", opacity=1).encode(alt.X("g:Q"), alt.Y("y:N")),
     ).properties(width=620, height=70, title=f"Standardised effect and the zone that is too small to matter ({label})")
     _words = (
@@ -342,34 +288,12 @@ def chance(label, results, shuffled):
     _reach = 1.05 * max(abs(_finite).max(), abs(shuffled["observed"]) if math.isfinite(shuffled["observed"]) else 0)
     _height, _edges = np.histogram(_finite, bins=61, range=(-_reach, _reach))
     _bars = pd.DataFrame({"from": _edges[:-1], "to": _edges[1:], "count": _height})
-    _marks = pd.DataFrame(
-        {"x": [shuffled["observed"], -shuffled["observed"]], "line": ["observed t", "as far on the other side"]}
-    )
+    _marks = pd.DataFrame({"x": [shuffled["observed"], -shuffled["observed"]], "line": ["observed t", "as far on the other side"]})
     _chart = alt.layer(
-        alt.Chart(_bars)
-        .mark_bar(color="#b8c9d9")
-        .encode(
-            alt.X("from:Q", title="Welch's t after exchanging labels"),
-            alt.X2("to:Q"),
-            alt.Y("count:Q", title="label exchanges"),
-            alt.Y2Datum(0),
-        ),
-        alt.Chart(_marks)
-        .mark_rule(strokeWidth=2)
-        .encode(
-            alt.X("x:Q"),
-            alt.Color(
-                "line:N",
-                legend=alt.Legend(orient="bottom", title=None, labelLimit=400),
-                scale=alt.Scale(range=["#D55E00", "#999999"], domain=["observed t", "as far on the other side"]),
-            ),
-        ),
+        alt.Chart(_bars).mark_bar(color="#b8c9d9").encode(alt.X("from:Q", title="Welch's t after exchanging labels"), alt.X2("to:Q"), alt.Y("count:Q", title="label exchanges"), alt.Y2Datum(0)),
+        alt.Chart(_marks).mark_rule(strokeWidth=2).encode(alt.X("x:Q"), alt.Color("line:N", legend=alt.Legend(orient="bottom", title=None, labelLimit=400), scale=alt.Scale(range=["#D55E00", "#999999"], domain=["observed t", "as far on the other side"]))),
     ).properties(width=620, height=200, title=f"What chance alone produces ({label})")
-    _how = (
-        f"all {number(shuffled['count'])} possible exchanges"
-        if shuffled["exact"]
-        else f"{number(shuffled['count'])} random exchanges"
-    )
+    _how = f"all {number(shuffled['count'])} possible exchanges" if shuffled["exact"] else f"{number(shuffled['count'])} random exchanges"
     mo.vstack(
         [
             mo.md("## Could it be chance?"),
@@ -390,15 +314,10 @@ def robustness_trimmed(groups, label, results, settings):
     _table = pd.DataFrame(_rows)
     _chart = alt.layer(
         alt.Chart(pd.DataFrame({"diff": [0]})).mark_rule(strokeDash=[4, 3]).encode(alt.Y("diff:Q")),
-        alt.Chart(_table.dropna(subset=["low"]))
-        .mark_rule(strokeWidth=3, color="#0072B2")
-        .encode(alt.X("cut:N", sort=None), alt.Y("low:Q"), alt.Y2("high:Q")),
+        alt.Chart(_table.dropna(subset=["low"])).mark_rule(strokeWidth=3, color="#0072B2").encode(alt.X("cut:N", sort=None), alt.Y("low:Q"), alt.Y2("high:Q")),
         alt.Chart(_table)
         .mark_circle(size=90, color="#D55E00", opacity=1)
-        .encode(
-            alt.X("cut:N", sort=None, title="share of each group cut at both ends", axis=alt.Axis(labelAngle=0)),
-            alt.Y("diff:Q", title=f"difference of trimmed means of {settings['outcome']}"),
-        ),
+        .encode(alt.X("cut:N", sort=None, title="share of each group cut at both ends", axis=alt.Axis(labelAngle=0)), alt.Y("diff:Q", title=f"difference of trimmed means of {settings['outcome']}")),
     ).properties(width=620, height=220, title=f"Does the result hang on extreme values? ({label})")
     _spread = _table["diff"]
     mo.vstack(
@@ -412,11 +331,7 @@ def robustness_trimmed(groups, label, results, settings):
                     if results["trimmed_p"] is not None
                     else "With 20 % trimming no variation is left, so Yuen's test is not defined. "
                 )
-                + (
-                    "The sign is the same throughout."
-                    if (_spread > 0).all() or (_spread < 0).all()
-                    else "**The sign is not the same throughout.**"
-                )
+                + ("The sign is the same throughout." if (_spread > 0).all() or (_spread < 0).all() else "**The sign is not the same throughout.**")
             ),
         ]
     )
@@ -428,36 +343,20 @@ def robustness_shift(groups, label, results, settings):
     _deciles = np.arange(1, 10) / 10
     _rng = np.random.default_rng([settings["seed"], 3])
     _draws = [
-        np.quantile(
-            _v[_rng.integers(0, len(_v), (500, len(_v)))] if len(_v) <= 4000 else _rng.choice(_v, (500, 4000)),
-            _deciles,
-            axis=1,
-        )
+        np.quantile(_v[_rng.integers(0, len(_v), (500, len(_v)))] if len(_v) <= 4000 else _rng.choice(_v, (500, 4000)), _deciles, axis=1)
         for _v in (groups["x"], groups["y"])
     ]
     _width = [math.sqrt(max(1.0, len(_v) / 4000)) for _v in (groups["x"], groups["y"])]
     _error = np.sqrt(sum((_d.std(axis=1) / _w) ** 2 for _d, _w in zip(_draws, _width, strict=True)))
     _diff = np.quantile(groups["y"], _deciles) - np.quantile(groups["x"], _deciles)
-    _table = pd.DataFrame(
-        {
-            "decile": [percent(_d) for _d in _deciles],
-            "diff": _diff,
-            "low": _diff - 1.96 * _error,
-            "high": _diff + 1.96 * _error,
-        }
-    )
+    _table = pd.DataFrame({"decile": [percent(_d) for _d in _deciles], "diff": _diff, "low": _diff - 1.96 * _error, "high": _diff + 1.96 * _error})
     _chart = alt.layer(
         alt.Chart(pd.DataFrame({"diff": [0]})).mark_rule(strokeDash=[4, 3]).encode(alt.Y("diff:Q")),
         alt.Chart(pd.DataFrame({"diff": [results["estimate"]]})).mark_rule(color="#D55E00").encode(alt.Y("diff:Q")),
-        alt.Chart(_table)
-        .mark_rule(strokeWidth=3, color="#0072B2")
-        .encode(alt.X("decile:N", sort=None), alt.Y("low:Q"), alt.Y2("high:Q")),
+        alt.Chart(_table).mark_rule(strokeWidth=3, color="#0072B2").encode(alt.X("decile:N", sort=None), alt.Y("low:Q"), alt.Y2("high:Q")),
         alt.Chart(_table)
         .mark_circle(size=90, color="#0072B2", opacity=1)
-        .encode(
-            alt.X("decile:N", sort=None, title="quantile", axis=alt.Axis(labelAngle=0)),
-            alt.Y("diff:Q", title=f"difference of the quantiles of {settings['outcome']}"),
-        ),
+        .encode(alt.X("decile:N", sort=None, title="quantile", axis=alt.Axis(labelAngle=0)), alt.Y("diff:Q", title=f"difference of the quantiles of {settings['outcome']}")),
     ).properties(width=620, height=220, title=f"Is the shift the same for low and high values? ({label})")
     _same = int((np.sign(_diff) == np.sign(results["estimate"])).sum())
     mo.vstack(
@@ -477,36 +376,14 @@ def power(label, results):
     _reach = max(1.0, 1.5 * results["detectable_g"], 1.2 * abs(results["hedges_g"]))
     _curve = pd.DataFrame({"effect": np.linspace(0, _reach, 41)})
     _curve["power"] = [power_of(_e, results["n_reference"], results["n_compared"]) for _e in _curve["effect"]]
-    _marks = pd.DataFrame(
-        {
-            "effect": [results["margin"], results["detectable_g"]],
-            "line": ["smallest difference that matters", "detected with 80 % power"],
-        }
-    )
+    _marks = pd.DataFrame({"effect": [results["margin"], results["detectable_g"]], "line": ["smallest difference that matters", "detected with 80 % power"]})
     _chart = alt.layer(
-        alt.Chart(_curve)
-        .mark_line(color="#0072B2")
-        .encode(
-            alt.X("effect:Q", title="true difference (standard deviations)"),
-            alt.Y("power:Q", title="power", scale=alt.Scale(domain=[0, 1])),
-        ),
+        alt.Chart(_curve).mark_line(color="#0072B2").encode(alt.X("effect:Q", title="true difference (standard deviations)"), alt.Y("power:Q", title="power", scale=alt.Scale(domain=[0, 1]))),
         alt.Chart(pd.DataFrame({"power": [0.8]})).mark_rule(strokeDash=[4, 3]).encode(alt.Y("power:Q")),
-        alt.Chart(_marks)
-        .mark_rule(strokeWidth=2)
-        .encode(
-            alt.X("effect:Q"),
-            alt.Color(
-                "line:N",
-                legend=alt.Legend(orient="bottom", title=None, labelLimit=400),
-                scale=alt.Scale(range=["#999999", "#D55E00"], domain=list(_marks["line"])),
-            ),
-        ),
+        alt.Chart(_marks).mark_rule(strokeWidth=2).encode(alt.X("effect:Q"), alt.Color("line:N", legend=alt.Legend(orient="bottom", title=None, labelLimit=400), scale=alt.Scale(range=["#999999", "#D55E00"], domain=list(_marks["line"])))),
     ).properties(width=620, height=200, title=f"What could this sample have found? ({label})")
     _sd = math.sqrt(
-        (
-            (results["n_reference"] - 1) * results["sd_reference"] ** 2
-            + (results["n_compared"] - 1) * results["sd_compared"] ** 2
-        )
+        ((results["n_reference"] - 1) * results["sd_reference"] ** 2 + (results["n_compared"] - 1) * results["sd_compared"] ** 2)
         / (results["n_reference"] + results["n_compared"] - 2)
     )
     mo.vstack(
@@ -528,53 +405,22 @@ def assumptions(groups, results):
     _x, _y = groups["x"], groups["y"]
     _ratio = max(_x.std(), _y.std()) / min(_x.std(), _y.std()) if min(_x.std(), _y.std()) > 0 else math.inf
     _skew = max(abs(((_v - _v.mean()) ** 3).mean() / _v.std() ** 3) if _v.std() > 0 else 0.0 for _v in (_x, _y))
-    _far = sum(
-        int((abs(_v - np.median(_v)) > 3.5 * 1.4826 * np.median(abs(_v - np.median(_v)))).sum())
-        if np.median(abs(_v - np.median(_v))) > 0
-        else 0
-        for _v in (_x, _y)
-    )
+    _far = sum(int((abs(_v - np.median(_v)) > 3.5 * 1.4826 * np.median(abs(_v - np.median(_v)))).sum()) if np.median(abs(_v - np.median(_v))) > 0 else 0 for _v in (_x, _y))
     _missing = missing_p(groups["rows"], groups["missing"])
     _n = len(_x) + len(_y)
     _ties = 1 - len(np.unique(np.concatenate([_x, _y]))) / _n
     _checks = [
-        {
-            "question": "Are the observations independent?",
-            "finding": "not visible in a table of two columns",
-            "consequence": "repeated rows of one person or place make every interval here too narrow",
-        },
-        {
-            "question": "Is the spread equal?",
-            "finding": f"the larger standard deviation is {number(_ratio)} times the smaller",
-            "consequence": "none: Welch's standard error does not need it",
-        },
-        {
-            "question": "Is the outcome skewed?",
-            "finding": f"largest absolute skewness {number(_skew)}",
-            "consequence": "the bootstrap interval follows it" if _skew > 0.5 else "none",
-        },
-        {
-            "question": "Are there extreme values?",
-            "finding": f"{_far} of {_n} lie more than 3.5 robust standard deviations from their median",
-            "consequence": "see the trimmed means" if _far else "none",
-        },
+        {"question": "Are the observations independent?", "finding": "not visible in a table of two columns", "consequence": "repeated rows of one person or place make every interval here too narrow"},
+        {"question": "Is the spread equal?", "finding": f"the larger standard deviation is {number(_ratio)} times the smaller", "consequence": "none: Welch's standard error does not need it"},
+        {"question": "Is the outcome skewed?", "finding": f"largest absolute skewness {number(_skew)}", "consequence": "the bootstrap interval follows it" if _skew > 0.5 else "none"},
+        {"question": "Are there extreme values?", "finding": f"{_far} of {_n} lie more than 3.5 robust standard deviations from their median", "consequence": "see the trimmed means" if _far else "none"},
         {
             "question": "Are outcomes missing evenly?",
             "finding": f"{groups['missing'][0]} of {groups['rows'][0]} against {groups['missing'][1]} of {groups['rows'][1]} (Fisher's exact test: {p_text(_missing)})",
-            "consequence": "uneven loss can create or hide a difference"
-            if _missing < 0.05
-            else "no sign of uneven loss",
+            "consequence": "uneven loss can create or hide a difference" if _missing < 0.05 else "no sign of uneven loss",
         },
-        {
-            "question": "Are there many equal values?",
-            "finding": f"{percent(_ties)} of the values repeat another one",
-            "consequence": "the rank test is corrected for it" if _ties > 0.05 else "none",
-        },
-        {
-            "question": "Are the groups large enough?",
-            "finding": f"{len(_x)} and {len(_y)}",
-            "consequence": "small: intervals are rough" if min(len(_x), len(_y)) < 20 else "yes",
-        },
+        {"question": "Are there many equal values?", "finding": f"{percent(_ties)} of the values repeat another one", "consequence": "the rank test is corrected for it" if _ties > 0.05 else "none"},
+        {"question": "Are the groups large enough?", "finding": f"{len(_x)} and {len(_y)}", "consequence": "small: intervals are rough" if min(len(_x), len(_y)) < 20 else "yes"},
     ]
     _overall = np.concatenate([_x, _y]).mean()
     _filled = [(_v.sum() + _m * _overall) / (len(_v) + _m) for _v, _m in zip((_x, _y), groups["missing"], strict=True)]
@@ -673,11 +519,7 @@ def verdict(label, results, settings, summary):
             "Unless the groups were assigned at random, the difference is an association and not an effect.",
             "Observations are treated as independent.",
             "Rows without an outcome are left out.",
-            *(
-                ["The data are synthetic: the result tests the method, not a hypothesis."]
-                if label.startswith("synthetic")
-                else []
-            ),
+            *(["The data are synthetic: the result tests the method, not a hypothesis."] if label.startswith("synthetic") else []),
         ],
         "data": label,
         "seed": settings["seed"],
@@ -700,9 +542,7 @@ def appendix():
 @app.function(hide_code=True)
 def safe(text: object) -> str:
     """Text from outside as inert Markdown: no tags, no formatting, one line."""
-    return re.sub(
-        r"[`*_\[\]$#|\\~{}]", lambda sign: f"&#{ord(sign[0])};", html.escape(" ".join(str(text).split()), quote=False)
-    )
+    return re.sub(r"[`*_\[\]$#|\\~{}]", lambda sign: f"&#{ord(sign[0])};", html.escape(" ".join(str(text).split()), quote=False))
 
 
 @app.function(hide_code=True)
@@ -734,9 +574,7 @@ def html_table(rows: list[dict], caption: str) -> mo.Html:
     """A plain table that also works in the static report; every text is escaped."""
     head = "".join(f"<th style='text-align:left;padding:4px 12px'>{html.escape(str(name))}</th>" for name in rows[0])
     body = "".join(
-        "<tr>"
-        + "".join(f"<td style='padding:4px 12px;vertical-align:top'>{html.escape(str(v))}</td>" for v in row.values())
-        + "</tr>"
+        "<tr>" + "".join(f"<td style='padding:4px 12px;vertical-align:top'>{html.escape(str(v))}</td>" for v in row.values()) + "</tr>"
         for row in rows
     )
     return mo.Html(
@@ -787,9 +625,7 @@ def read_table(path: str) -> tuple[pd.DataFrame, dict]:
     try:
         table = pd.read_parquet(io.BytesIO(raw)) if kind == "Parquet" else pd.read_excel(io.BytesIO(raw))
     except Exception as error:
-        raise ValueError(
-            f"The file {file.name} looks like {kind} but cannot be read: {' '.join(str(error).split())[:200]}."
-        ) from error
+        raise ValueError(f"The file {file.name} looks like {kind} but cannot be read: {' '.join(str(error).split())[:200]}.") from error
     if not isinstance(table.index, pd.RangeIndex):
         table = table.reset_index()
     if table.shape[1] == 0 or len(table) == 0:
@@ -821,11 +657,7 @@ def read_text_table(raw: bytes, name: str) -> tuple[pd.DataFrame, dict]:
     separator = best[2]
     csv.field_size_limit(10_000_000)
     try:
-        rows = [
-            row
-            for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-            if any(cell.strip() for cell in row)
-        ]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise ValueError(f"The file {name} is not a readable table: {error}.") from error
     if len(rows) < 2:
@@ -910,9 +742,7 @@ def two_groups(table: pd.DataFrame, group: str, outcome: str, reference: str = "
     absent = [name for name in (group, outcome) if name not in table.columns]
     if absent:
         what = " and ".join(f"`{name}`" for name in absent)
-        raise ValueError(
-            f"The column{'s' if len(absent) > 1 else ''} {what} {'are' if len(absent) > 1 else 'is'} missing; found: {found}."
-        )
+        raise ValueError(f"The column{'s' if len(absent) > 1 else ''} {what} {'are' if len(absent) > 1 else 'is'} missing; found: {found}.")
     if group == outcome:
         raise ValueError(f"Group and outcome are both `{group}`; choose two different columns of: {found}.")
     codes = table[group]
@@ -923,13 +753,9 @@ def two_groups(table: pd.DataFrame, group: str, outcome: str, reference: str = "
     levels = sorted(labels.dropna().unique())
     if len(levels) != 2:
         shown = ", ".join(map(str, levels[:10])) + (" …" if len(levels) > 10 else "")
-        raise ValueError(
-            f"The group column `{group}` must have exactly 2 levels, but has {len(levels)}: {shown or 'none'}."
-        )
+        raise ValueError(f"The group column `{group}` must have exactly 2 levels, but has {len(levels)}: {shown or 'none'}.")
     if reference and reference not in levels:
-        raise ValueError(
-            f"The reference group `{reference}` is not a level of `{group}`; its levels are: {', '.join(levels)}."
-        )
+        raise ValueError(f"The reference group `{reference}` is not a level of `{group}`; its levels are: {', '.join(levels)}.")
     first = reference or levels[0]
     second = levels[1] if first == levels[0] else levels[0]
     values = as_numbers(table[outcome])
@@ -940,14 +766,10 @@ def two_groups(table: pd.DataFrame, group: str, outcome: str, reference: str = "
     parts = {name: values[labels == name] for name in (first, second)}
     for name, part in parts.items():
         if part.notna().sum() < 3:
-            raise ValueError(
-                f"The group `{name}` has {part.notna().sum()} numeric values of `{outcome}`; at least 3 are needed in each group."
-            )
+            raise ValueError(f"The group `{name}` has {part.notna().sum()} numeric values of `{outcome}`; at least 3 are needed in each group.")
     x, y = (part.dropna().to_numpy() for part in parts.values())
     if x.std() == 0 and y.std() == 0:
-        raise ValueError(
-            f"The outcome `{outcome}` does not vary within either group, so its uncertainty cannot be estimated."
-        )
+        raise ValueError(f"The outcome `{outcome}` does not vary within either group, so its uncertainty cannot be estimated.")
     return {
         "levels": (first, second),
         "x": x,
@@ -963,11 +785,7 @@ def two_groups(table: pd.DataFrame, group: str, outcome: str, reference: str = "
 def density(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """Gaussian kernel density (Silverman's rule) of at most 2000 of the values, scaled to a maximum of 1."""
     values = values[:: max(1, len(values) // 2000)]
-    spread = (
-        min(values.std(ddof=1), np.subtract(*np.quantile(values, [0.75, 0.25])) / 1.349 or math.inf)
-        or np.ptp(grid) / 50
-        or 1.0
-    )
+    spread = min(values.std(ddof=1), np.subtract(*np.quantile(values, [0.75, 0.25])) / 1.349 or math.inf) or np.ptp(grid) / 50 or 1.0
     width = 0.9 * spread * len(values) ** -0.2
     height = np.exp(-0.5 * ((grid[:, None] - values) / width) ** 2).sum(axis=1)
     return height / height.max()
@@ -988,10 +806,7 @@ def t_tail(t: float, df: float) -> float:
     c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
     f = d
     for m in range(1, 500):
-        for top in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
+        for top in (m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)), -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))):
             d = 1 / (1 + top * d or 1e-300)
             c = 1 + top / c or 1e-300
             f *= c * d
@@ -1019,15 +834,7 @@ def welch(x: np.ndarray, y: np.ndarray) -> dict:
     diff, se = y.mean() - x.mean(), math.sqrt(vx + vy)
     df = (vx + vy) ** 2 / (vx**2 / (len(x) - 1) + vy**2 / (len(y) - 1))
     half = t_quantile(0.05, df) * se
-    return {
-        "diff": diff,
-        "se": se,
-        "t": diff / se,
-        "df": df,
-        "p": t_tail(diff / se, df),
-        "low": diff - half,
-        "high": diff + half,
-    }
+    return {"diff": diff, "se": se, "t": diff / se, "df": df, "p": t_tail(diff / se, df), "low": diff - half, "high": diff + half}
 
 
 @app.function(hide_code=True)
@@ -1054,13 +861,8 @@ def bootstrap(x: np.ndarray, y: np.ndarray, seed: int) -> dict:
     moments = []
     for values in (x - x.mean(), y - y.mean()):
         step = max(1, 2_000_000 // len(values))
-        parts = [
-            values[rng.integers(0, len(values), (min(step, count - done), len(values)))]
-            for done in range(0, count, step)
-        ]
-        moments.append(
-            (np.concatenate([p.mean(axis=1) for p in parts]), np.concatenate([p.var(axis=1, ddof=1) for p in parts]))
-        )
+        parts = [values[rng.integers(0, len(values), (min(step, count - done), len(values)))] for done in range(0, count, step)]
+        moments.append((np.concatenate([p.mean(axis=1) for p in parts]), np.concatenate([p.var(axis=1, ddof=1) for p in parts])))
     (mx, vx), (my, vy) = moments
     diff, se = y.mean() - x.mean(), np.sqrt(vx / len(x) + vy / len(y))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -1174,14 +976,7 @@ def permutation(x: np.ndarray, y: np.ndarray, seed: int) -> dict:
     extreme = int(np.sum(abs(t) >= abs(observed) - 1e-9))
     p = extreme / len(t) if exact else (extreme + 1) / (len(t) + 1)
     sign = -1.0 if swap else 1.0
-    return {
-        "p": p,
-        "t": sign * t,
-        "observed": float(sign * observed),
-        "count": len(t),
-        "extreme": extreme,
-        "exact": exact,
-    }
+    return {"p": p, "t": sign * t, "observed": float(sign * observed), "count": len(t), "extreme": extreme, "exact": exact}
 
 
 @app.function(hide_code=True)
@@ -1216,13 +1011,7 @@ def yuen(x: np.ndarray, y: np.ndarray, trim: float) -> dict:
         cut = int(trim * len(v))
         h = len(v) - 2 * cut
         winsorised = np.clip(v, v[cut], v[len(v) - cut - 1])
-        parts.append(
-            (
-                v[cut : len(v) - cut].mean(),
-                winsorised.var(ddof=1) * (len(v) - 1) / (h * (h - 1)) if h > 1 else np.nan,
-                h,
-            )
-        )
+        parts.append((v[cut : len(v) - cut].mean(), winsorised.var(ddof=1) * (len(v) - 1) / (h * (h - 1)) if h > 1 else np.nan, h))
     (mx, dx, hx), (my, dy, hy) = parts
     diff, se = float(my - mx), math.sqrt(dx + dy) if dx + dy > 0 else 0.0
     if not se > 0:
@@ -1239,12 +1028,7 @@ def power_of(effect: float, nx: int, ny: int, tail: float = 0.05) -> float:
     shift, limit = effect * math.sqrt(nx * ny / (nx + ny)), t_quantile(tail, df)
     s = np.linspace(max(1e-9, 1 - 9 / math.sqrt(2 * df)), 1 + 9 / math.sqrt(2 * df) + (8 / df if df < 30 else 0), 1201)
     log_density = math.log(2) + df / 2 * math.log(df / 2) - math.lgamma(df / 2) + (df - 1) * np.log(s) - df * s**2 / 2
-    inside = np.array(
-        [
-            0.5 * math.erfc((limit * v - shift) / math.sqrt(2)) + 0.5 * math.erfc((limit * v + shift) / math.sqrt(2))
-            for v in s
-        ]
-    )
+    inside = np.array([0.5 * math.erfc((limit * v - shift) / math.sqrt(2)) + 0.5 * math.erfc((limit * v + shift) / math.sqrt(2)) for v in s])
     return float(np.trapezoid(np.exp(log_density) * inside, s))
 
 
@@ -1268,9 +1052,9 @@ def missing_p(rows: list[int], missing: list[int]) -> float:
         return 1.0
 
     def log_chance(a: int) -> float:
-        return sum(
-            math.lgamma(u + 1) - math.lgamma(v + 1) - math.lgamma(u - v + 1) for u, v in ((k, a), (n - k, total - a))
-        ) - (math.lgamma(n + 1) - math.lgamma(total + 1) - math.lgamma(n - total + 1))
+        return sum(math.lgamma(u + 1) - math.lgamma(v + 1) - math.lgamma(u - v + 1) for u, v in ((k, a), (n - k, total - a))) - (
+            math.lgamma(n + 1) - math.lgamma(total + 1) - math.lgamma(n - total + 1)
+        )
 
     chances = [log_chance(a) for a in range(max(0, total - (n - k)), min(k, total) + 1)]
     own = log_chance(missing[0])
@@ -1336,6 +1120,7 @@ def science(seed: int, null: bool) -> dict:
     effect = 0.0 if null else 6.0
     figures = analyse(make_data(seed, effect), {"group": "group", "outcome": "outcome", "seed": seed, "margin": 0.2})
     return {**{key: figures[key] for key in ("supported", "estimate", "ci_low", "ci_high")}, "truth": effect}
+
 
 
 @app.cell

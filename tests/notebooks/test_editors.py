@@ -409,3 +409,28 @@ def test_what_cannot_be_saved_keeps_the_notebook_open(tmp_path: Path, caplog: py
         assert not processes(str(root))
 
     go(scene())
+
+
+def test_another_notebook_of_the_project_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    async def scene() -> None:
+        root = project(tmp_path)
+        (root / "other.py").write_text((root / "notebook.py").read_text().replace("x = 1", "x = 7"))
+        async with pool() as editors:
+            one, other, broken = await asyncio.gather(
+                editors.open(root),
+                editors.open(root, "other.py"),
+                editors.open(root, "gone.py"),
+                return_exceptions=True,
+            )
+            assert [getattr(one, "path", one), getattr(other, "path", other)] == ["notebook.py", "other.py"]
+            assert isinstance(broken, PostdocError)
+            assert broken.code == "not_found"
+            again = await editors.open(root, "other.py")
+            assert (await again.cells())[0].code == "x = 7"
+            waiting = asyncio.create_task(editors.open(root, "gone.py"))
+            await asyncio.sleep(0)
+            assert (await editors.open(root)).path == "notebook.py", "what fails is the other one"
+            with pytest.raises(PostdocError):
+                await waiting
+
+    go(scene())

@@ -47,6 +47,8 @@ class EditorPool:
         self._starts = asyncio.Semaphore(parallel or max(1, os.cpu_count() or 1))
         self._editors: dict[Path, LiveEditor] = {}
         self._starting: dict[Path, asyncio.Task[LiveEditor]] = {}
+        self._wanted: dict[Path, str] = {}
+        """Which notebook is being started."""
         self._ending: dict[Path, asyncio.Task[None]] = {}
         self._last: OrderedDict[Path, EditorStatus] = OrderedDict()
         self.on_status: list[Callable[[Path, EditorStatus], None]] = []
@@ -90,10 +92,14 @@ class EditorPool:
         if (editor := self.get(root)) is not None and editor.path == path:
             return editor
         task = self._starting.get(root)
+        if task is not None and self._wanted[root] != path:  # another notebook of the project is being started
+            await asyncio.wait({task})
+            return await self.open(root, path)
         if task is None:
             if self._closed:
                 raise PostdocError("capacity", "The server is stopping.", next="Try again when it runs.")
             task = self._starting[root] = asyncio.create_task(self._open(root, path))
+            self._wanted[root] = path
             task.add_done_callback(lambda done: self._started(root, done))
         try:
             return await asyncio.shield(task)
@@ -200,7 +206,7 @@ class EditorPool:
 
     def _started(self, root: Path, task: asyncio.Task[LiveEditor]) -> None:
         if self._starting.get(root) is task:
-            del self._starting[root]
+            del self._starting[root], self._wanted[root]
         if not task.cancelled():
             task.exception()  # told to whoever waits; perhaps nobody does any more
 

@@ -19,6 +19,7 @@ from jupyterlab_postdoc.agent.by_hand import MAX_DIFFERENCES, OUTPUTS, differenc
 from jupyterlab_postdoc.agent.execute import set_state
 from jupyterlab_postdoc.agent.hand import GIVEN, HAND, HANDS, Hand, News
 from jupyterlab_postdoc.agent.lab import Lab
+from jupyterlab_postdoc.agent.publication import count_ahead, tell_ahead
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import names
 from jupyterlab_postdoc.forge.text import disarmed, one_line
@@ -167,6 +168,7 @@ class Handover:
         if held is None:
             return _nothing_to_give
         news, blob = await self._changes(held, row)
+        ahead = await count_ahead(self.lab, self.store, row) if news.commit else None
 
         async def unit(tx: Tx, session: SessionRow) -> dict[str, Any]:
             now = hand.hand_of(session)
@@ -186,6 +188,7 @@ class Handover:
             if news.commit:
                 title = f"By {held.display}: {subject(news)}"
                 await tx.append(session.id, Artifact(artifact="commit", title=title, data={"commit": news.commit}))
+            await tell_ahead(tx, session.id, ahead)
             goes_on = await _wake(tx, session.id)
             extra: dict[str, Any] = {"hand": "agent", "cells": news.cells}
             extra |= {name: value for name, value in (("commit", news.commit), ("runId", goes_on)) if value}

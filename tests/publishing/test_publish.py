@@ -430,3 +430,25 @@ async def test_the_list_still_says_what_came_of_the_study(tmp_path: Path, hub: H
         before = (await desk.services.sessions.get(ANA, chat))["line"]
         await desk.publish(chat)
         assert (await desk.services.sessions.get(ANA, chat))["line"] == before == "The sum is 6."
+
+
+async def test_what_a_person_changes_by_hand_is_counted_as_not_published(tmp_path: Path, hub: Hub) -> None:
+    async with desk_at(tmp_path, hub) as desk:
+        chat = await desk.study()
+        await desk.publish(chat)
+        assert (await desk.shown(chat)).get("ahead", 0) == 0
+        sessions, root = desk.services.sessions, await desk.root(chat)
+        notebook = root / "notebook.py"
+        await sessions.submit(ANA, protocol.NotebookTake(chatId=chat))
+        notebook.write_text(notebook.read_text().replace("data = [1, 2, 3]", "data = [40, 2]"))
+        await sessions.submit(ANA, protocol.NotebookGive(chatId=chat))
+        assert (await desk.shown(chat))["ahead"] == 1
+        said = (await bodies(desk.services, chat, "publication"))[-1]
+        assert (said["ahead"], said["state"]) == (1, "published")
+        row = await desk.services.log.store.get_session(chat)
+        assert row is not None
+        first = git(root, "rev-list", "HEAD", "--", "notebook.py").split()[1]
+        await sessions.checkpoints.restore(row, first, user=ANA.name, display=ANA.display, key="k")
+        assert (await desk.shown(chat))["ahead"] == 2
+        assert (await desk.publish(chat))["success"]
+        assert (await desk.shown(chat)).get("ahead", 0) == 0

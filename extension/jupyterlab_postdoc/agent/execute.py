@@ -236,7 +236,7 @@ class Executor:
         store = ctx.log.store
         follows = await follow_up(self._lab, store, session, changed=changed)
         if follows is None and (ahead := await count_ahead(self._lab, store, session)) is not None:
-            await ctx.write(lambda tx: tell_ahead(ctx, tx, ahead))
+            await ctx.write(lambda tx: tell_ahead(tx, ctx.session, ahead, ctx))
         return follows
 
     async def _publish(self, ctx: RunContext, session: SessionRow, work: Work) -> None:

@@ -199,15 +199,16 @@ async def count_ahead(lab: Lab, reads: Reads, session: SessionRow) -> int | None
         return None
 
 
-async def tell_ahead(ctx: RunContext, tx: Tx, ahead: int) -> None:
-    """Say in the session that so many commits are not published."""
-    row = await tx.get_publication(ctx.session)
+async def tell_ahead(tx: Tx, session: str, ahead: int | None, ctx: RunContext | None = None) -> None:
+    """Say in the session that so many commits are not published, by this run or by nobody's; None: nothing is known."""
+    row = await tx.get_publication(session)
     known = state.shown_in(row)
-    if row is None or known is None or known.ahead == ahead or known.state == "publishing":
+    if ahead is None or row is None or known is None or known.ahead == ahead or known.state == "publishing":
         return
     shown = {**row.shown, "ahead": ahead}
     await tx.put_publication(msgspec.structs.replace(row, shown=shown))
-    await ctx.append(tx, msgspec.structs.replace(known, ahead=ahead, runId=UNSET, provider=UNSET))
+    body = msgspec.structs.replace(known, ahead=ahead, runId=UNSET, provider=UNSET)
+    await (ctx.append(tx, body) if ctx is not None else tx.append(session, body))
 
 
 async def state_before(reads: Reads, session: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import msgspec
 from jupyterlab_postdoc.agent import outdated
 from jupyterlab_postdoc.agent.hand import GIVEN, News, hand_of, person
 from jupyterlab_postdoc.agent.lab import Lab
-from jupyterlab_postdoc.agent.publication import PUBLISH
+from jupyterlab_postdoc.agent.publication import PUBLISH, count_ahead, tell_ahead
 from jupyterlab_postdoc.checkpoints.place import Place, check, place_of
 from jupyterlab_postdoc.checkpoints.reading import TOO_LONG, Reader, live_text
 from jupyterlab_postdoc.errors import PostdocError
@@ -73,7 +73,13 @@ async def restore(
         trailers={**mark, "Research-Restored": sha},
         author=author,
     )
-    await log.write(lambda tx: _tell(tx, session.id, display or user, place, before, text, kept, commit, sha))
+    ahead = await count_ahead(lab, log.store, session)
+
+    async def tell(tx: Tx) -> None:
+        await _tell(tx, session.id, display or user, place, before, text, kept, commit, sha)
+        await tell_ahead(tx, session.id, ahead)
+
+    await log.write(tell)
     head = commit.sha if commit is not None else await lab.git.head(place.root)
     return Restored(str(head), commit is not None)
 

@@ -87,6 +87,9 @@ class PlainEditors:
         self.up = True
         return self.editor
 
+    async def settled(self, _root: Path, _seconds: float) -> None:
+        """It is never being started."""
+
     async def close(self, _root: Path, *, reason: str = "") -> None:  # noqa: ARG002
         self.up = False
 

@@ -13,6 +13,7 @@ from jupyterlab_postdoc.notebooks import messages
 from jupyterlab_postdoc.notebooks.live import EditorStatus, KernelState
 
 KERNELS = set(get_args(KernelState))
+LOST = "Its variables are lost; what was written is saved."
 Hear = Callable[[Mapping[str, Any]], None]
 
 
@@ -24,6 +25,8 @@ class Condition:
         self.settled = asyncio.Event()
         self.kernel_there = asyncio.Event()
         """Set while there is a kernel, or one that has died."""
+        self.passing = ""
+        """A message that is over as soon as all that the page shows is from the kernel that runs now."""
         self._hearers: list[Hear] = []
 
     @property
@@ -78,8 +81,11 @@ class Condition:
             changes["outputs_from"] = before.outputs_from or shown_from() or (time.time() if ran else None)
         elif event.get("live") is True or (now == "busy" and "live" not in event):
             changes["outputs_from"] = None
+            if self.passing and before.message == self.passing:
+                changes["message"] = self.passing = ""
         if now == "dead":
-            changes["message"] = messages.text(event.get("message"), 500) or "The notebook's kernel ended."
+            why = messages.text(event.get("message"), 500) or "The notebook's kernel ended."
+            changes["message"] = f"{why} {LOST}"
         elif before.kernel == "dead":
             changes["message"] = ""
         self.become(**changes)

@@ -38,6 +38,7 @@ PORT = 2718  # a name in addresses: nothing listens there
 SERVER = 256 << 20  # marimo's own web server
 UP = ("ready", "following")
 IMPORT = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_]\w{0,60})", re.MULTILINE)
+LOST = "Its variables are lost, and what was typed in its last second may be."
 AGAIN = "Open the notebook again; the file is as it was saved last."
 
 
@@ -311,7 +312,8 @@ class LiveEditor:
                 await self._kill()
                 self._fail(f"The notebook's process ended ({said}) and could not be started again ({error}).")
                 return
-            again = f"The notebook's process ended ({said}) and was started again; its variables are lost."
+            again = f"The notebook's process ended ({said}) and was started again. {LOST}"
+            self.condition.passing = again
             self.condition.become(message=again)
 
     async def _kill(self) -> None:

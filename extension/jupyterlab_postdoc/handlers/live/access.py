@@ -20,6 +20,8 @@ from .tickets import LOGIN_S, LOOK_S, Ticket, tickets_of
 
 SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 HIDDEN = "[ticket]"
+SETTLE_S = 3.5
+"""marimo's page gives a connection up after 4 s."""
 
 
 def no_ticket() -> PostdocError:
@@ -154,6 +156,12 @@ class TicketHandler(JsonErrors, JupyterHandler):
         if found is None:
             raise stopped()
         return found
+
+    async def settled(self) -> None:
+        """Wait a little for an editor that is being started again: a page that comes then finds it as soon as it is
+        there, and not at some later try of its own.
+        """
+        await self.services.editors.settled(self.ticket.root, SETTLE_S)
 
     def origin(self) -> str | None:
         """Who asks, as the browser says."""

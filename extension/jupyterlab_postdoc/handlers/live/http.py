@@ -145,6 +145,7 @@ class ProxyHandler(TicketHandler):
         elif self.outer and self.path == HEALTH:
             self.finish({"status": self.editor().status.state})
         elif self.outer:
+            await self.settled()
             self._outer_page()
         elif self.path == "" and self.request.method == "GET":
             await self._while_there(self._page())
@@ -188,6 +189,7 @@ class ProxyHandler(TicketHandler):
 
     async def _page(self) -> None:
         """marimo's page with our script in front."""
+        await self.settled()
         answer = await self._send()
         try:
             html = await self._whole(answer)

@@ -55,6 +55,7 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, TicketHandler):
             raise PostdocError("bad_message", "This address is a WebSocket.")
         if len(self.ticket.ends) >= MOST:
             raise PostdocError("rate_limited", f"This page has {MOST} connections already.")
+        await self.settled()
         self._editor = self.editor()
         self.upstream = await self._connect(self._editor)
         if self._left:  # while marimo was asked: Tornado would open the socket, and never close it again

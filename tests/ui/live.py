@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import psutil
 from playwright.sync_api import Frame, FrameLocator, Locator, expect
 
 from tests.agent.support import NOTEBOOK, lean
@@ -94,6 +95,8 @@ SEEN = """texts => {
     window.__seen = seen;
 }"""
 LOAD = "data = [1, 2, 3]"
+EDITING = '[title$=", for editing"]'
+WORKER = "jupyterlab_postdoc.notebooks.worker.live"
 
 
 def growing(folder: Path, name: str = "growing", pause_s: float = 1.0) -> None:
@@ -112,8 +115,8 @@ def waiting(server: Jupyter, topic: str = "A growing study", template: str = "gr
 
 
 def go_on(server: Jupyter, chat: str) -> None:
-    """Answer the agent's question."""
-    (asked,) = server.events(chat, "question")
+    """Answer the agent's newest question."""
+    asked = server.events(chat, "question")[-1]
     server.post(f"postdoc/api/chats/{chat}/respond", requestId=asked["requestId"], answer="yes")
 
 
@@ -131,6 +134,11 @@ class Live:
     def hand(self) -> Locator:
         """Who has it, in words."""
         return self.view.locator(".jp-Postdoc-Notebook-hand")
+
+    @property
+    def kernel_word(self) -> Locator:
+        """How its kernel is, in words."""
+        return self.view.locator(".jp-Postdoc-Notebook-kernel")
 
     @property
     def inside(self) -> FrameLocator:
@@ -167,6 +175,7 @@ class Live:
 
     def write(self, name: str, code: str, *, run: bool = True) -> None:
         """Replace a cell's code with the keyboard, and run it."""
+        self.settled()
         editor = self.cell(name).locator(".cm-content").first
         editor.click()
         self.page.keyboard.press("ControlOrMeta+a")
@@ -174,18 +183,49 @@ class Live:
         if run:
             self.page.keyboard.press("ControlOrMeta+Enter")
 
+    def type(self, name: str, code: str) -> None:
+        """Replace a cell's code key by key, as a person does."""
+        self.cell(name).locator(".cm-content").first.click()
+        self.page.keyboard.press("ControlOrMeta+a")
+        self.page.keyboard.type(code, delay=20)
+
     def take(self) -> None:
         self.button("Take over").click()
         expect(self.hand).to_have_text("You edit", timeout=30_000)
+        self.settled(EDITING)
 
     def give(self) -> None:
         self.button("Give back").click()
         expect(self.hand).not_to_have_text("You edit", timeout=30_000)
+        self.settled(f":not({EDITING})")
+
+    def settled(self, which: str = "") -> None:
+        """Wait until there is one page, whole and connected: not also the one that it takes the place of."""
+        page = self.view.locator(f'.jp-Postdoc-Notebook-frame:only-child[aria-busy="false"] iframe{which}')
+        expect(page).to_have_count(1, timeout=40_000)
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = self.server.get(f"postdoc/api/chats/{self.chat}/notebook")
         return found
 
-    def text(self) -> str:
+    def file(self) -> Path:
         """The notebook's file."""
-        return (self.server.root / self.status()["path"]).read_text()
+        return self.server.root / str(self.status()["path"])
+
+    def text(self) -> str:
+        """What the notebook's file holds."""
+        return self.file().read_text()
+
+    # --- its processes ---
+
+    def editor(self) -> psutil.Process:
+        """The process that is marimo and our worker: within its sandbox, the innermost that is called so."""
+        assert self.server.process is not None
+        words = {WORKER, str(self.file())}
+        below = psutil.Process(self.server.process.pid).children(recursive=True)
+        return [one for one in below if words <= set(one.cmdline())][-1]
+
+    def kernel(self) -> psutil.Process:
+        """Its kernel, forked from a process that the editor keeps ready for that."""
+        (found,) = [kernel for ready in self.editor().children() for kernel in ready.children()]
+        return found

@@ -6,13 +6,18 @@ import importlib.util
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.model_server import ModelServer
+from tests.model_server.replies import call, on, reply
+
+from .conftest import KEY
 from .live import Live, go_on, growing, waiting
 from .panel import Panel
-from .service import TOKEN, Jupyter
+from .service import TOKEN, Jupyter, wait_for
 
 Open = Callable[..., Panel]
 Shoot = Callable[..., None]
@@ -42,9 +47,9 @@ def lab(make_jupyter: Callable[..., Jupyter], templates: Path) -> Jupyter:
 def open_live(open_panel: Open) -> Callable[[Jupyter, str], Live]:
     """The page of a session's notebook, without JupyterLab."""
 
-    def open_one(server: Jupyter, chat: str) -> Live:
+    def open_one(server: Jupyter, chat: str, shown: str = "import marimo as mo") -> Live:
         live = Live(open_panel(server, path=f"postdoc/notebook/{chat}", size=WIDE), chat)
-        live.shows("import marimo as mo", 60)
+        live.shows(shown, 60)
         return live
 
     return open_one
@@ -198,3 +203,140 @@ def test_the_example_notebook_does_what_it_says(hub: Jupyter) -> None:
     assert list(server.post(f"chats/{chat}/notebook/give")["cells"]) == ["setup"]
     assert server.get(f"chats/{chat}/checkpoints")[0]["cells"]["changed"] == 1
     assert server.page(chat) == f"{hub.url}postdoc/notebook/{chat}"
+
+
+KILLED = "The notebook's Python process ended (killed by SIGKILL)."
+STUDY = """\
+study = {{"template": "growing", "version": "0.1.0", "parameters": {{"data": "synthetic"}}, "session": "", "seed": 0}}
+mo.md("{note}")"""
+
+
+def mine(number: int) -> str:
+    """What a person writes into the cell `one`."""
+    return f'one = {number}\nmo.md(f"mine is {{one}}")'
+
+
+def test_a_kernel_is_killed_while_a_cell_of_the_agent_runs_and_while_a_person_edits(
+    lab: Jupyter, open_live: Callable[..., Live], open_panel: Open, shoot: Shoot
+) -> None:
+    """What happened and what is lost is said; the agent goes on in a new kernel, and so does the person."""
+    chat = waiting(lab, template="slow")
+    live = open_live(lab, chat)
+    go_on(lab, chat)
+    live.shows("one is 121")
+    expect(live.kernel_word).to_have_text("Kernel busy", timeout=20_000)
+    wait_for(lambda: "time.sleep" in live.text())
+    live.page.wait_for_timeout(500)
+    first = live.kernel()
+    first.kill()
+    live.shows("slow is 221", 60)  # the agent's next step has run it again, with what it depends on
+    live.shows("three is 123")
+    lab.wait_state(chat, "finished")
+    (failed,) = [event for event in lab.events(chat, "tool_result") if "SIGKILL" in event["content"]]
+    assert "ended (killed by SIGKILL) while cell 'slow' ran" in failed["content"]
+    (told,) = [event for event in lab.events(chat, "notebook") if event["message"]]
+    assert told["message"] == f"{KILLED} Its variables are lost; what was written is saved."
+    assert lab.events(chat, "result")[-1]["success"]
+
+    panel = open_panel(lab, path=f"postdoc/s/{chat}", size=WIDE)
+    live.take()
+    second = live.kernel()
+    assert second.pid != first.pid
+    second.kill()
+    expect(live.view).to_contain_text(told["message"], timeout=20_000)
+    expect(live.kernel_word).to_have_text("Kernel ended")
+    expect(panel.session).to_contain_text(told["message"])
+    live.shows("three is 123")  # outputs stay
+    shoot(live.page, "live-kernel-killed")
+    shoot(panel.page, "live-kernel-killed-panel")
+    live.write("one", mine(7))
+    live.shows("mine is 7")
+    expect(live.kernel_word).to_have_text("Kernel idle", timeout=20_000)
+    expect(live.view).not_to_contain_text("SIGKILL")
+    expect(live.view).to_contain_text("Their variables are not in memory")
+    live.give()
+    assert "one = 7" in live.text()
+
+
+def test_an_editor_is_killed_under_an_open_page(
+    lab: Jupyter, open_live: Callable[..., Live], open_panel: Open, shoot: Shoot
+) -> None:
+    """The page comes back by itself with what was written, says what is lost, and the agent goes on."""
+    chat = waiting(lab)
+    live = open_live(lab, chat)
+    panel = open_panel(lab, path=f"postdoc/s/{chat}", size=WIDE)
+    live.take()
+    live.write("study", STUDY.format(note="a note"))
+    live.shows("a note")
+    wait_for(lambda: "a note" in live.text())
+    killed = live.editor()
+    killed.kill()
+    expect(live.view).to_contain_text("The notebook is being started again…")
+    said = (
+        "The notebook's process ended (it was killed) and was started again. "
+        "Its variables are lost, and what was typed in its last second may be."
+    )
+    expect(live.view).to_contain_text(said, timeout=40_000)
+    expect(panel.session).to_contain_text(said)
+    assert live.editor().pid != killed.pid
+    wait_for(lambda: live.status()["viewers"] == 1)  # the page has found it again
+    live.shows("a note")
+    shoot(live.page, "live-editor-killed")
+    shoot(panel.page, "live-editor-killed-panel")
+    live.write("study", STUDY.format(note="a second note"))
+    wait_for(lambda: "a second note" in live.text())
+    live.shows("a second note", 60)
+    expect(live.view).not_to_contain_text("was started again", timeout=20_000)  # all is from the new kernel by now
+    expect(panel.session).not_to_contain_text("was started again", timeout=20_000)
+    live.give()
+    go_on(lab, chat)
+    live.shows("three is 123", 60)
+    lab.wait_state(chat, "finished", "failed")
+    assert lab.events(chat, "result")[-1]["success"]
+    assert "a second note" in live.text()
+
+
+def test_a_person_types_into_the_cell_that_the_agent_edits_at_the_same_time(
+    make_jupyter: Callable[..., Jupyter], model: ModelServer, open_live: Callable[..., Live], tmp_path: Path
+) -> None:
+    """An agent that writes a cell again and again, a person who takes the notebook in the middle of it and types into
+    the same cell: in each round the person's text stands, and the agent is told of it instead of writing its own.
+    """
+    key = tmp_path / "key"
+    key.touch(mode=0o600)
+    key.write_text(KEY)
+    server = make_jupyter("live-model", anthropic_base_url=model.url, anthropic_api_key_file=str(key))
+    code = "shared = {}".format
+    edits = [call("nb_edit", {"changes": [{"op": "put", "name": "shared", "code": code(at)}]}) for at in range(200)]
+    asks = on(reply("I see.", calls=[call("ask_user", {"question": "Go on?"})]), result="Not carried out: ")
+    begin = on(reply("I begin.", calls=[call("nb_create", {"title": "Both"}), edits[0]]), turn=0)
+    again = [on(reply("Again.", calls=[edit], first_s=0.2), turn=turn) for turn, edit in enumerate(edits) if turn]
+    model.rules([asks, begin, *again])
+    chat = server.new_chat("Two hands")
+    server.post(f"postdoc/api/chats/{chat}/research", topic="Two hands", provider="anthropic")
+    wait_for(lambda: edits_of(server, chat))
+    live = open_live(server, chat, "shared = ")
+    for number, pause_ms in enumerate((0, 90, 180), 1):
+        edited = len(edits_of(server, chat))
+        if number > 1:
+            go_on(server, chat)
+        wait_for(lambda edited=edited: len(edits_of(server, chat)) > edited)  # it is at it
+        live.page.wait_for_timeout(pause_ms)
+        live.take()
+        text = code(f"{number}000 + 1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9")
+        live.type("shared", text)
+        # its next edit came, and waits
+        wait_for(lambda: server.get(f"postdoc/api/chats/{chat}")["reason"] == "taken_over")
+        assert live.cell("shared").locator(".cm-line").all_inner_texts() == [text]
+        wait_for(lambda text=text: text in live.text())
+        live.give()
+        told = wait_for(lambda text=text: [one for one in edits_of(server, chat) if text in one["content"]])
+        assert told[0]["content"].startswith("Not carried out: the researcher (local) had the notebook")
+        assert not told[0]["ok"]
+        server.wait_state(chat, "waiting")
+        assert text in live.text(), "it stands after the agent was told of it"
+
+
+def edits_of(server: Jupyter, chat: str) -> list[dict[str, Any]]:
+    """What came of the agent's edits."""
+    return [result for result in server.events(chat, "tool_result") if result["toolName"] == "nb_edit"]

@@ -199,7 +199,7 @@ function Row({ one, newest, open, onToggle, doing, onRestore, onFork, children }
                 icon="branch"
                 busy={doing === `fork ${one.sha}`}
                 disabled={doing !== null && doing !== `fork ${one.sha}`}
-                aria-label={trans.__('New session from “%1”', subject)}
+                aria-label={trans.__('New session from here: “%1”', subject)}
                 onClick={onFork}
               >
                 {trans.__('New session from here')}

@@ -8,6 +8,7 @@ import { usePlatform, useSelected, useTrans } from '../../platform';
 import { recordOf, textIn } from '../../store/parts';
 import { Banner, Button } from '../ui';
 import { useNotebookPath } from './path';
+import { useUnread } from './useUnread';
 
 interface Props {
   view: SessionView;
@@ -17,7 +18,48 @@ interface Props {
   attempt: (work: () => Promise<unknown>, done?: string) => void;
 }
 
-export function HandBanner({ view, info, busy, attempt }: Props): JSX.Element | null {
+export function HandBanner(props: Props): JSX.Element {
+  return (
+    <>
+      <News view={props.view} />
+      <Taken {...props} />
+    </>
+  );
+}
+
+/** What has happened to its processes, and what was lost by that. */
+function News({ view }: Pick<Props, 'view'>): JSX.Element | null {
+  const platform = usePlatform();
+  const trans = useTrans();
+  const path = useNotebookPath(view.id);
+  const { state = 'stopped', message = '' } = view.notebook ?? {};
+  const [unread, dismiss] = useUnread(message);
+  const hasFailed = state === 'failed';
+  if (message === '' || !unread || !(hasFailed || state === 'ready')) {
+    return null;
+  }
+  return (
+    <Banner
+      tone={hasFailed ? 'error' : 'warn'}
+      actions={
+        <>
+          {path !== '' && platform.openNotebook !== undefined && (
+            <Button kind="link" icon="notebook" onClick={() => platform.openNotebook?.(path)}>
+              {trans.__('Open it')}
+            </Button>
+          )}
+          <Button kind="link" onClick={dismiss}>
+            {trans.__('Dismiss')}
+          </Button>
+        </>
+      }
+    >
+      {message}
+    </Banner>
+  );
+}
+
+function Taken({ view, info, busy, attempt }: Props): JSX.Element | null {
   const platform = usePlatform();
   const trans = useTrans();
   const user = useSelected(state => state.user);
@@ -55,13 +97,6 @@ export function HandBanner({ view, info, busy, attempt }: Props): JSX.Element | 
         }
       >
         {sentence(trans, mine, waits, holder || trans.__('Somebody'))}
-      </Banner>
-    );
-  }
-  if (view.notebook?.state === 'failed' && view.notebook.message !== '') {
-    return (
-      <Banner tone="error" actions={open}>
-        {view.notebook.message}
       </Banner>
     );
   }

@@ -8,6 +8,7 @@ import { NotebookFrame } from './NotebookFrame';
 import { useNotebookPath } from './path';
 import { Toolbar } from './Toolbar';
 import { useNotebook } from './useNotebook';
+import { useUnread } from './useUnread';
 import { outputsSaid } from './words';
 
 interface Props {
@@ -44,7 +45,9 @@ function Notes({ shown, desk }: { shown: Shown; desk: NotebookDesk }): JSX.Eleme
   const trans = useTrans();
   const { status, page, trouble, doing } = shown;
   const outputs = status && page.at === 'open' ? outputsSaid(trans, status, language, Date.now()) : null;
-  const [read, setRead] = useState<number | null>(null);
+  const news = status?.state === 'ready' ? status.message : '';
+  const notes = [news, outputs].filter(Boolean).join(' ');
+  const [unread, dismiss] = useUnread(`${news} ${status?.outputsFrom ?? ''}`);
   const isDead = page.at === 'open' && status?.kernel === 'dead';
   return (
     <>
@@ -71,8 +74,7 @@ function Notes({ shown, desk }: { shown: Shown; desk: NotebookDesk }): JSX.Eleme
             </Button>
           }
         >
-          {status.message || trans.__('The kernel has ended.')}{' '}
-          {trans.__('Its variables are lost; the notebook itself is saved.')}
+          {status.message || trans.__('The kernel has ended; its variables are lost.')}
         </Banner>
       )}
       {page.at === 'open' && !isDead && status?.state === 'following' && (
@@ -80,18 +82,15 @@ function Notes({ shown, desk }: { shown: Shown; desk: NotebookDesk }): JSX.Eleme
           {trans.__('The agent works on the notebook’s file, and this page follows it.')} {status.message}
         </Banner>
       )}
-      {page.at === 'open' && !isDead && status?.state === 'ready' && status.message !== '' && (
-        <Banner>{status.message}</Banner>
-      )}
-      {outputs !== null && !isDead && status !== null && read !== status.outputsFrom && (
+      {page.at === 'open' && !isDead && notes !== '' && unread && (
         <Banner
           actions={
-            <Button kind="link" onClick={() => setRead(status.outputsFrom)}>
+            <Button kind="link" onClick={dismiss}>
               {trans.__('Dismiss')}
             </Button>
           }
         >
-          {outputs}
+          {notes}
         </Banner>
       )}
     </>
@@ -167,11 +166,13 @@ function Body({ shown, desk, title, session, cell }: BodyProps): JSX.Element {
           cell={cell}
           desk={desk}
           veil={
-            switching
-              ? shown.status?.mine
-                ? trans.__('Opening it for editing…')
-                : trans.__('Opening it to watch…')
-              : null
+            shown.status?.state === 'starting'
+              ? trans.__('The notebook is being started again…')
+              : switching
+                ? shown.status?.mine
+                  ? trans.__('Opening it for editing…')
+                  : trans.__('Opening it to watch…')
+                : null
           }
         />
       );
@@ -189,13 +190,15 @@ interface FramesProps {
 }
 
 /**
- * The page; while one for editing takes the place of one to watch, the old one is seen until the new one is there. Two
- * for editing at a time would be in each other's way, and what was given back holds no longer.
+ * The page; while one for editing takes the place of one to watch or the other way round, the old one is seen until the
+ * new one is there, at the same place. Nothing can be done in it: two for editing at a time would be in each other's way,
+ * and what is typed into one that was given back goes nowhere.
  */
 function Frames({ page, title, cell, desk, veil }: FramesProps): JSX.Element {
   const [pair, setPair] = useState<{ now: OpenPage; before: OpenPage | null }>({ now: page, before: null });
+  const place = useRef<string>();
   if (pair.now.n !== page.n) {
-    setPair({ now: page, before: pair.now.mode === 'watch' && page.mode === 'edit' ? pair.now : null });
+    setPair({ now: page, before: pair.now.mode !== page.mode ? pair.now : null });
   }
   const { before } = pair;
   return (
@@ -218,7 +221,9 @@ function Frames({ page, title, cell, desk, veil }: FramesProps): JSX.Element {
         title={title}
         cell={cell}
         veil={veil}
+        place={place.current}
         onLoaded={() => setPair(({ now }) => ({ now, before: null }))}
+        onPlace={where => (place.current = where)}
         onSaid={event => void desk.said(event)}
       />
     </div>

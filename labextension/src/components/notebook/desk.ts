@@ -3,6 +3,7 @@ import type { Client, LiveNotebook, NotebookMode } from '../../client';
 import { RequestFailed } from '../../client';
 import type { Problem } from '../../model';
 import { troubleOf } from '../session/trouble';
+import type { Ending } from './NotebookFrame';
 
 /** What fills the view. `absent`: there is no notebook yet; `ended`: its processes are gone. */
 export type Page =
@@ -150,16 +151,22 @@ export class NotebookDesk {
   };
 
   /**
-   * The page says that its address holds no longer (`expired`), or that there is no editor behind it (`stopped`). It
-   * may be made to say so by what runs in it: nothing comes of it oftener than now and then.
+   * The page says that its address holds no longer (`expired`), that there is no editor behind it (`stopped`), or that
+   * the editor has sent it away (`closed`). It may be made to say so by what runs in it: nothing comes of it oftener
+   * than now and then.
    */
-  said = async (event: 'expired' | 'stopped'): Promise<void> => {
-    const at = Date.now();
-    if (event === 'stopped') {
+  said = async (event: Ending): Promise<void> => {
+    const { page } = this.now;
+    if (event !== 'expired') {
       await this.refresh();
-    } else if (at - this.reopenedAt > REOPEN_MS) {
-      this.reopenedAt = at;
-      await this.open();
+    }
+    const at = Date.now();
+    // One that is there again, or is being started again, is opened anew: this page does not come back by itself.
+    if (this.now.page === page && page.at === 'open' && !this.now.switching && this.now.doing === null) {
+      if (at - this.reopenedAt > REOPEN_MS) {
+        this.reopenedAt = at;
+        await this.open();
+      }
     }
   };
 

@@ -196,7 +196,7 @@ describe('a checkpoint', () => {
   it('is where another session begins', async () => {
     const { at, user, closed } = sheet();
     await opened(user, /^Load the data/);
-    await user.click(screen.getByRole('button', { name: 'New session from “Load the data”' }));
+    await user.click(screen.getByRole('button', { name: 'New session from here: “Load the data”' }));
     await waitFor(() => expect(closed).toHaveBeenCalled());
     const forks = at.told.filter(one => one.type === 'fork');
     expect(forks.map(({ commit, at: upto }) => [commit, upto])).toEqual([['b'.repeat(40), undefined]]);

@@ -77,6 +77,7 @@ describe('a live notebook', () => {
     expect(at.told.map(one => one.type)).toEqual(['notebook.take']);
     await waitFor(() => expect(frame().src).toContain('/t2/'));
     expect(document.querySelectorAll('iframe')).toHaveLength(2); // the old one is seen until the new one is there
+    expect(document.querySelector('.jp-mod-leaving')?.hasAttribute('inert')).toBe(true);
     says({ type: 'postdoc-notebook', event: 'loaded' });
     expect(document.querySelectorAll('iframe')).toHaveLength(1);
     expect(frame().title).toBe('Notebook “Momentum”, for editing');
@@ -85,6 +86,68 @@ describe('a live notebook', () => {
     await userEvent.click(button('Give back'));
     await waitFor(() => expect(at.calls).toEqual(['open watch', 'open edit', 'open watch']));
     expect(await screen.findByText('The agent works · you watch')).toBeTruthy();
+    await waitFor(() => expect(document.querySelectorAll('iframe')).toHaveLength(2)); // nothing white between them
+    says({ type: 'postdoc-notebook', event: 'loaded' });
+    expect(document.querySelectorAll('iframe')).toHaveLength(1);
+  });
+
+  it('begins where the page before it was', async () => {
+    view();
+    await waitFor(() => expect(frame()).toBeDefined());
+    expect(frame().name).toBe('postdoc-light');
+    const place = (where: string) => says({ type: 'postdoc-notebook', event: 'place', place: where });
+    place('12 Hbol');
+    place('-340 MJUe');
+    place('1 <script>');
+    await userEvent.click(button('Take over'));
+    await waitFor(() => expect(frame().src).toContain('/t2/'));
+    expect(frame().name).toBe('postdoc-light -340 MJUe');
+  });
+
+  it('says that its connection is lost, when that takes a while', async () => {
+    view();
+    await waitFor(() => expect(frame()).toBeDefined());
+    vi.useFakeTimers();
+    const tells = (event: string) => says({ type: 'postdoc-notebook', event });
+    tells('loaded');
+    tells('lost');
+    act(() => vi.advanceTimersByTime(500));
+    tells('connected');
+    act(() => vi.advanceTimersByTime(500));
+    expect(screen.queryByText('Connecting to the notebook again…')).toBeNull();
+    tells('lost');
+    act(() => vi.advanceTimersByTime(1000));
+    expect(screen.getByText('Connecting to the notebook again…')).toBeTruthy();
+    tells('connected');
+    expect(screen.queryByText('Connecting to the notebook again…')).toBeNull();
+  });
+
+  it('is opened anew when the editor has sent it away and is there', async () => {
+    const at = view();
+    await waitFor(() => expect(frame()).toBeDefined());
+    says({ type: 'postdoc-notebook', event: 'closed' });
+    await waitFor(() => expect(at.calls).toEqual(['open watch', 'open watch']));
+    await waitFor(() => expect(frame().src).toContain('/t2/'));
+    says({ type: 'postdoc-notebook', event: 'stopped' });
+    await new Promise(resolve => setTimeout(resolve, 20));
+    expect(at.calls).toHaveLength(2);
+  });
+
+  it('says that its editor is started again, then what was lost, until that was read', async () => {
+    const at = view();
+    await waitFor(() => expect(frame()).toBeDefined());
+    at.live = { ...READY, state: 'starting', kernel: 'none', message: 'The notebook is started again.' };
+    const tell = ({ state, message }: LiveNotebook) =>
+      act(() => at.event({ type: 'notebook', state, hand: 'agent', holder: '', message, path: PATH }));
+    tell(at.live);
+    expect(await screen.findByText('The notebook is being started again…')).toBeTruthy();
+    const lost = 'The notebook’s process ended and was started again; its variables are lost.';
+    at.live = { ...READY, message: lost, outputsFrom: Date.UTC(2026, 0, 2) / 1000 };
+    tell(at.live);
+    expect(await screen.findByText(/its variables are lost\. The outputs are from .*2026/)).toBeTruthy();
+    expect(screen.queryByText('The notebook is being started again…')).toBeNull();
+    await userEvent.click(button('Dismiss'));
+    expect(screen.queryByText(/its variables are lost/)).toBeNull();
   });
 
   it('follows the hand when somebody else changes it', async () => {
@@ -282,6 +345,24 @@ describe('the session of a notebook', () => {
     await waitFor(() => expect(screen.queryByRole('button', { name: 'Give back' })).toBeNull());
     expect(screen.getByText('You gave the notebook back.')).toBeTruthy();
     expect(at.told.map(one => one.type)).toEqual(['notebook.give']);
+  });
+
+  it('says what has happened to its processes, until that was read or is over', async () => {
+    const at = await session();
+    const say = (state: string, message: string) =>
+      act(() => at.event({ type: 'notebook', state, hand: 'agent', holder: '', message, path: PATH }));
+    say('ready', 'The Python process ended. Its variables are lost.');
+    expect(await screen.findByText(/Its variables are lost/)).toBeTruthy();
+    say('ready', '');
+    await waitFor(() => expect(screen.queryByText(/Its variables are lost/)).toBeNull());
+    say('failed', 'The process ended again.');
+    expect(await screen.findByText('The process ended again.')).toBeTruthy();
+    await userEvent.click(button('Dismiss'));
+    expect(screen.queryByText('The process ended again.')).toBeNull();
+    say('starting', 'The notebook is being started.');
+    await new Promise(resolve => setTimeout(resolve, 50)); // it takes longer
+    say('failed', 'The process ended again.');
+    expect(await screen.findByText('The process ended again.')).toBeTruthy();
   });
 
   it('names another person who has it, and offers nothing', async () => {

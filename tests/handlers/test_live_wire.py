@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs, urlsplit
@@ -321,3 +322,34 @@ async def test_a_socket_whose_page_has_gone_holds_nothing(opened, listening, ans
     async with asyncio.timeout(3):
         await left.wait()
     assert editor.viewers == 0
+
+
+def folded(frame: Frame, head: bytes, body: bytes) -> bytes:
+    """A request as the script in our page sends it (shim.js): without headers that a browser asks about first."""
+    whole = head + b"\n" + body
+    lines = [b"Content-Type: text/plain;postdoc=1", b"Content-Length: %d" % len(whole)]
+    return request(frame, b"api/kernel/run", *lines, method=b"POST", body=whole)
+
+
+async def test_the_headers_of_our_page_travel_in_the_body(opened, wire, answering):
+    frame, recorder = await opened("edit"), await answering()
+    told = {"Content-Type": "application/json", "Marimo-Session-Id": "s_1", "Cookie": "a=b", "Connection": "x"}
+    sent = folded(frame, json.dumps(told).encode(), b'{"codes": ["x = 1"]}')
+    assert status(await wire(sent, seconds=1)) == 200
+    (asked,) = recorder.asked
+    head, _, body = asked.lower().partition(b"\r\n\r\n")
+    assert body == b'{"codes": ["x = 1"]}', "what marimo gets is what its page wrote"
+    assert b"marimo-session-id: s_1" in head
+    assert b"content-type: application/json" in head
+    for gone in (b"text/plain", b"cookie", b"connection: x"):
+        assert gone not in head, gone
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"no json", b"[]", b'{"a": 1}', b'{"a b": "c"}', b'{"a": "b\\r\\nc: d"}', b"[" * 20_000, b'{"a": "\xff"}'],
+)
+async def test_what_only_looks_like_our_page_is_refused(opened, wire, answering, head):
+    frame, recorder = await opened("edit"), await answering()
+    assert status(await wire(folded(frame, head, b"{}"), seconds=1)) == 400
+    assert not recorder.asked

@@ -196,6 +196,37 @@ async def test_a_model_is_told_what_came_and_its_kernel_has_it_too(tmp_path: Pat
 
 
 @pytest.mark.skipif(not SANDBOX, reason="without a sandbox every command of a model asks for leave")
+async def test_code_that_a_model_tries_asks_too_and_is_not_run_twice(tmp_path: Path) -> None:
+    code = "with open('tried', 'a') as log: log.write('x')\nimport owl_maths\nowl_maths.ONE + 41"
+    replies = [
+        reply("I try it.", calls=[call("py_exec", {"code": code})]),
+        reply("Again.", calls=[call("py_exec", {"code": "import owl_maths\nowl_maths.ONE + 41"})]),
+        reply("Another.", calls=[call("py_exec", {"code": "import owl_tables"})]),
+        reply("Once more.", calls=[call("py_exec", {"code": "import owl_tables"})]),
+        reply("That is all."),
+    ]
+    async with modelled(tmp_path, *replies, max_turns=6) as (services, server):
+        chat = await research(services, topic="Owls", template=None, provider="anthropic")
+        question = await asked(services, chat)
+        await respond(services, chat, question["requestId"], answer="Install")
+        second = await until(services, chat, "question", count=2)
+        await respond(services, chat, second["requestId"], answer=DECLINED)
+        events = await settled(services, chat, limit_s=120)
+        root = await root_of(services, tmp_path, chat)
+        requests = server.requests()
+    assert "The study needs the package owl-maths (for `import owl_maths`)" in question["question"]
+    assert question["options"] == ["Install", DECLINED]
+    assert (root / "tried").read_text() == "x"
+    first = "".join(told(requests[1]))
+    for said in ("ModuleNotFoundError", "Installed for this project: owl-maths 2.5.", "Its variables are gone"):
+        assert said in first
+    assert any("42" in text for text in told(requests[2]))
+    assert any("The researcher does not want owl-tables to be installed." in text for text in told(requests[3]))
+    assert any("ModuleNotFoundError" in text for text in told(requests[4]))
+    assert len(of(events, "question")) == 2, "nobody is asked twice for the same"
+
+
+@pytest.mark.skipif(not SANDBOX, reason="without a sandbox every command of a model asks for leave")
 async def test_what_a_researcher_answers_instead_reaches_the_model(tmp_path: Path) -> None:
     put = {"op": "put", "name": "sums", "code": "import owl_maths"}
     replies = [

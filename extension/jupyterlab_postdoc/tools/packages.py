@@ -182,6 +182,14 @@ async def after_run(
     return report, "\n".join(told)
 
 
+async def after_code(ctx: ToolContext, name: str, message: str) -> Supplied:
+    """After code in the session's kernel that raised this exception: if it was for want of a package, install it, if it
+    may be. It is not run again: half of it may have been done, and the kernel is another one.
+    """
+    lack = _lack(ctx.project, _installed(ctx.project), name, message)
+    return await _supplied(ctx, [lack] if lack is not None else [])
+
+
 async def _supplied(ctx: ToolContext, lacking: Sequence[Lack]) -> Supplied:
     supply = ctx.project.supply
     if supply is None or not lacking:
@@ -206,17 +214,18 @@ def _lacking(project: Project, report: RunReport) -> list[Lack]:
     found: list[Lack] = []
     installed = _installed(project)
     for cell in report.cells:
-        if cell.error is None:
-            continue
-        if module := missing_module(cell.error.name, cell.error.message):
-            part_of_ours = installed.has_module(module) and module not in KNOWN  # a wrong name inside of it
-            if not part_of_ours and not _own(project, module):
-                found.append(Lack(distribution(module), module, cell.name))
-            continue
-        package = missing_distribution(cell.error.name, cell.error.message)
-        if package is not None and installed.version(package) is None:
-            found.append(Lack(package, cell=cell.name))
+        lack = _lack(project, installed, cell.error.name, cell.error.message, cell.name) if cell.error else None
+        found += [lack] if lack is not None else []
     return found
+
+
+def _lack(project: Project, installed: Installed, name: str, message: str, cell: str = "") -> Lack | None:
+    """What an exception says that is missing, if that is what it says."""
+    if module := missing_module(name, message):
+        part_of_ours = installed.has_module(module) and module not in KNOWN  # a wrong name inside of it
+        return None if part_of_ours or _own(project, module) else Lack(distribution(module), module, cell)
+    package = missing_distribution(name, message)
+    return Lack(package, cell=cell) if package is not None and installed.version(package) is None else None
 
 
 def _own(project: Project, module: str) -> bool:

@@ -8,14 +8,21 @@ from msgspec import Meta
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.providers.base import ToolOutcome
+from jupyterlab_postdoc.tools import packages
 from jupyterlab_postdoc.tools.base import ToolContext, tool
 from jupyterlab_postdoc.workspace.kernel_output import Execution
 
 TITLE = 60
+TIMEOUT_S = 120.0
+AGAIN = "The kernel was ended, so that the next call has what was installed. Its variables are gone: run what you need."
 
 
-async def _unknown_outcome(_ctx: ToolContext, _given: dict[str, Any]) -> ToolOutcome | None:
-    """Code that was cut off by a crash is never run again unasked."""
+async def _known(ctx: ToolContext, given: dict[str, Any]) -> ToolOutcome | None:
+    """Code that was cut off is never run again unasked. Mostly it was not: it waited for an answer after it ran."""
+    kernels = ctx.resources.kernels
+    done = kernels.failure(ctx.session, ctx.call_id) if kernels is not None else None
+    if done is not None:
+        return await _told(ctx, done, given.get("timeout_s", TIMEOUT_S))
     return ToolOutcome(
         False,
         "The server stopped while this code ran; its outcome is unknown and the kernel's variables are gone.",
@@ -23,13 +30,11 @@ async def _unknown_outcome(_ctx: ToolContext, _given: dict[str, Any]) -> ToolOut
     )
 
 
-@tool(
-    risk="execute", title=lambda given: f"Running Python: {_first_line(given.get('code'))}", reconcile=_unknown_outcome
-)
+@tool(risk="execute", title=lambda given: f"Running Python: {_first_line(given.get('code'))}", reconcile=_known)
 async def py_exec(
     ctx: ToolContext,
     code: Annotated[str, Meta(min_length=1, max_length=50_000, description="Python code")],
-    timeout_s: Annotated[float, Meta(gt=0, le=3600, description="Seconds until it is interrupted")] = 120.0,
+    timeout_s: Annotated[float, Meta(gt=0, le=3600, description="Seconds until it is interrupted")] = TIMEOUT_S,
 ) -> ToolOutcome:
     """Run Python in a kernel of your own, in the project folder, without network. Variables stay between calls. Shows
     what is printed, the last value and pictures. For trying things out: what the study needs goes into the notebook.
@@ -38,11 +43,23 @@ async def py_exec(
     if kernels is None:
         raise PostdocError("tool_failed", "There are no kernels on this server.", next="Use the notebook or the shell.")
     workspace = ctx.project.workspace
-    done = await kernels.execute(ctx.session, workspace, code, timeout_s=timeout_s, on_output=ctx.output)
+    done = await kernels.execute(
+        ctx.session, workspace, code, timeout_s=timeout_s, on_output=ctx.output, call=ctx.call_id
+    )
+    return await _told(ctx, done, timeout_s)
+
+
+async def _told(ctx: ToolContext, done: Execution, timeout_s: float) -> ToolOutcome:
+    """What the model gets to know, after the packages that were lacking came, or did not."""
+    try:
+        supplied = await packages.after_code(ctx, *done.exception)
+    except PostdocError as e:  # the code ran all the same
+        supplied = packages.Supplied(text=f"{e.message} {e.next}".strip())
     images = []
     if ctx.provider != "template":
         images = [await ctx.image(png, f"picture {number}") for number, png in enumerate(done.images, 1)]
-    text = "\n".join(part for part in _parts(done, timeout_s) if part) or "(no output)"
+    parts = [*_parts(done, timeout_s), supplied.text, AGAIN if supplied.helped else ""]
+    text = "\n".join(part for part in parts if part) or "(no output)"
     return ToolOutcome(done.ok, text, {"end": done.end, "new_kernel": done.fresh}, images=images)
 
 

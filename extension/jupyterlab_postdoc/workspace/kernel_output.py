@@ -27,12 +27,13 @@ class Execution:
     """What came of a piece of code.
 
     ``end``: ok, error, timeout or died. ``fresh``: nothing was defined before it, and ``renewed``: although there had
-    been a kernel earlier. ``ended``: no variable outlives it.
+    been a kernel earlier. ``ended``: no variable outlives it. ``exception``: name and text of what the code raised.
     """
 
     end: str = "ok"
     text: str = ""
     error: str = ""
+    exception: tuple[str, str] = ("", "")
     images: list[bytes] = field(default_factory=list)
     left_out: int = 0
     fresh: bool = False
@@ -60,6 +61,7 @@ class Execution:
         lines = content.get("traceback")
         text = "\n".join(str(line) for line in lines) if isinstance(lines, list) else ""
         self.end = "error"
+        self.exception = str(content.get("ename", "")), plain(str(content.get("evalue", "")))[:MAX_ERROR]
         self.error = plain(text)[-MAX_ERROR:] or f"{content.get('ename', 'Error')}: {content.get('evalue', '')}"
 
     def _show(self, data: Mapping[str, Any]) -> str:

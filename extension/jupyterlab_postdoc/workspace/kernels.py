@@ -42,6 +42,8 @@ class _Kernel:
     """Which of the manager's processes the client speaks with: people can restart the kernel."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     used: float = 0.0
+    failed: tuple[str, Execution] | None = None
+    """The call whose code was the last to run, when that failed, and what came of it."""
 
 
 class KernelPool:
@@ -69,8 +71,11 @@ class KernelPool:
         *,
         timeout_s: float = 120.0,
         on_output: OnOutput | None = None,
+        call: str = "",
     ) -> Execution:
-        """Run code in the session's kernel. A cancelled task interrupts it. Raises tool_failed when none can start."""
+        """Run code in the session's kernel. A cancelled task interrupts it. Raises tool_failed when none can start.
+        ``call`` is the name under which :meth:`failure` finds what came of it.
+        """
         while True:
             kernel, fresh = await self._kernel_of(session, workspace)
             async with kernel.lock:
@@ -83,7 +88,13 @@ class KernelPool:
                     await self._run(session, kernel, code, timeout_s, done, on_output)
                 finally:
                     kernel.used = time.monotonic()
+                kernel.failed = (call, done) if done.end == "error" else None
                 return done
+
+    def failure(self, session: str, call: str) -> Execution | None:
+        """What came of a call that failed, as long as nothing else ran in its kernel, which lives."""
+        kernel = self._kernels.get(session)
+        return kernel.failed[1] if kernel is not None and kernel.failed and kernel.failed[0] == call else None
 
     async def _run(
         self, session: str, kernel: _Kernel, code: str, timeout_s: float, done: Execution, on_output: OnOutput | None

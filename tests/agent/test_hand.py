@@ -421,6 +421,55 @@ async def test_what_was_told_is_told_again_after_a_restart(tmp_path: Path) -> No
     assert "data = [40, 2]" in (root / "notebook.py").read_text()
 
 
+@needs_sandbox
+async def test_a_later_run_overwrites_nothing_that_it_has_not_seen(tmp_path: Path) -> None:
+    """Somebody edits the file between two runs, without taking the notebook: the next run has not seen that."""
+    lean(tmp_path / "templates" / "lean")
+    both = [EDIT, call("nb_edit", {"changes": [{"op": "put", "name": "more", "code": "m = 1"}]})]
+    async with modelled(tmp_path, reply("I change load.", calls=both), reply("I see.")) as (services, server):
+        chat = await research(services, provider="template")
+        await settled(services, chat, "finished")
+        root = project(tmp_path)
+        change(root, "data = [1, 2, 3]", "data = [40, 2]")
+        await say(services, "Use nines", chat)
+        events = await settled(services, chat, "finished")
+        first, second = of(events, "tool_result")[-2:]
+        assert (first["ok"], second["ok"]) == (False, True)
+        assert (first["data"]["code"], first["data"]["cell"]) == ("version_conflict", "load")
+        assert "\n\n# load\n" in (said := told(server.requests()[1])[0])
+        assert "data = [40, 2]" in said, "the model has seen what it decides about"
+    assert "data = [40, 2]" in (root / "notebook.py").read_text()
+
+
+@needs_sandbox
+async def test_after_a_restart_a_run_knows_its_own_cells(tmp_path: Path) -> None:
+    """Also those of a turn that was cut off before its commit; what somebody has changed meanwhile is a conflict."""
+    lean(tmp_path / "templates" / "lean")
+
+    def put(name: str, code: str) -> dict[str, Any]:
+        return call("nb_edit", {"changes": [{"op": "put", "name": name, "code": code}]})
+
+    calls = [put("mine", "a = 1"), put("wait", WAITS.replace("data =", "b =")), call("nb_run", {})]
+    calls += [put("mine", "a = 2"), put("load", "data = [9, 9]")]
+    async with modelled(tmp_path, reply("I work.", calls=calls)) as (services, _):
+        chat = await research(services, provider="template")
+        await settled(services, chat, "finished")
+        await say(services, "Work", chat)
+        await until(services, chat, "agent_status", message="Running cell 6 of 6 (wait)")
+        root = project(tmp_path)
+        await services.stop(0.1)
+    change(root, "data = [1, 2, 3]", "data = [40, 2]")
+    (root / "go").touch()
+    async with modelled(tmp_path, reply("Done.")) as (services, _):
+        events = await settled(services, chat, "finished")
+    last = of(events, "tool_result")[-2:]
+    assert [result["ok"] for result in last] == [True, False], last
+    assert last[1]["data"]["cell"] == "load"
+    text = (root / "notebook.py").read_text()
+    assert "a = 2" in text
+    assert "data = [40, 2]" in text
+
+
 # --- with a live editor, and when something dies ---
 
 
@@ -461,7 +510,7 @@ async def test_in_the_live_notebook(tmp_path: Path) -> None:
         await paused(services, chat)
         text = (root / "notebook.py").read_text()
         theirs = text.replace("data = [1, 2, 3]", "data = [40, 2]") if "def load" in text else ""
-        await editor.replace(theirs or text.replace("\nif __name__", OTHER_LOAD))
+        await editor.replace(theirs or text.replace("\nif __name__", OTHER_LOAD), base=None)
         assert set((await give(services, chat))["cells"]) == {"load"}
         await settled(services, chat, "finished")
         assert read_json(root / "results.json")["estimate"] == 42

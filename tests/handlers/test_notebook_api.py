@@ -97,7 +97,7 @@ async def test_an_editor_at_hand(http: Any, services: Any, jp_root_dir: Path) ->
     assert (await http("POST", f"{path}/interrupt")).status == 200
     await http("POST", f"{path}/take")
     text = (root / "notebook.py").read_text().replace("data = [1, 2, 3]", "data = [40, 2]")
-    await editor.replace(text)
+    await editor.replace(text, base=None)
     given = (await http("POST", f"{path}/give")).json
     assert given["cells"] == {"load": "changed"}
     assert "data = [40, 2]" in (root / "notebook.py").read_text()

@@ -90,7 +90,27 @@ def test_what_others_changed_is_not_overwritten(tmp_path: Path) -> None:
             assert caught.value.details == {"cell": "first", "theirs": "x = 2"}
             assert len(await theirs.cells()) == 2
             await mine.edit([put("first", "x = 3")])  # now it was seen
-            assert (await theirs.cells())[0].code == "x = 3"
+            assert (await theirs.cells(seen=False))[0].code == "x = 3"
+            await theirs.edit([put("second", "y = x + 2")])  # what it tells of the first cell, nobody has looked at
+            with pytest.raises(PostdocError) as caught:
+                await theirs.edit([put("first", "x = 4")])
+            assert caught.value.details == {"cell": "first", "theirs": "x = 3"}
+            await theirs.cells()
+            await theirs.edit([put("first", "x = 4")])
+            await mine.edit([put("third", "z = 1")])
+            with pytest.raises(PostdocError):
+                await mine.edit([{"op": "delete", "name": "second"}])
+
+            async def seen() -> tuple[dict[str, str], set[str]]:
+                return {"first": "x = 3", "second": "y = x + 2"}, {"third"}
+
+            again = await runtime(root, editors)
+            again.seen = seen
+            await again.cells(seen=False)
+            await again.edit([put("second", "y = x"), put("third", "z = 2")])
+            with pytest.raises(PostdocError):
+                await again.edit([put("first", "x = 9")])
+            await again.close()
             await mine.close()
             await theirs.close()
 

@@ -7,6 +7,7 @@ The lease lives in the session's row, so it outlives every process. Only the com
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,15 +15,20 @@ from msgspec import Struct
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge.text import clean, one_line
+from jupyterlab_postdoc.notebooks.base import Seen
+from jupyterlab_postdoc.notebooks.source import cells
 from jupyterlab_postdoc.run_context import Paused, RunContext
 from jupyterlab_postdoc.secrets import redact
 from jupyterlab_postdoc.store.base import SessionRow, Tx
-from jupyterlab_postdoc.workspace.git import Identity
+from jupyterlab_postdoc.workspace import githistory
+from jupyterlab_postdoc.workspace.git import Git, Identity
 
 HAND, GIVEN, HANDS = "notebook", "given", "hands"
 """Keys of a session's ``meta``: who has the notebook, what no agent was told yet, how often it was taken."""
 TAKEN = "taken_over"
 """Why a run waits while a person has the notebook; also the ``code`` of a call that was not carried out after that."""
+LOOKED = 200
+"""Commits among which the newest one of a step is looked for."""
 MAX_TOLD = 12_000
 """Characters of the differences that an agent is told at once; it reads the cells for the rest."""
 
@@ -129,6 +135,26 @@ async def news(ctx: RunContext, path: str, at: str) -> list[News]:
         return told
 
     return msgspec.convert(await ctx.write(take), list[News])
+
+
+async def seen(ctx: RunContext, git: Git, root: Path, notebook: str) -> Seen | None:
+    """What the agents of the project at ``root`` have seen of its cells before this run was taken up: the newest commit
+    of a step, and what this run has edited since. None: no step was committed.
+
+    What a person has changed and given back is in such a commit, and told.
+    """
+    newest = next((one.sha for one in await git.log(root, limit=LOOKED) if "Research-Step" in one.trailers), None)
+    if newest is None:
+        return None
+    text = await githistory.text_of(git, root, newest, notebook)
+    ours: set[str] = set()
+    for key, step in (await ctx.steps()).items():
+        if key.startswith("checkpoint:"):
+            ours.clear()
+        elif key.startswith("tool:") and step.status == "done" and isinstance(step.result, dict):
+            data = step.result.get("outcome", {}).get("data", {})
+            ours.update(str(name) for name in data.get("changed") or [])
+    return {cell.name: cell.code for cell in cells(text or "") or ()}, ours
 
 
 def _given(row: SessionRow | None, path: str) -> list[dict[str, Any]]:

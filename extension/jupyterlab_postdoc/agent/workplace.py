@@ -176,6 +176,7 @@ class Workplace:
         workspace = Workspace(root, sandbox=box, limits=self.lab.process_limits, find_python=find_python)
         notebook = self.lab.make_notebook(workspace)
         notebook.turn = partial(hand.wait, self.ctx)
+        notebook.seen = lambda: hand.seen(self.ctx, self.lab.git, root, notebook.path)
         return Project(
             study=study,
             workspace=workspace,

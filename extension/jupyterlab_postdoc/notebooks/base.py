@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -133,6 +133,7 @@ class RunReport:
 
 
 OnCell = Callable[[CellEvent], Awaitable[None]]
+Seen = tuple[Mapping[str, str], Set[str]]
 
 
 class NotebookRuntime(Protocol):
@@ -141,6 +142,11 @@ class NotebookRuntime(Protocol):
     While ``live`` is True the notebook is open in an editor: edits and runs show there, and ``run(cells=…)`` runs these
     cells and what depends on them in the kernel as it is, without artifacts. ``proven`` is each cell's code as it was
     when the whole notebook ran last through this runtime; None: it did not.
+
+    An edit is refused when it would replace what its author has not seen: a cell is seen when ``cells`` told of it
+    (unless ``seen`` is False: then only we have looked), when it was edited here, and when a conflict showed it. The
+    attribute ``seen`` tells a new runtime what its author saw before: names to codes, and the names of cells that were
+    edited since then; None: nothing is known, then nothing is refused.
 
     ``turn`` is asked before an open notebook is started again under the people who look at it: it waits, or raises what
     ends the call, while one of them has it in hand.
@@ -151,10 +157,11 @@ class NotebookRuntime(Protocol):
     root: Path
     path: str
     turn: Callable[[], Awaitable[None]] | None
+    seen: Callable[[], Awaitable[Seen | None]] | None
 
     async def warm(self, modules: Sequence[str] = ()) -> None: ...
     async def create(self, path: str, *, title: str, header: str = "", width: str = "medium") -> None: ...
-    async def cells(self) -> list[CellState]: ...
+    async def cells(self, *, seen: bool = True) -> list[CellState]: ...
     async def edit(self, changes: Sequence[Mapping[str, Any]]) -> EditResult: ...
     async def check(self) -> list[Issue]: ...
     @property

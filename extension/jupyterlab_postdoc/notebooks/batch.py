@@ -15,7 +15,7 @@ from typing import Any
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks import messages
-from jupyterlab_postdoc.notebooks.base import CellEvent, CellState, EditResult, Issue, OnCell, Picture, RunReport
+from jupyterlab_postdoc.notebooks.base import CellEvent, CellState, EditResult, Issue, OnCell, Picture, RunReport, Seen
 from jupyterlab_postdoc.notebooks.wire import ENV, LINE, OURS, Worker, WorkerDied
 from jupyterlab_postdoc.workspace.processes import Limits
 from jupyterlab_postdoc.workspace.workspace import Workspace
@@ -34,8 +34,12 @@ class BatchRuntime:
         self.path = path
         self.memory_bytes = memory_bytes
         self.turn: Callable[[], Awaitable[None]] | None = None
+        self.seen: Callable[[], Awaitable[Seen | None]] | None = None
         self._worker: Worker | None = None
         self._known: dict[str, str] | None = None
+        """The cells as whoever edits has seen them."""
+        self._codes: dict[str, str] = {}
+        """The cells as they were when we heard of them last."""
         self._ran: dict[str, CellState] = {}
         self._proven: dict[str, str] | None = None
         self._drawn: dict[str, str] = {}
@@ -57,13 +61,13 @@ class BatchRuntime:
         if full.suffix != ".py":
             raise PostdocError("bad_message", f"{path!r} is no notebook name.", next="Use a name that ends in .py.")
         self.path = self.workspace.relative(full)
-        answer = await self._call("create", title=title, header=header, width=width)
-        self._remember(answer)
+        self._remember(await self._call("create", title=title, header=header, width=width))
+        self._known = dict(self._codes)
 
-    async def cells(self) -> list[CellState]:
+    async def cells(self, *, seen: bool = True) -> list[CellState]:
         """The cells on disk, each with what became of it in the last run."""
         answer = await self._call("cells")
-        self._remember(answer)
+        self._remember(answer, seen=seen)
         return [self._state(cell) for cell in messages.cells(answer)]
 
     async def edit(self, changes: Sequence[Mapping[str, Any]]) -> EditResult:
@@ -72,13 +76,22 @@ class BatchRuntime:
         PostdocError: bad_message, not_found, too_large; version_conflict with ``cell`` and ``theirs`` (somebody
         else's text).
         """
+        known = await self._basis()
         try:
-            answer = await self._call("edit", changes=[dict(change) for change in changes], known=self._known)
+            answer = await self._call("edit", changes=[dict(change) for change in changes], known=known)
         except PostdocError as error:
             self._learn(error)
             raise
         self._remember(answer)
-        return messages.edit_result(answer)
+        result = messages.edit_result(answer)
+        ours = set(result.changed)
+        # A cell without a name is called by its place, which any edit may change.
+        self._known = {
+            name: code if known is None or name in ours or nameless(name) else known[name]
+            for name, code in self._codes.items()
+            if known is None or name in ours or nameless(name) or name in known
+        }
+        return result
 
     async def check(self) -> list[Issue]:
         """Errors first. An empty list means that the notebook can run."""
@@ -127,7 +140,7 @@ class BatchRuntime:
         try:
             answer = await self._call("run", tell, wait_s=timeout_s + GRACE_S, args=list(args), timeout_s=timeout_s)
         except WorkerDied as died:
-            answer = messages.of_death(died.end, died.why, list(seen.values()), self._known or {})
+            answer = messages.of_death(died.end, died.why, list(seen.values()), self._codes)
         report = messages.run_report(answer, self.workspace, self.memory_bytes, timeout_s, time.monotonic() - began)
         self._ran = {cell.name: cell for cell in report.cells}
         self._proven = {cell.name: cell.code for cell in report.cells}
@@ -199,8 +212,20 @@ class BatchRuntime:
                     raise WorkerDied("timeout", f"no answer within {wait_s:g} s") from error
                 raise
 
-    def _remember(self, answer: Mapping[str, Any]) -> None:
-        self._known = {cell.name: cell.code for cell in messages.cells(answer)}
+    def _remember(self, answer: Mapping[str, Any], *, seen: bool = False) -> None:
+        self._codes = {cell.name: cell.code for cell in messages.cells(answer)}
+        if seen:
+            self._known = dict(self._codes)
+
+    async def _basis(self) -> dict[str, str] | None:
+        """The cells as whoever edits has seen them, perhaps by an earlier runtime; None: nothing is known of that."""
+        if self._known is None and self.seen is not None and (found := await self.seen()) is not None:
+            codes, ours = found
+            self._known = {
+                **codes,
+                **{cell.name: cell.code for cell in await self.cells(seen=False) if cell.name in ours},
+            }
+        return self._known
 
     def _learn(self, error: PostdocError) -> None:
         """After a conflict the other's text has been shown: the next edit may decide about it."""
@@ -217,6 +242,10 @@ class BatchRuntime:
             return cell
         status = ran.status if ran.code == cell.code else "stale"
         return CellState(cell.name, cell.code, status, cell.hide_code, ran.outputs, ran.error, ran.duration_ms)
+
+
+def nameless(name: str) -> bool:
+    return name.startswith("_") and name[1:].isdigit()
 
 
 async def start(workspace: Workspace, memory_bytes: int, modules: Sequence[str]) -> Worker:

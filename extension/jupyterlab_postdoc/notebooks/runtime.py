@@ -16,6 +16,7 @@ from jupyterlab_postdoc.notebooks.base import CellState, OnCell, Picture, RunRep
 from jupyterlab_postdoc.notebooks.batch import CALL_S, GRACE_S, MEMORY, BatchRuntime
 from jupyterlab_postdoc.notebooks.editor import START_S, LiveEditor
 from jupyterlab_postdoc.notebooks.editors import EditorPool
+from jupyterlab_postdoc.notebooks.live import unsaved
 from jupyterlab_postdoc.notebooks.wire import WorkerDied
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
@@ -100,13 +101,13 @@ class ProjectRuntime(BatchRuntime):
             report = replace(report, message=f"{ran} ran in the live notebook in {report.duration_s:.1f} s.")
         return self._compared(report, {**self._drawn, **messages.drawn(answer)})
 
-    async def cells(self) -> list[CellState]:
+    async def cells(self, *, seen: bool = True) -> list[CellState]:
         """The cells as they stand, also what is not saved yet, and what came of them, whoever ran them."""
         editor = await self._waited()
         if editor is None:
-            return await super().cells()
+            return await super().cells(seen=seen)
         answer = await self._call("cells")
-        self._remember(answer)
+        self._remember(answer, seen=seen)
         self._ran |= {cell.name: cell for cell in messages.cells({"cells": answer.get("states")})}
         return [self._state(cell) for cell in messages.cells(answer)]
 
@@ -186,5 +187,5 @@ class ProjectRuntime(BatchRuntime):
         try:
             await editor.save()
         except PostdocError as error:
-            if error.code == "version_conflict":
+            if error.code == "version_conflict" or unsaved(error):
                 raise

@@ -129,7 +129,7 @@ def _order(images: Sequence[ImageRef]) -> str:
 async def _edit_done(ctx: ToolContext, given: dict[str, Any]) -> ToolOutcome | None:
     """After a crash: an edit is atomic, so it was made when all its cells are as asked."""
     changes = msgspec.convert(given["changes"], list[Change])
-    cells = {cell.name: cell.code.strip() for cell in await ctx.project.notebook.cells()}
+    cells = {cell.name: cell.code.strip() for cell in await ctx.project.notebook.cells(seen=False)}
     for change in changes:
         if isinstance(change, Put) and cells.get(change.name) != change.code.strip():
             return None
@@ -151,7 +151,11 @@ async def nb_edit(
     answer says what came of them.
     """
     plain = [_without_unset(msgspec.to_builtins(change)) for change in changes]
-    result, supplied = await packages.after_edit(ctx, await ctx.project.notebook.edit(plain))
+    try:
+        made = await ctx.project.notebook.edit(plain)
+    except PostdocError as e:
+        raise _with_theirs(e) from e
+    result, supplied = await packages.after_edit(ctx, made)
     findings = [_issue(issue) for issue in result.issues]
     text = f"Changed: {', '.join(result.changed) or 'nothing'}."
     if result.deleted:
@@ -174,6 +178,16 @@ async def nb_edit(
         text += f"\nNot run until some cell defines what they read: {', '.join(lacking)}, and what depends on them."
     rest = "Results, figure files and the report are as the last nb_run of the whole notebook left them."
     return ToolOutcome(True, f"{text}\n{ran.content}\n{rest}", {**data, "ran": ran.data}, images=ran.images)
+
+
+def _with_theirs(error: PostdocError) -> PostdocError:
+    """A conflict shows the text that stands in the notebook, so that its reader has seen it."""
+    theirs = error.details.get("theirs")
+    if error.code != "version_conflict" or not isinstance(theirs, str):
+        return error
+    return PostdocError(
+        error.code, error.message, next=f"{error.next}\n\n# {error.details.get('cell')}\n{theirs}", **error.details
+    )
 
 
 @tool(risk="read", title="Checking the notebook")

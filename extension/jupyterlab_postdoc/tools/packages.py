@@ -203,7 +203,7 @@ async def _supplied(ctx: ToolContext, lacking: Sequence[Lack]) -> Supplied:
 async def _header(project: Project, lacking: Sequence[Lack]) -> EditResult | None:
     """Write one of the cells as it is: that brings the notebook's list of packages (PEP 723) in step."""
     wanted = {lack.cell for lack in lacking}
-    for cell in await project.notebook.cells():
+    for cell in await project.notebook.cells(seen=False):
         if cell.name in wanted:
             return await project.notebook.edit([{"op": "put", "name": cell.name, "code": cell.code}])
     return None

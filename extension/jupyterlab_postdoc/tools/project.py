@@ -124,7 +124,7 @@ class Project:
         path = self.root / self.notebook.path
         if not path.is_file():
             return []
-        cells = [cell for cell in await self.notebook.cells() if cell.code.strip()]
+        cells = [cell for cell in await self.notebook.cells(seen=False) if cell.code.strip()]
         wrong = [cell.name for cell in cells if cell.status != "ok"]
         proven = self.notebook.proven
         if proven is not None:

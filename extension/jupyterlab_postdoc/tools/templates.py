@@ -40,7 +40,7 @@ async def _already_used(ctx: ToolContext, given: dict[str, Any]) -> ToolOutcome 
     """After a crash: the edit is atomic, so it was made when the notebook holds exactly the template's cells."""
     template, parameters = _chosen(ctx, given["name"], given["parameters"])
     wanted = [(change["name"], change["code"].strip()) for change in _puts(ctx, template, parameters)]
-    found = [(cell.name, cell.code.strip()) for cell in await ctx.project.notebook.cells()]
+    found = [(cell.name, cell.code.strip()) for cell in await ctx.project.notebook.cells(seen=False)]
     return _outcome(template, parameters, []) if found == wanted else None
 
 

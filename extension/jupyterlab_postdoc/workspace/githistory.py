@@ -139,6 +139,17 @@ async def blob_of(git: Git, root: Path, sha: str, path: str) -> str | None:
     return None
 
 
+async def text_of(git: Git, root: Path, sha: str, path: str, *, limit: int = 4 << 20) -> str | None:
+    """The text of a regular file in a commit; None when there is none, or when it has more than ``limit`` bytes."""
+    blob = await blob_of(git, root, sha, path)
+    if blob is None:
+        return None
+    with reading(root, sha) as (view, env):
+        if int((await git.run("cat-file", "-s", blob, cwd=view, env=env)).text) > limit:
+            return None
+        return (await git.run("cat-file", "blob", blob, cwd=view, env=env)).stdout.decode("utf-8", "replace")
+
+
 async def subject(git: Git, root: Path, sha: str) -> str:
     """The first line of a commit's message."""
     with reading(root, sha) as (view, env):

@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from tests.model_server import ModelServer
 from tests.model_server.replies import call, on, reply
 
-from .conftest import KEY
+from .conftest import KEY, NOTEBOOK_NOISE, Watched
 from .live import Live, go_on, growing, waiting
 from .panel import Panel
 from .service import TOKEN, Jupyter, wait_for
@@ -183,6 +183,94 @@ def test_in_jupyterlab_the_tab_survives_a_reload(lab: Jupyter, open_panel: Open,
     expect(live.cell("three")).to_have_count(0)
     expect(live.cell("two")).to_have_count(1)
     assert "def three" not in live.text()
+
+
+LEAST_SHOWN = """() => {
+    window.leastShown = 9;
+    const look = () => {
+        const shown = document.querySelectorAll('.jp-Postdoc-Notebook-frame > iframe:not(.jp-mod-loading)').length;
+        window.leastShown = Math.min(window.leastShown, shown);
+        requestAnimationFrame(look);
+    };
+    look();
+}"""
+
+
+def test_who_takes_it_and_gives_it_back_sees_the_same_place_and_no_empty_page(
+    lab: Jupyter, open_panel: Open, shoot: Shoot
+) -> None:
+    chat = waiting(lab)
+    go_on(lab, chat)
+    lab.wait_state(chat, "finished")
+    low = {"width": 1280, "height": 560}
+    live = Live(open_panel(lab, path=f"postdoc/notebook/{chat}", size=low, color_scheme="dark"), chat)
+    live.shows("three is 123", 60)
+    live.settled()
+    live.cell("two").evaluate("cell => cell.scrollIntoView({block: 'start'})")
+    live.page.wait_for_timeout(500)  # it is told when the page has come to rest
+
+    def top() -> float:
+        return float(live.cell("two").evaluate("cell => cell.getBoundingClientRect().top"))
+
+    assert abs(top()) < 20
+    live.page.evaluate(LEAST_SHOWN)
+    live.take()
+    assert abs(top()) < 20
+    shoot(live.page, "live-dark-taken")
+    live.give()
+    assert abs(top()) < 20
+    live.page.wait_for_timeout(2500)  # no longer held
+    assert abs(top()) < 20
+    assert live.page.evaluate("window.leastShown") >= 1
+    shoot(live.page, "live-dark")
+
+
+def test_a_page_that_is_opened_while_the_editor_is_started_again_waits_for_it(
+    lab: Jupyter, open_live: Callable[..., Live], open_panel: Open
+) -> None:
+    chat = waiting(lab)
+    live = open_live(lab, chat)
+    late = Live(open_panel(lab, path="postdoc/", size=WIDE), chat)
+    live.editor().kill()
+    wait_for(lambda: live.status()["state"] == "starting")
+    late.page.goto(f"{lab.url}postdoc/notebook/{chat}")
+    late.shows("import marimo as mo", 60)
+    late.settled()
+    assert late.frame().evaluate("() => document.getElementById('App').dataset.connectionState") == "OPEN"
+    expect(late.view).to_contain_text("and was started again")
+    late.button("Dismiss").click()
+    expect(late.view).not_to_contain_text("and was started again")
+    live.settled()  # the one that was open has come back, too
+    wait_for(lambda: live.status()["viewers"] == 2)
+
+
+def test_in_notebook_7_it_opens_on_a_page_of_its_own(
+    make_jupyter: Callable[..., Jupyter], templates: Path, open_panel: Open, shoot: Shoot, watched: Watched
+) -> None:
+    watched.allowed = NOTEBOOK_NOISE
+    server = make_jupyter("live-7", app="notebook", base_url="/user/ana/", template_paths=[str(templates)])
+    chat = waiting(server)
+    panel = open_panel(server, path="tree", size=WIDE)
+    panel.page.wait_for_selector(".jp-FileBrowser, .jp-DirListing", timeout=40_000)
+    panel.page.get_by_role("menuitem", name="View").click()
+    panel.page.get_by_role("menuitem", name=re.compile("Research")).first.click()
+    panel.root.wait_for()
+    panel.open(chat)
+    with panel.page.context.expect_page() as opened:
+        panel.session.get_by_role("button", name="Notebook", exact=True).click()
+    assert opened.value.url == f"{server.url}postdoc/notebook/{chat}"
+    live = Live(Panel(opened.value, server), chat)
+    live.shows("import marimo as mo", 60)
+    live.take()
+    expect(panel.session).to_contain_text("You have the notebook.")
+    shoot(panel.page, "live-7")
+    live.write("study", STUDY.format(note="a note"))
+    live.shows("a note")
+    shoot(live.page, "live-7-page")
+    live.give()
+    go_on(server, chat)
+    live.shows("three is 123")
+    server.wait_state(chat, "finished")
 
 
 def test_the_example_notebook_does_what_it_says(hub: Jupyter) -> None:

@@ -36,8 +36,10 @@ def prepare(page: bytes, assets: str) -> bytes:
 
 
 RELAY = """const frame = document.querySelector('iframe');
+frame.remove();
 frame.name = window.name;
 frame.src = frame.dataset.src + location.hash;
+document.body.prepend(frame);
 let last = null;
 addEventListener('message', event => {
   if (event.source === frame.contentWindow) {
@@ -49,7 +51,9 @@ addEventListener('message', event => {
     frame.contentWindow.postMessage(last, '*');
   }
 });"""
-"""What the holder of the outer page says (its theme) may come before marimo's page is there."""
+"""What the holder of the outer page says (its theme) may come before marimo's page is there. The frame is put in anew: a
+name that is given to one that is in the page already does not reach what is loaded in it.
+"""
 
 
 def outer(src: str, nonce: str) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.notebooks.live import pool, project, until, workspace
-from tests.notebooks.live_support import CELLS, Failed, cells_of, live, page, status
+from tests.notebooks.live_support import CELLS, Failed, Page, cells_of, live, page, status
 from tests.notebooks.support import go, put
 
 from jupyterlab_postdoc.notebooks.base import CellEvent
@@ -146,6 +146,46 @@ def test_a_checkpoint_comes_back_and_keeps_outputs(tmp_path: Path) -> None:
             assert await nb.ask("save") == {"saved": False}
             assert await nb.ask("shutdown") == {}
             assert await nb.process.wait() == 0
+
+    go(scene())
+
+
+def test_outputs_of_other_code_are_marked_after_a_checkpoint_came_back(tmp_path: Path) -> None:
+    def marks(watcher: Page, ids: dict[str, str], after: int) -> dict[str, bool]:
+        names = {id: name for name, id in ids.items()}
+        told = [m["data"] for _, m in watcher.seen[after:] if m["op"] == "cell-op"]
+        return {names[m["cell_id"]]: m["stale_inputs"] for m in told if m.get("stale_inputs") is not None}
+
+    async def scene() -> None:
+        async with live(tmp_path) as nb:
+            await nb.ask("create", title="T")
+            await nb.put({}, **CELLS, alone="z = 1\nz")
+            old = (nb.root / "notebook.py").read_text()
+            await nb.run()
+            await nb.put(None, b="b = 0\nb")
+            await nb.run("b")
+            new = (nb.root / "notebook.py").read_text()
+            async with page(nb, kiosk=True) as watcher:
+                ids = {c["name"]: c["id"] for c in await cells_of(nb, watcher)}
+                after = len(watcher.seen)
+                await nb.ask("replace", text=old)
+                await watcher.sees(lambda m: m["op"] == "cell-op", after=after)
+                await asyncio.sleep(0.3)
+                assert marks(watcher, ids, after) == {"b": True, "c": True}
+                after = len(watcher.seen)
+                await nb.ask("replace", text=new)  # what they show is theirs again
+                await watcher.sees(lambda m: m["op"] == "cell-op", after=after)
+                await asyncio.sleep(0.3)
+                assert marks(watcher, ids, after) == {"b": False, "c": False}
+                await nb.ask("replace", text=old)
+                after = len(watcher.seen)
+            async with page(nb, kiosk=True) as later:
+                await asyncio.sleep(0.5)
+                assert marks(later, ids, 0) == {"b": True, "c": True}
+            assert status(await nb.run("b")) == {"b": "ok", "c": "ok"}
+            async with page(nb, kiosk=True) as later:
+                await asyncio.sleep(0.5)
+                assert marks(later, ids, 0) == {}
 
     go(scene())
 

@@ -40,6 +40,7 @@ class Kernel(State):
         self.free = asyncio.Event()  # no run waits for this kernel: a dead one may go
         self.free.set()
         self.sentinel: int | None = None
+        self.stale: set[str] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         manager.event_bus.subscribe(self)
 
@@ -180,6 +181,14 @@ class Kernel(State):
         self.waiting = OURS + secrets.token_hex(8)
         command = commands.ExecuteScratchpadCommand(code="", run_id=self.waiting, allow_stdin=False)
         self.session.put_control_request(command, from_consumer_id=None)
+
+    def mark_stale(self, ids: set[str]) -> None:
+        """Pages show the outputs of these cells as those of other code, until they run, and of no others."""
+        for id in self.tracks:
+            if (stale := id in ids) or id in self.stale:
+                notification = CellNotification(cell_id=id, stale_inputs=stale)
+                self.session.notify(notification, from_consumer_id=self.consumer_id)
+        self.stale = set(ids)
 
     @property
     def free_of_people(self) -> bool:

@@ -114,6 +114,22 @@ def needed(kernel: Kernel, names: set[str]) -> set[str]:
     return wanted | (closure(wanted, lambda name: up.get(name, set()) & behind) & behind)
 
 
+def outdated(kernel: Kernel, before: Notebook, names: Mapping[str, str], after: Notebook) -> set[str]:
+    """Of a notebook that was replaced, the cells (by id) whose output is not that of their code, or of what they read.
+
+    ``names`` are those that the cells had ``before``, by id.
+    """
+    now = kernel.book.ids()
+    was = dict(zip(names, (cell.code for cell in before.cells), strict=True))
+    was |= {id: codes[-1] for id, codes in kernel.ran.items() if codes}
+    changed = {id for id, cell in zip(now, after.cells, strict=True) if was.get(id) != cell.code}
+    gone = {name for id, name in names.items() if id not in now}
+    down, old = readers(after), readers(before)
+    new = closure({now[id] for id in changed}, lambda name: down.get(name, set()))
+    lost = closure({names[id] for id in changed if id in names} | gone, lambda name: old.get(name, set()))
+    return changed | {id for id in now if now[id] in new or names.get(id) in lost}
+
+
 def waiting(notebook: Notebook) -> set[str]:
     """Cells that read a name which no cell defines, and what depends on them."""
     down = readers(notebook)

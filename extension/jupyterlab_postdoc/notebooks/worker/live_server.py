@@ -18,7 +18,7 @@ from jupyterlab_postdoc.notebooks.worker.author import Refused
 from jupyterlab_postdoc.notebooks.worker.check import check
 from jupyterlab_postdoc.notebooks.worker.live_book import Book
 from jupyterlab_postdoc.notebooks.worker.live_kernel import Kernel
-from jupyterlab_postdoc.notebooks.worker.live_run import LiveRun
+from jupyterlab_postdoc.notebooks.worker.live_run import LiveRun, outdated
 from jupyterlab_postdoc.notebooks.worker.server import LINE, Page, Server, described, digest
 from jupyterlab_postdoc.notebooks.worker.tracks import Emit
 
@@ -140,7 +140,10 @@ class LiveServer(Server):
         book, kernel = await self.ready(request)
         async with self.editing:
             await kernel.up()
-            return described(await book.replace(str(request["text"]), request.get("base")))
+            before, names = book.read(), book.ids()
+            after = await book.replace(str(request["text"]), request.get("base"))
+            kernel.mark_stale(outdated(kernel, before, names, after))
+            return described(after)
 
     async def do_save(self, request: dict[str, Any]) -> dict[str, Any]:
         book, _ = await self.ready(request)

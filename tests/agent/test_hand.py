@@ -540,6 +540,25 @@ async def test_a_dead_editor_is_told_in_the_log(tmp_path: Path) -> None:
         await services.editors.close(root)
 
 
+@needs_sandbox
+async def test_where_the_page_alone_saves_its_last_words_are_waited_for(tmp_path: Path) -> None:
+    """``following``: marimo's page writes the file, a second after the last key."""
+    lean(tmp_path / "templates" / "lean")
+    async with serving(tmp_path) as services:
+        chat = await research(services)
+        await settled(services, chat, "finished")
+        root = project(tmp_path)
+        editor = await services.editors.open(root)
+        await take(services, chat)
+        editor.condition.become(state="following")
+        editor.viewer(1)
+        saving = asyncio.get_running_loop().call_later(1.2, change, root, "data = [1, 2, 3]", "data = [40, 2]")
+        given = await give(services, chat)
+        saving.cancel()
+        assert given["cells"] == {"load": "changed"}
+        assert git(root, "status", "--porcelain", "notebook.py") == ""
+
+
 async def test_what_the_editor_keeps_of_outputs_is_nobodys_change(tmp_path: Path) -> None:
     lean(tmp_path / "templates" / "lean")
     async with serving(tmp_path) as services:

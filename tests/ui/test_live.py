@@ -362,7 +362,7 @@ def test_an_editor_is_killed_under_an_open_page(
     expect(live.view).to_contain_text("The notebook is being started again…")
     said = (
         "The notebook's process ended (it was killed) and was started again. "
-        "Its variables are lost, and what was typed in its last second may be."
+        "Its variables are lost, and what was typed or computed in its last second may be."
     )
     expect(live.view).to_contain_text(said, timeout=40_000)
     expect(panel.session).to_contain_text(said)

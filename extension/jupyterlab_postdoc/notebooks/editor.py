@@ -38,7 +38,7 @@ PORT = 2718  # a name in addresses: nothing listens there
 SERVER = 256 << 20  # marimo's own web server
 UP = ("ready", "following")
 IMPORT = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_]\w{0,60})", re.MULTILINE)
-LOST = "Its variables are lost, and what was typed in its last second may be."
+LOST = "Its variables are lost, and what was typed or computed in its last second may be."
 AGAIN = "Open the notebook again; the file is as it was saved last."
 
 

@@ -43,7 +43,7 @@ function News({ view }: Pick<Props, 'view'>): JSX.Element | null {
       tone={hasFailed ? 'error' : 'warn'}
       actions={
         <>
-          {path !== '' && platform.openNotebook !== undefined && (
+          {hasFailed && path !== '' && platform.openNotebook !== undefined && (
             <Button kind="link" icon="notebook" onClick={() => platform.openNotebook?.(path)}>
               {trans.__('Open it')}
             </Button>

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 from tests.model_server import call, reply
+from tests.notebooks.live_support import cells_of, page
 
 from jupyterlab_postdoc import protocol
 from jupyterlab_postdoc.app import Services
@@ -516,6 +517,41 @@ async def test_in_the_live_notebook(tmp_path: Path) -> None:
         assert read_json(root / "results.json")["estimate"] == 42
         assert "data = [40, 2]" in {cell.code for cell in await editor.cells()}
         assert services.editors.get(root) is editor
+
+
+@needs_sandbox
+async def test_the_agent_waits_for_the_cell_that_a_person_left_running(tmp_path: Path) -> None:
+    """It says so; a stop ends the waiting at once and nothing of the person's."""
+    lean(tmp_path / "templates" / "lean")
+    slow = WAITS + "\n'the slow one'"
+    run = call("nb_run", {"cells": ["study"]})
+    replies = [reply("I look.", calls=[run]), reply("Once more.", calls=[run]), reply("There.")]
+    async with modelled(tmp_path, *replies) as (services, _):
+        chat = await research(services, provider="template")
+        await settled(services, chat, "finished")
+        root = project(tmp_path)
+        editor = await services.editors.open(root)
+        await take(services, chat)
+        async with page(editor) as person:
+            ids = {cell["name"]: cell["id"] for cell in await cells_of(editor, person)}
+            await person.types(ids["load"], slow)
+            await person.runs(ids["load"], slow)
+            await give(services, chat)
+            await say(services, "Look at it.", chat)
+            await until(services, chat, "agent_status", message="Waits for the cell that you are running (load)")
+            began = asyncio.get_running_loop().time()
+            await services.sessions.submit(ANA, protocol.Stop(chatId=chat, how="now"))
+            await settled(services, chat, "stopped")
+            assert asyncio.get_running_loop().time() - began < 3
+            assert editor.status.kernel == "busy", "the person's cell runs on"
+            await say(services, "Look again.", chat)
+            await until(
+                services, chat, "agent_status", count=2, message="Waits for the cell that you are running (load)"
+            )
+            (root / "go").touch()
+            await person.shows("the slow one")
+            events = await settled(services, chat, "finished")
+        assert of(events, "tool_result")[-1]["ok"]
 
 
 @needs_sandbox

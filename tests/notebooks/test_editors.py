@@ -380,6 +380,9 @@ def test_what_cannot_be_saved_keeps_the_notebook_open(tmp_path: Path, caplog: py
                     assert caught.value.details["cells"] == ["first"]
                     assert caught.value.message == "Not saved: first (Is a directory)."
                 assert "stays in the open notebook" in editor.status.message
+                await editor.restart()  # a kernel can be had all the same
+                with pytest.raises(PostdocError, match="Not saved: first"):
+                    await editor.ask("run", args=[], timeout_s=30, cells=["first"], whole=False)
             editor.viewer(-1)
             await asyncio.sleep(1.5)
             assert editors.get(root) is editor, "not after some minutes without use either"

@@ -168,7 +168,7 @@ class LiveServer(Server):
         book, _ = await self.ready(request)
         async with self.editing:
             await book.refresh()
-            book.save()  # the check reads the file's lines
+            self.save(book)  # the check reads the file's lines
         notebook = author.load(self.path)
         return {**described(notebook), "issues": await self.issues(self.path, notebook)}
 
@@ -184,7 +184,7 @@ class LiveServer(Server):
         async with self.turn(request["id"], kernel, emit):
             async with self.editing:
                 await book.refresh()
-                book.save()
+                self.save(book)
             page = Page(self.path.parent) if names is None else None
             see = page.see if page is not None else lambda *_: None
             run = LiveRun(kernel, float(request["timeout_s"]), emit, see)
@@ -256,7 +256,8 @@ class LiveServer(Server):
         async with self.executing:
             async with self.editing:
                 await book.refresh()
-                book.save()
+                with suppress(Refused):  # the text is not in the kernel: it loses nothing by this
+                    self.save(book)
             if kernel.session is None:
                 await kernel.up()
             else:

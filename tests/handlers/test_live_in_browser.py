@@ -79,6 +79,24 @@ async def test_a_person_edits_and_runs(shown):
     assert errors(tab) == []
 
 
+CARD = "[...document.querySelectorAll('.fixed')].find(e => e.querySelector('[data-testid=remove-banner-button]'))"
+
+
+async def test_the_card_for_missing_packages_says_who_installs_them(shown):
+    tab, _ = await shown("edit")
+    await tab.until_inside(f"{BUTTONS} >= 2")
+    await tab.inside("document.querySelector('.cm-content').focus()")
+    await tab.inside("getSelection().selectAllChildren(document.querySelector('.cm-line'))")
+    await tab.inside("document.execCommand('insertText', false, 'import owl_maths'); true")
+    await tab.until_inside("document.querySelector('.cm-content').innerText.includes('owl')")
+    await tab.inside("document.querySelectorAll('[data-testid=run-button]')[0].click()")
+    card = await tab.until_inside(f"{CARD}?.innerText")
+    assert "owl" in card
+    assert "Install" not in card
+    said = await tab.inside(f"getComputedStyle({CARD}.querySelector('.ml-auto.items-baseline'), '::after').content")
+    assert "The agent asks" in said
+
+
 async def test_a_logout_elsewhere_is_told_to_who_holds_the_page(shown, jp_base_url):
     tab, editor = await shown("watch")
     await tab.until_inside("document.querySelectorAll('.cm-content').length >= 2")

@@ -256,6 +256,20 @@ def test_a_run_waits_for_what_a_person_runs(tmp_path: Path) -> None:
                     await person.shows("slow was here", after=after)
                     assert [e for e in nb.events[number] if "waits" not in e] == []
 
+                # the person interrupts it, or its kernel dies: the run begins
+                for end in ("api/kernel/interrupt", ""):
+                    code = slow if end else "import os\nimport time\ntime.sleep(1.5)\nos._exit(3)"
+                    await person.runs(ids["slow"], code)
+                    await nb.until(lambda e: e.get("status") == "busy", after=len(nb.events[0]))
+                    run = asyncio.create_task(nb.run("c", timeout_s=20))
+                    await asyncio.sleep(0.7)
+                    assert not run.done()
+                    if end:
+                        assert (await person.post(end, {})).status_code == 200
+                    report = await run
+                    assert (report["end"], status(report)["c"]) == ("ok", "ok")
+                    assert await nb.ask("restart") == {}
+
     go(scene())
 
 

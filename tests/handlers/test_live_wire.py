@@ -353,3 +353,37 @@ async def test_what_only_looks_like_our_page_is_refused(opened, wire, answering,
     frame, recorder = await opened("edit"), await answering()
     assert status(await wire(folded(frame, head, b"{}"), seconds=1)) == 400
     assert not recorder.asked
+
+
+@pytest.mark.parametrize(
+    ("head", "arrives"),
+    [
+        (b'{"X-Mine": "1", "Authorization": "Bearer x", "Host": "x", "Cookie": "a=b", "Content-Length": "9"}', True),
+        (b'{"Transfer-Encoding": "chunked", "Connection": "x-mine", "Forwarded": "for=x", "X-Mine": "1"}', True),
+        (b'{"X-Mine": "1\\r\\nAuthorization: Bearer x"}', False),
+        (b'{"X-Mine\\r\\nAuthorization": "Bearer x"}', False),
+        (b'{"X-Mine": "\\u00e9"}', False),
+        (b'{"": "x"}', False),
+        (b'{"X-Mine": 1}', False),
+        (b'["X-Mine"]', False),
+        (b"[" * 9_000, False),
+        (b'{"X-Mine": "' + b"a" * 20_000 + b'"}', False),
+        (b"\xff", False),
+        (b"", False),
+    ],
+)
+async def test_headers_in_a_body_are_no_other_than_headers(opened, wire, answering, head, arrives):
+    frame, recorder = await opened("edit"), await answering()
+    body = head + b"\n{}"
+    lines = [b"Content-Type: text/plain;postdoc=1", b"Content-Length: %d" % len(body)]
+    answer = await wire(request(frame, b"api/kernel/run", *lines, method=b"POST", body=body))
+    assert status(answer) == (200 if arrives else 400)
+    assert len(recorder.asked) == arrives
+    for asked in recorder.asked:
+        lower = asked.lower()
+        assert asked.endswith(b"\r\n\r\n{}")
+        assert b"\r\nx-mine: 1\r\n" in lower
+        assert (lower.count(b"\r\nauthorization:"), lower.count(b"\r\nhost:")) == (1, 1)
+        assert b"Authorization: Bearer t\r\n" in asked
+        for gone in (b"cookie", b"transfer-encoding", b"forwarded"):
+            assert gone not in lower, gone

@@ -139,7 +139,7 @@ async def news(ctx: RunContext, path: str, at: str) -> list[News]:
 
 async def seen(ctx: RunContext, git: Git, root: Path, notebook: str) -> Seen | None:
     """What the agents of the project at ``root`` have seen of its cells before this run was taken up: the newest commit
-    of a step, and what this run has edited since. None: no step was committed.
+    of a step, and what this run has edited since. None: no step was committed, or no cells can be told there.
 
     What a person has changed and given back is in such a commit, and told.
     """
@@ -147,6 +147,8 @@ async def seen(ctx: RunContext, git: Git, root: Path, notebook: str) -> Seen | N
     if newest is None:
         return None
     text = await githistory.text_of(git, root, newest, notebook)
+    if (then := () if text is None else cells(text)) is None:
+        return None
     ours: set[str] = set()
     for key, step in (await ctx.steps()).items():
         if key.startswith("checkpoint:"):
@@ -154,7 +156,7 @@ async def seen(ctx: RunContext, git: Git, root: Path, notebook: str) -> Seen | N
         elif key.startswith("tool:") and step.status == "done" and isinstance(step.result, dict):
             data = step.result.get("outcome", {}).get("data", {})
             ours.update(str(name) for name in data.get("changed") or [])
-    return {cell.name: cell.code for cell in cells(text or "") or ()}, ours
+    return {cell.name: cell.code for cell in then}, ours
 
 
 def _given(row: SessionRow | None, path: str) -> list[dict[str, Any]]:

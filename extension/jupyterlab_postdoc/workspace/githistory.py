@@ -139,7 +139,7 @@ async def blob_of(git: Git, root: Path, sha: str, path: str) -> str | None:
     return None
 
 
-async def text_of(git: Git, root: Path, sha: str, path: str, *, limit: int = 4 << 20) -> str | None:
+async def text_of(git: Git, root: Path, sha: str, path: str, *, limit: int = 64 << 20) -> str | None:
     """The text of a regular file in a commit; None when there is none, or when it has more than ``limit`` bytes."""
     blob = await blob_of(git, root, sha, path)
     if blob is None:

@@ -51,8 +51,8 @@ addEventListener('message', event => {
     frame.contentWindow.postMessage(last, '*');
   }
 });"""
-"""What the holder of the outer page says (its theme) may come before marimo's page is there. The frame is put in anew: a
-name that is given to one that is in the page already does not reach what is loaded in it.
+"""What the holder of the outer page says (its theme) may come before marimo's page is there. The frame is put in anew:
+a name that is given to one that is in the page already does not reach what is loaded in it.
 """
 
 

@@ -205,6 +205,7 @@ def performance(base, dates, gross_test, net_test, panel, plan, tag):
         .properties(title=f"{tag}Cumulative long-short return", width=620, height=240)
     )
     _zero = alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(strokeDash=[4, 4]).encode(y="y:Q")
+    _planted = 100 * panel["per_year"] * planted_mean(panel, base) if panel["expected"] is not None else 0.0
     mo.vstack(
         [
             mo.md("## Results\n\n### Return of the long-short portfolio"),
@@ -215,7 +216,7 @@ def performance(base, dates, gross_test, net_test, panel, plan, tag):
                 f"Newey–West t = {gross_test['t']:.2f} with lag {gross_test['lag']}, {p_text(gross_test['p'])}); after costs of {plan['cost_bps']:g} "
                 f"basis points it is {net_test['mean']:.2f} % ({net_test['ci_low']:.2f} to {net_test['ci_high']:.2f})."
                 + (
-                    f" The effect planted in this panel is {100 * panel['per_year'] * planted_mean(panel, base):.2f} % per year."
+                    f" The effect planted in this panel is {_planted:.2f} % per year, {'inside' if gross_test['ci_low'] <= _planted <= gross_test['ci_high'] else 'outside'} the interval."
                     if panel["expected"] is not None
                     else ""
                 )
@@ -335,7 +336,7 @@ def decay(base, panel, plan, tag):
             mo.md(
                 f"The interval lies above zero at {len(_clear)} of {len(_rows)} distances"
                 + (f" (periods {', '.join(map(str, _clear))})" if _clear else "")
-                + f". With {len(_rows)} looks, {0.025 * len(_rows):.1f} such distances are expected by chance alone. The verdict holds each position for {plan['holding']} period(s)."
+                + f". With {len(_rows)} looks, {0.025 * len(_rows):.1f} such distances are expected by chance alone. The verdict holds each position for {plan['holding']} period{'s' if plan['holding'] > 1 else ''}."
             ),
         ]
     )
@@ -413,13 +414,15 @@ def robustness_checks(base, dates, panel, plan, tag):
         + _base.mark_point(filled=True, size=50, color="#1f5f8b").encode(x="mean:Q")
         + alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(strokeDash=[4, 4]).encode(x="x:Q")
     ).properties(title=f"{tag}The same study with one thing changed", width=420, height=26 * len(_frame) + 20)
+    _weak = _frame["check"].iloc[1:][~(_frame["ci_low"].iloc[1:] > 0)]
     mo.vstack(
         [
             mo.md("### Subperiods and other choices"),
             _chart,
             mo.md(
-                f"{int((_frame['mean'].iloc[1:] > 0).sum())} of {len(_frame) - 1} variations have a positive mean and {int((_frame['ci_low'].iloc[1:] > 0).sum())} an interval above zero. "
-                f"The portfolio's beta to the equal-weight mean of all assets is {_slope:.2f}; without that exposure the mean is {_frame['mean'].iloc[-1]:.2f} % per year "
+                f"{int((_frame['mean'].iloc[1:] > 0).sum())} of {len(_frame) - 1} variations have a positive mean and {int((_frame['ci_low'].iloc[1:] > 0).sum())} an interval above zero"
+                + (f" (not: {', '.join(_weak)}). " if len(_weak) else ". ")
+                + f"The portfolio's beta to the equal-weight mean of all assets is {_slope:.2f}; without that exposure the mean is {_frame['mean'].iloc[-1]:.2f} % per year "
                 f"({_frame['ci_low'].iloc[-1]:.2f} to {_frame['ci_high'].iloc[-1]:.2f})."
             ),
         ]
@@ -432,10 +435,11 @@ def placebo(base, panel, plan, tag):
     _means = 100 * panel["per_year"] * placebo_means(base["scores"], panel["returns"].to_numpy(), plan)
     _seen = 100 * panel["per_year"] * base["gross"].mean()
     _share = (1 + np.sum(_means >= _seen)) / (1 + len(_means))
+    _count, _edges = np.histogram(_means[np.isfinite(_means)], bins=20)
     _chart = (
-        alt.Chart(pd.DataFrame({"mean": _means}))
+        alt.Chart(pd.DataFrame({"from": _edges[:-1], "to": _edges[1:], "portfolios": _count}))
         .mark_bar(color="#bbb")
-        .encode(alt.X("mean:Q", bin=alt.Bin(maxbins=24), title="Mean gross return (% per year)"), alt.Y("count():Q", title="Shuffled portfolios (number)"))
+        .encode(alt.X("from:Q", title="Mean gross return (% per year)"), alt.X2("to:Q"), alt.Y("portfolios:Q", title="Shuffled portfolios (number)"), alt.Y2Datum(0))
         + alt.Chart(pd.DataFrame({"x": [_seen]})).mark_rule(color="#b03a2e", strokeWidth=2).encode(x="x:Q")
     ).properties(title=f"{tag}Placebo: portfolios from shuffled scores (grey) and the study's portfolio (red)", width=520, height=220)
     mo.vstack(
@@ -1020,7 +1024,7 @@ def analyse(data: dict, parameters: dict) -> dict:
     traded = float(run["traded"].mean())
     even = 1e4 * float(run["gross"].mean()) / traded if traded > 0 else None
     name = words_for(plan["signal"])["name"]
-    synthetic = panel["label"].startswith("synthetic")
+    synthetic = panel["label"] in ("synthetic", "synthetic-null")
     spread = [float(s) * np.sqrt(year) for s in (run["gross"].std(ddof=1), run["net"].std(ddof=1))]
     cost_word = "still earns" if net["mean"] > 0 else "loses"
     summary = (

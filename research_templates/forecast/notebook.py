@@ -376,10 +376,11 @@ def robustness_checks(plan, run, series, tag):
 def placebo(difference_test, plan, series, tag):
     _t = random_walk_t(series, plan)
     _share = (1 + np.sum(_t >= difference_test["t"])) / (1 + len(_t))
+    _count, _edges = np.histogram(_t[np.isfinite(_t)], bins=12)
     _chart = (
-        alt.Chart(pd.DataFrame({"t": _t}))
+        alt.Chart(pd.DataFrame({"from": _edges[:-1], "to": _edges[1:], "walks": _count}))
         .mark_bar(color="#bbb")
-        .encode(alt.X("t:Q", bin=alt.Bin(maxbins=20), title="Difference in standard errors (positive: model looks better)"), alt.Y("count():Q", title="Random walks (number)"))
+        .encode(alt.X("from:Q", title="Difference in standard errors (positive: model looks better)"), alt.X2("to:Q"), alt.Y("walks:Q", title="Random walks (number)"), alt.Y2Datum(0))
         + alt.Chart(pd.DataFrame({"x": [difference_test["t"]]})).mark_rule(color="#b03a2e", strokeWidth=2).encode(x="x:Q")
     ).properties(title=f"{tag}Placebo: random walks from the same steps (grey) and this series (red)", width=520, height=200)
     mo.vstack(
@@ -931,7 +932,7 @@ def analyse(data: dict, parameters: dict) -> dict:
     supported = bool(test["ci_low"] > 0 and beats_all and placebo_p <= 0.05)
     skill = 100 * test["mean"] / float(at[run["baseline"]]) if at[run["baseline"]] > 0 else 0.0
     cover = {level: coverage_by_step(run, plan, level) for level in (0.8, 0.95)}
-    synthetic = series["label"].startswith("synthetic")
+    synthetic = series["label"] in ("synthetic", "synthetic-null")
     unit = series["name"]
     summary = (
         f"{plan['horizon']} {series['calendar']['name']} periods ahead the Theta model's mean absolute error is {at['theta']:.3g} against {at[run['baseline']]:.3g} "

@@ -196,6 +196,9 @@ def test_known_effect_is_recovered_and_the_null_twin_is_not_supported(nb: Module
         assert (abs(found["planted"]) < 0.2) if null else (8 < found["planted"] < 11)
         assert found["data"] == ("synthetic-null" if null else "synthetic")
         json.dumps(found, allow_nan=False)
+    file = nb.analyse({**panel, "label": "synthetic_or_not.csv"}, nb.resolve(panel, DEFAULTS, signal))
+    assert "of the given data" in file["summary"]
+    assert file["limits"][0].startswith("The result describes this sample")
 
 
 def test_the_known_effect_is_the_mean_of_many_noisy_studies(nb: ModuleType) -> None:

@@ -171,6 +171,8 @@ def test_known_effect_is_recovered_and_the_null_twin_is_not_supported(nb: Module
         assert found["season"] == (1 if null else 12)
         assert abs(found["coverage_95"] - 0.95) < 0.05 or null
         json.dumps(found, allow_nan=False)
+    file = nb.analyse({**series, "label": "synthetic_or_not.csv"}, nb.resolve(series, DEFAULTS))
+    assert "synthetic" not in file["summary"]
 
 
 def test_calendars_and_gaps(nb: ModuleType) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -267,10 +268,10 @@ def test_notebook_runs_lints_and_its_own_tests_pass(tmp_path: Path) -> None:
 
 
 def test_executed_notebook_gives_the_verdict_for_a_file(nb: ModuleType, tmp_path: Path, fair: pd.DataFrame) -> None:
-    """The whole notebook on a real file with hostile column names; the verdict cell equals `analyse`."""
+    """The whole notebook on a real file with hostile names; the verdict cell equals `analyse`."""
     names = {"affair": "<b>affair</b>", "rating": "rating: [*$x$*]"}
     sample = fair.rename(columns=names).sample(800, random_state=1)
-    sample.to_csv(tmp_path / "data.csv", index=False)
+    sample.to_csv(tmp_path / "synthetic_or_not.csv", index=False)
     shutil.copy(FOLDER / "notebook.py", tmp_path)
     done = run(
         tmp_path,
@@ -282,7 +283,7 @@ def test_executed_notebook_gives_the_verdict_for_a_file(nb: ModuleType, tmp_path
         "--force-overwrite",
         "--",
         "--data",
-        "data.csv",
+        "synthetic_or_not.csv",
         "--group",
         names["affair"],
         "--outcome",
@@ -300,6 +301,9 @@ def test_executed_notebook_gives_the_verdict_for_a_file(nb: ModuleType, tmp_path
     for data in outputs:
         for kind in ("text/markdown", "text/html"):
             assert "<b>affair</b>" not in data.get(kind, "")
+            assert not re.search("synthetic data|data are synthetic", data.get(kind, "")), "a file is what it is"
+    assert verdict["data"] == "file synthetic_or_not.csv"
+    assert not any("synthetic" in limit for limit in verdict["limits"])
 
 
 @pytest.mark.slow

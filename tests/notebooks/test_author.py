@@ -230,6 +230,18 @@ def test_unnamed_cells_of_a_person_can_be_addressed(bench: Bench) -> None:
     bench.go(scene())
 
 
+def test_settings_of_a_notebook_that_are_lists(bench: Bench) -> None:
+    text = 'import marimo\n\napp = marimo.App(auto_download=["html"])\n\n\n@app.cell\ndef a():\n    return\n'
+
+    async def scene() -> None:
+        async with bench.runtime() as nb:
+            (nb.root / "notebook.py").write_text(text)
+            await nb.edit([put("b", "x = 1")])
+            assert 'auto_download=["html"]' in (nb.root / "notebook.py").read_text()
+
+    bench.go(scene())
+
+
 def test_what_the_generator_changes_is_accepted_only_when_it_is_the_same_code(bench: Bench) -> None:
     """marimo drops a comment at the end of the setup cell and sets the text of a lone mo.md(...) anew."""
 

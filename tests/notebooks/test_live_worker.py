@@ -59,6 +59,20 @@ def test_edits_and_partial_runs(tmp_path: Path) -> None:
     go(scene())
 
 
+def test_what_was_written_is_what_the_next_start_reads(tmp_path: Path) -> None:
+    """marimo drops a comment at the end of a function that reads another cell, and only when it sees that cell."""
+    text = "import marimo\n\napp = marimo.App(auto_download=['html'])\n\n\n@app.cell\ndef a():\n    return\n"
+
+    async def scene() -> None:
+        async with live(tmp_path, text=text) as nb:
+            await nb.put(None, g="def g(x):\n    return x")
+            codes = nb.codes(await nb.put(None, f="def f():\n    return g(1)  # the first"))
+            assert codes == nb.codes(await nb.ask("check")), "the check reads the file"
+            assert "auto_download=[" in (nb.root / "notebook.py").read_text()
+
+    go(scene())
+
+
 def test_outputs_are_the_kernels_own_after_a_whole_run(tmp_path: Path) -> None:
     """Also with cells of prose, which marimo shows without running them."""
 

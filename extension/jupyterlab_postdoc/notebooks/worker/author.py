@@ -136,22 +136,28 @@ def generate(notebook: Notebook) -> str:
 
 def written(notebook: Notebook) -> str:
     """What marimo's generator makes of the cells, not looked at again. The same cells again cost nothing."""
-    cells = tuple((name_of(cell.key), cell.code, tuple(cell.options.items())) for cell in notebook.cells)
-    return _written(cells, tuple(notebook.app.items()), notebook.header)
+    cells: list[CellDef] = []
+    for cell in notebook.cells:
+        name = name_of(cell.key)
+        kind = SetupCell if name == "setup" else CellDef
+        cells.append(kind(code=cell.code, name=name, options=dict(cell.options)))
+    ir = NotebookSerializationV1(
+        app=AppInstantiation(options=notebook.app), header=Header(value=notebook.header), cells=cells, filename="nb.py"
+    )
+    return _written(_Contents(repr(ir), ir))
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """A notebook's contents, compared by what they are in writing: settings may be lists, which have no hash."""
+
+    key: str
+    ir: NotebookSerializationV1 = field(compare=False)
 
 
 @lru_cache(8)
-def _written(
-    cells: tuple[tuple[str, str, tuple[tuple[str, Any], ...]], ...], app: tuple[tuple[str, Any], ...], header: str
-) -> str:
-    made = [
-        (SetupCell if name == "setup" else CellDef)(code=code, name=name, options=dict(options))
-        for name, code, options in cells
-    ]
-    ir = NotebookSerializationV1(
-        app=AppInstantiation(options=dict(app)), header=Header(value=header), cells=made, filename="nb.py"
-    )
-    return str(MarimoConvert.from_ir(ir).to_py())
+def _written(contents: _Contents) -> str:
+    return str(MarimoConvert.from_ir(contents.ir).to_py())
 
 
 def alike(code: str, back: str) -> bool:

@@ -100,10 +100,11 @@ class Book:
             if known is not None:
                 author.conflict(before, changes, known)
             after, changed, deleted = author.apply(before, changes)
+            after.header = author.requirements(after)
             changed = normal(after, changed)
             ids = {key: id for id, key in self.ids().items()}
             if await self.become(after, [ids.get(cell.key) for cell in after.cells]):
-                self.save(header=author.requirements(after))
+                self.save(header=after.header)
                 return Edited(replace(self.read(), text=self.disk), changed, deleted)
         raise Refused("busy", "The notebook changes all the time; the edit was not made.", "Try again.")
 
@@ -264,22 +265,23 @@ def named(name: str) -> str:
 
 
 def normal(notebook: Notebook, changed: Sequence[str]) -> list[str]:
-    """Make the changed cells what the file will give back (marimo sets lone ``mo.md(...)`` anew), so that what was
-    written now is still the same after the next start. Their names then. Refused: see author.generate.
+    """Make the changed cells what the file will give back (marimo sets lone ``mo.md(...)`` anew and drops some
+    comments), so that what was written now is still the same after the next start. Their names then.
 
-    The other cells are of no account: somebody may just be typing in one.
+    Refused: see author.generate; the other cells are of no account then: somebody may just be typing in one.
     """
     mine = [cell for cell in notebook.cells if cell.key in changed]
-    again = author.parse(author.generate(Notebook("", mine, dict(notebook.app), "")))
-    for cell, back in zip(mine, again.cells, strict=True):
-        cell.code = back.code
-    renamed = dict(
-        zip(
-            (cell.key for cell in notebook.cells),
-            author.keyed(author.name_of(cell.key) for cell in notebook.cells),
-            strict=True,
-        )
-    )
+    try:
+        again = author.parse(author.generate(notebook)).cells
+    except Refused:
+        found = author.parse(author.generate(Notebook("", mine, dict(notebook.app), ""))).cells
+        backs = dict(zip((cell.key for cell in mine), found, strict=True))
+        again = [backs.get(cell.key, cell) for cell in notebook.cells]
+    keys = author.keyed(author.name_of(cell.key) for cell in notebook.cells)
+    renamed = {cell.key: key for cell, key in zip(notebook.cells, keys, strict=True)}
+    for cell, back in zip(notebook.cells, again, strict=True):
+        if cell.key in changed:
+            cell.code = back.code
     return [renamed[name] for name in changed]
 
 

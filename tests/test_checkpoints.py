@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ import pytest
 from jupyterlab_postdoc import protocol, secrets
 from jupyterlab_postdoc.agent.hand import Hand, kept_hand
 from jupyterlab_postdoc.app import Services
+from jupyterlab_postdoc.checkpoints import pending
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge import names
+from jupyterlab_postdoc.forge.checkout import FORKING as FORK_MARK
 from jupyterlab_postdoc.notebooks.worker import author
 from jupyterlab_postdoc.sessions import User
 from jupyterlab_postdoc.store.base import RunRow, SessionRow
@@ -555,6 +558,51 @@ async def test_what_a_crash_left_of_a_fork_goes_at_the_next_start_and_nothing_el
         assert not cut_off.exists()
         for path in (root, deleted, tmp_path / "root" / kept.meta["project"]["path"]):
             assert git(path, "status", "--porcelain") == ""
+
+
+async def test_a_fork_that_was_sent_twice_is_never_taken_for_a_crashs(with_study, tmp_path):
+    """The second sending looked for a receipt before the first one had written it: its unit never runs."""
+    async with with_study() as (services, chat, _root):
+        row, sha = await row_of(services, chat), (await listed(services, chat))[1]["sha"]
+        new = await fork(services, chat, sha, id="f1")
+        path = tmp_path / "root" / (await row_of(services, new)).meta["project"]["path"]
+        await services.sessions.checkpoints.fork(row, sha, owner="ana", key="f1", at=None)
+        assert not (path / ".git" / FORK_MARK).exists()
+        await services.sessions.delete(ANA, new)
+        await services.sessions.tidy()
+        assert (path / "notebook.py").exists(), "projects stay when their session is deleted"
+
+
+async def test_a_mark_on_a_project_in_use_goes_at_the_next_start(with_study, tmp_path):
+    async with with_study() as (services, chat, _root):
+        new = await fork(services, chat, (await listed(services, chat))[1]["sha"])
+        path = tmp_path / "root" / (await row_of(services, new)).meta["project"]["path"]
+        (path / ".git" / FORK_MARK).touch()
+        await services.sessions.tidy()
+        await services.sessions.delete(ANA, new)
+        await services.sessions.tidy()
+        assert git(path, "status", "--porcelain") == ""
+
+
+async def test_nobody_takes_up_what_a_start_removes(with_study):
+    async with with_study() as (services, chat, root):
+        row, sha = await row_of(services, chat), (await listed(services, chat))[1]["sha"]
+        make = partial(services.sessions.checkpoints.fork, row, sha, owner="ana", key="f1", at=None)
+        first = await make()
+        second = await make()
+        made = root.with_name(f"{root.name}-fork")
+        del first
+        with pending.left_behind(made) as found:
+            assert found is None, "the other one is under way"
+        del second
+        with pending.left_behind(made) as found:
+            assert found is not None
+            with pytest.raises(PostdocError, match="just being removed") as refused:
+                await make()
+            assert (refused.value.code, refused.value.retryable) == ("busy", True)
+            pending.remove(made)
+        await make()
+        assert git(made, "status", "--porcelain") == ""
 
 
 async def test_large_data_comes_along_when_it_still_is_the_same(tmp_path):

@@ -56,8 +56,14 @@ class Checkpoints:
         return await _fork(self._lab, self._log.store, session, commit, owner=owner, key=key, at=at)
 
     async def tidy(self) -> None:
-        """At start: remove the folders of forks that a crash cut off before there was a session for them."""
+        """At start: remove the folders of forks that a crash cut off before there was a session for them. A folder that
+        a session has is never one of them, so its mark goes: the session may be deleted later, the project stays then.
+        """
         for root in await asyncio.to_thread(pending.folders, self._lab.root_dir / self._lab.research_dir):
             with pending.left_behind(root) as session:
-                if session is not None and await self._log.store.get_session(session) is None:
+                if session is None:
+                    continue
+                if await self._log.store.get_session(session) is None:
                     await asyncio.to_thread(pending.remove, root)
+                else:
+                    pending.forget(root)

@@ -97,22 +97,40 @@ def _begin(root: Path, key: str, branch: str, sha: str) -> dict[str, Any]:
     git_dir = root / ".git"
     if root.is_symlink() or git_dir.is_symlink():
         raise _taken(root)
-    try:
-        known = json.loads((git_dir / RECORD).read_bytes())
-    except (OSError, ValueError):
-        known = None
-    if isinstance(known, dict) and known.keys() == wanted.keys() and _SHA.fullmatch(str(known["sha"])):
+    if (known := _recorded(root)) is not None:
         if (known["key"], known["branch"]) != (key, branch):
             raise _taken(root)
         return known
     root.mkdir(parents=True, exist_ok=True)
-    if set(os.listdir(root)) - {".git"} or (
-        git_dir.exists() and set(os.listdir(git_dir)) - {MARKER, f"{RECORD}.new", FORKING}
-    ):
+    if not _untouched(root):
         raise _taken(root)
     git_dir.mkdir(exist_ok=True)
     _record(root, wanted)
     return wanted
+
+
+def unfinished(root: Path) -> bool:
+    """Whether what is being checked out in ``root`` is not all there yet; False where that cannot be told."""
+    known = _recorded(root)
+    return _untouched(root) if known is None else known["done"] is False
+
+
+def _recorded(root: Path) -> dict[str, Any] | None:
+    """What :func:`_begin` has written down; None: nothing that can be read."""
+    try:
+        known = json.loads((root / ".git" / RECORD).read_bytes())
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(known, dict) and known.keys() == {"key", "branch", "sha", "done"}
+    return known if whole and _SHA.fullmatch(str(known["sha"])) else None
+
+
+def _untouched(root: Path) -> bool:
+    """Whether there is nothing in the folder but what claims it."""
+    git_dir = root / ".git"
+    return not set(os.listdir(root)) - {".git"} and (
+        not git_dir.exists() or not set(os.listdir(git_dir)) - {MARKER, f"{RECORD}.new", FORKING}
+    )
 
 
 def _record(root: Path, what: dict[str, Any]) -> None:

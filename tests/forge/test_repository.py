@@ -301,8 +301,10 @@ async def test_the_span_of_the_data_is_part_of_the_result(tmp_path: Path) -> Non
     source.write_text("month_end,r\n2020-02-29,1\n2019-12-31T00:00:00Z,2\n")
     entry = await add_dataset(root, source)
     assert entry["span"] == {"column": "month_end", "first": "2019-12-31", "last": "2020-02-29"}
-    await write_results(root, study(), {**VERDICT, "data": "data/returns.csv"})
-    assert "3. Data: data/returns.csv, dates from 2019-12-31 to 2020-02-29, seed 7," in (root / "README.md").read_text()
+    for name in ("data/returns.csv", "synthetic-fibres.csv", "data/synthetic.csv"):  # real data, whatever its name
+        await write_results(root, study(), {**VERDICT, "data": name})
+        text = (root / "README.md").read_text()
+        assert f"3. Data: {name}, dates from 2019-12-31 to 2020-02-29, seed 7," in text
     await write_results(root, study(), VERDICT)
     assert "dates from" not in (root / "README.md").read_text()
     source.write_text("date,r\n01/02/2020,1\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -108,7 +109,7 @@ def _verdict(screen: Screen, ending: Ending) -> None:
         if facts := figures(verdict):
             screen.line(f"Figures: {facts}", indent="  ")
         if verdict.get("data"):
-            simulated = str(verdict["data"]).startswith("synthetic")
+            simulated = re.match(r"synthetic(-null)?(?![\w./-])", str(verdict["data"]))
             note = "; they show that the method works, nothing about the world" if simulated else ""
             screen.line(f"Data: {one_line(verdict['data'])}{note}.", indent="  ")
     elif result.get("summary"):

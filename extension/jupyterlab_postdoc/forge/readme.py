@@ -7,7 +7,7 @@ from typing import Any
 
 from jupyterlab_postdoc.forge import published
 from jupyterlab_postdoc.forge.study import Outcome, Study
-from jupyterlab_postdoc.forge.text import day, figure, markdown, one_line, paragraphs
+from jupyterlab_postdoc.forge.text import day, figure, markdown, one_line, paragraphs, simulated
 
 _ENDINGS = {
     "failed": "This study did not finish.",
@@ -144,11 +144,9 @@ def _data(study: Study, verdict: Mapping[str, Any], datasets: Sequence[Mapping[s
     span = markdown(_text(verdict.get("span")))
     if not span and verdict.get("start") and verdict.get("end"):
         span = markdown(f"{_text(verdict['start'])} to {_text(verdict['end'])}")
-    if not span and "synthetic" not in label and (dates := published.spans(datasets)):
+    if not span and not simulated(label) and (dates := published.spans(datasets)):
         span = f"dates from {dates}"
-    warning = (
-        " (simulated: the figures say how the method works, not how the world does)" if "synthetic" in label else ""
-    )
+    warning = " (simulated: the figures say how the method works, not how the world does)" if simulated(label) else ""
     seed = figure(verdict.get("seed"))
     parts = [
         f"Data: {markdown(label)}{warning}",

@@ -19,6 +19,7 @@ _CLOSES = re.compile(
     r"(?=(?:[\w.-]+/[\w.-]+)?#\d|gh-\d|https?://\S+/(?:issues|pull)/\d)",
     re.IGNORECASE,
 )
+_SIMULATED = re.compile(r"(?i)(?<![\w./-])synthetic(-null)?(?![\w/-]|\.\w)")
 _BLOCK_START = re.compile(r"^(\d{1,9})([.)])(?=\s|$)|^([-+>:=])")
 
 
@@ -111,3 +112,8 @@ def day(seconds: float | None) -> str:
 def moment(seconds: float) -> str:
     """A UNIX time as ``2026-11-21T02:03:09Z``."""
     return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def simulated(label: str) -> bool:
+    """Whether a verdict's words about its data say that they are made up; a file may be called synthetic.csv."""
+    return _SIMULATED.search(label) is not None

@@ -17,7 +17,7 @@ from jupyterlab_postdoc.forge import published
 from jupyterlab_postdoc.forge.names import slugify_topic
 from jupyterlab_postdoc.forge.readme import judged
 from jupyterlab_postdoc.forge.study import Outcome, Study
-from jupyterlab_postdoc.forge.text import day, figure, markdown, one_line
+from jupyterlab_postdoc.forge.text import day, figure, markdown, one_line, simulated
 
 MAX_TITLE, MAX_DESCRIPTION = 120, 350
 MAX_BODY = 60_000
@@ -171,7 +171,7 @@ def _rows(study: Study, verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
     chance = figure(p, 2)
     if chance is not None and isinstance(p, (int, float)) and 0 <= p < 0.0001:
         chance = "&lt; 0.0001"
-    simulated = " (simulated: it says how the method works, not how the world does)" if "synthetic" in label else ""
+    note = " (simulated: it says how the method works, not how the world does)" if simulated(label) else ""
     return [
         ("Verdict", f"**{judged(verdict)}**"),
         ("Claim", prose(_text(verdict.get("claim")) or study.topic, 1000)),
@@ -179,7 +179,7 @@ def _rows(study: Study, verdict: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("95 % interval", f"{low} to {high}" if low is not None and high is not None else "none was computed"),
         ("p-value", chance or ""),
         ("Observations", figure(verdict.get("n_obs")) or ""),
-        ("Data", f"{prose(label, 300)}{simulated}" if label else "not stated"),
+        ("Data", f"{prose(label, 300)}{note}" if label else "not stated"),
         ("Computed", day(study.finished if study.finished is not None else study.created)),
     ]
 

@@ -116,18 +116,21 @@ export class NotebookDesk {
     }
   };
 
-  /** Ask how things are, and follow: to the page for editing or watching, to one that runs again. */
-  refresh = async (): Promise<void> => {
+  /**
+   * Ask how things are, and follow: to the page for editing or watching, to one that runs again. Whether there was an
+   * answer.
+   */
+  refresh = async (): Promise<boolean> => {
     const turn = this.turn;
     let status: LiveNotebook;
     try {
       status = await this.look();
     } catch {
-      return; // the connection is told of elsewhere; the next time tells more
+      return false; // the connection is told of elsewhere; the next time tells more
     }
     const { page, switching, doing } = this.now;
     if (turn !== this.turn || switching || doing === 'restart' || doing === 'close') {
-      return;
+      return true;
     }
     if (page.at === 'open') {
       if (DOWN.has(status.state)) {
@@ -138,6 +141,7 @@ export class NotebookDesk {
     } else if ((page.at === 'ended' || page.at === 'absent') && UP.has(status.state)) {
       await this.open();
     }
+    return true;
   };
 
   /** After time without a connection or in the background: the address may hold no longer. */
@@ -157,8 +161,8 @@ export class NotebookDesk {
    */
   said = async (event: Ending): Promise<void> => {
     const { page } = this.now;
-    if (event !== 'expired') {
-      await this.refresh();
+    if (event !== 'expired' && !(await this.refresh())) {
+      return; // it is looked at again when the server is back
     }
     const at = Date.now();
     // One that is there again, or is being started again, is opened anew: this page does not come back by itself.

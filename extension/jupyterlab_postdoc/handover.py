@@ -29,6 +29,7 @@ from jupyterlab_postdoc.notebooks.compare import compare
 from jupyterlab_postdoc.notebooks.live import Editor, EditorStatus, typed, unsaved
 from jupyterlab_postdoc.protocol import Artifact, Notebook
 from jupyterlab_postdoc.store.base import RUN_OPEN, BlobRow, RunStatus, SessionRow, Store, Tx
+from jupyterlab_postdoc.workspace import githistory
 
 NOTEBOOK = "notebook.py"
 SAVE_S = 10.0
@@ -87,8 +88,8 @@ class Handover:
         place = self.place(row)
         base: BlobRow | None = None
         if hand.hand_of(row) is None:
-            await self._keep_work(place, row, f"before-hand:{int(row.meta.get(HANDS) or 0) + 1}")
-            base = await self._blob(await _text(place), row.id)
+            left = await self._keep_work(place, row, f"before-hand:{int(row.meta.get(HANDS) or 0) + 1}")
+            base = await self._blob(left, row.id)
 
         async def unit(tx: Tx, session: SessionRow) -> dict[str, Any]:
             _check_holder(session, user)
@@ -134,8 +135,8 @@ class Handover:
         if row is None or held is None or not (root := self.place(row).root).is_dir():
             return
         place = Place(root, held.path, held.notebook)
-        await self._keep_work(place, row, f"before-hand:{held.number}.2")
-        if (base := await self._blob(await _text(place), id)) is None or base.hash == held.base:
+        left = await self._keep_work(place, row, f"before-hand:{held.number}.2")
+        if (base := await self._blob(left, id)) is None or base.hash == held.base:
             return
 
         async def unit(tx: Tx) -> None:
@@ -253,17 +254,32 @@ class Handover:
                 raise
             _log.warning("The editor of %s could not save: %s", root.name, e or "it took too long")
 
-    async def _keep_work(self, place: Place, row: SessionRow, step: str) -> None:
-        """What an agent has not committed yet becomes a commit of its own, so that the next one is the person's."""
+    async def _keep_work(self, place: Place, row: SessionRow, step: str) -> str | None:
+        """What an agent has not committed yet becomes a commit of its own, so that the next one is the person's. The
+        notebook as the agent has left it.
+        """
         begun = [run for run in await self.store.list_runs(row.id, status=RUN_OPEN) if run.started_at is not None]
         if not begun:
-            return
+            return await self._committed(place)
         await self._save(place.root)
         subject = "Keep the work before the notebook was taken over"
         try:
             await self.lab.git.commit_all(place.root, subject=subject, trailers=_trailers(row.id, begun[0].id, step))
         except PostdocError as e:  # the person takes it all the same: the work is in the next commit then
             _log.warning("The work in %s was not committed: %s", place.root.name, e)
+        return await _text(place)
+
+    async def _committed(self, place: Place) -> str | None:
+        """The notebook in the last commit. What somebody has written into the file since, while no agent was at work,
+        is told with the rest.
+        """
+        git = self.lab.git
+        try:
+            if (head := await git.head(place.root)) is not None:
+                return await githistory.text_of(git, place.root, head, place.notebook)
+        except PostdocError as e:  # the notebook is taken all the same
+            _log.warning("The last commit of %s cannot be read: %s", place.root.name, e)
+        return await _text(place)
 
     async def _blob(self, text: str | None, session: str) -> BlobRow | None:
         """The text on disk, to be named in the unit; None for none."""

@@ -12,6 +12,7 @@ from tests.notebooks.support import go, put
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.base import CellEvent
+from jupyterlab_postdoc.notebooks.compare import digest
 from jupyterlab_postdoc.notebooks.editors import EditorPool
 from jupyterlab_postdoc.notebooks.runtime import ProjectRuntime
 
@@ -101,15 +102,17 @@ def test_what_others_changed_is_not_overwritten(tmp_path: Path) -> None:
             with pytest.raises(PostdocError):
                 await mine.edit([{"op": "delete", "name": "second"}])
 
-            async def seen() -> tuple[dict[str, str], set[str]]:
-                return {"first": "x = 3", "second": "y = x + 2"}, {"third"}
+            async def seen() -> tuple[dict[str, str], dict[str, str]]:
+                codes = {"first": "x = 3", "second": "y = x + 2", "third": "z = 0"}
+                return codes, {"third": digest("z = 1"), "fourth": digest("w = 1")}
 
             again = await runtime(root, editors)
             again.seen = seen
             await again.cells(seen=False)
             await again.edit([put("second", "y = x"), put("third", "z = 2")])
-            with pytest.raises(PostdocError):
-                await again.edit([put("first", "x = 9")])
+            for name in ("first", "fourth"):  # somebody else has changed it, and removed it
+                with pytest.raises(PostdocError):
+                    await again.edit([put(name, "v = 9")])
             await again.close()
             await mine.close()
             await theirs.close()

@@ -6,7 +6,7 @@ The lease lives in the session's row, so it outlives every process. Only the com
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ from jupyterlab_postdoc.run_context import Paused, RunContext
 from jupyterlab_postdoc.secrets import redact
 from jupyterlab_postdoc.store.base import SessionRow, Tx
 from jupyterlab_postdoc.workspace import githistory
-from jupyterlab_postdoc.workspace.git import Git, Identity
+from jupyterlab_postdoc.workspace.git import Commit, Git, Identity
 
 HAND, GIVEN, HANDS = "notebook", "given", "hands"
 """Keys of a session's ``meta``: who has the notebook, what no agent was told yet, how often it was taken."""
 TAKEN = "taken_over"
 """Why a run waits while a person has the notebook; also the ``code`` of a call that was not carried out after that."""
-LOOKED = 200
-"""Commits among which the newest one of a step is looked for."""
+LOOKED = 1000
+"""Commits among which the newest one of a step of an earlier run is looked for."""
 MAX_TOLD = 12_000
 """Characters of the differences that an agent is told at once; it reads the cells for the rest."""
 
@@ -139,24 +139,46 @@ async def news(ctx: RunContext, path: str, at: str) -> list[News]:
 
 async def seen(ctx: RunContext, git: Git, root: Path, notebook: str) -> Seen | None:
     """What the agents of the project at ``root`` have seen of its cells before this run was taken up: the newest commit
-    of a step, and what this run has edited since. None: no step was committed, or no cells can be told there.
+    of a step of earlier runs, then what this run was told and what it has written. None: no step was committed, or no
+    cells can be told there.
 
-    What a person has changed and given back is in such a commit, and told.
+    This run's own commits are no witness: they hold what somebody changed in the file meanwhile, too.
     """
-    newest = next((one.sha for one in await git.log(root, limit=LOOKED) if "Research-Step" in one.trailers), None)
-    if newest is None:
+    begin = next((one.sha for one in await git.log(root, limit=LOOKED) if _earlier(one, ctx.run.id)), None)
+    if begin is None or (then := await _cells(git, root, begin, notebook)) is None:
         return None
-    text = await githistory.text_of(git, root, newest, notebook)
-    if (then := () if text is None else cells(text)) is None:
-        return None
-    ours: set[str] = set()
+    ours: dict[str, str] = {}
     for key, step in (await ctx.steps()).items():
-        if key.startswith("checkpoint:"):
-            ours.clear()
-        elif key.startswith("tool:") and step.status == "done" and isinstance(step.result, dict):
-            data = step.result.get("outcome", {}).get("data", {})
-            ours.update(str(name) for name in data.get("changed") or [])
-    return {cell.name: cell.code for cell in then}, ours
+        if step.status != "done":
+            continue
+        if key.startswith("told:"):
+            for one in msgspec.convert(step.result, list[News]):
+                now = (await _cells(git, root, one.commit, notebook) if one.commit else None) or {}
+                _forget(one.cells, then, ours)
+                then |= {name: now[name] for name in one.cells if name in now}
+        elif key.startswith("tool:") and isinstance(step.result, dict):
+            data = step.result.get("outcome", {}).get("data") or {}
+            _forget(data.get("deleted") or [], then, ours)
+            ours |= data.get("written") or {}
+    return then, ours
+
+
+def _earlier(commit: Commit, run: str) -> bool:
+    """Whether a run begins with what is in this commit."""
+    step = commit.trailers.get("Research-Step")
+    return step is not None and (step == "start" or commit.trailers.get("Research-Run") != run)
+
+
+async def _cells(git: Git, root: Path, commit: str, notebook: str) -> dict[str, str] | None:
+    text = await githistory.text_of(git, root, commit, notebook)
+    found = () if text is None else cells(text)
+    return None if found is None else {cell.name: cell.code for cell in found}
+
+
+def _forget(names: Iterable[str], *known: dict[str, str]) -> None:
+    for name in names:
+        for one in known:
+            one.pop(name, None)
 
 
 def _given(row: SessionRow | None, path: str) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -89,12 +89,15 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class EditResult:
-    """An edit that was written to disk: the notebook's cell names in order, what changed, and the check's findings."""
+    """An edit that was written to disk: the notebook's cell names in order, what changed, and the check's findings.
+    ``written`` are the digests of the code that changed cells have now (see compare.py).
+    """
 
     cells: tuple[str, ...]
     changed: tuple[str, ...]
     deleted: tuple[str, ...] = ()
     issues: tuple[Issue, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,7 @@ class RunReport:
 
 
 OnCell = Callable[[CellEvent], Awaitable[None]]
-Seen = tuple[Mapping[str, str], Set[str]]
+Seen = tuple[Mapping[str, str], Mapping[str, str]]
 
 
 class NotebookRuntime(Protocol):
@@ -145,8 +148,8 @@ class NotebookRuntime(Protocol):
 
     An edit is refused when it would replace what its author has not seen: a cell is seen when ``cells`` told of it
     (unless ``seen`` is False: then only we have looked), when it was edited here, and when a conflict showed it. The
-    attribute ``seen`` tells a new runtime what its author saw before: names to codes, and the names of cells that were
-    edited since then; None: nothing is known, then nothing is refused.
+    attribute ``seen`` tells a new runtime what its author saw before: names to codes, and for cells that were edited
+    since then names to digests; None: nothing is known, then nothing is refused.
 
     ``turn`` is asked before an open notebook is started again under the people who look at it: it waits, or raises what
     ends the call, while one of them has it in hand.

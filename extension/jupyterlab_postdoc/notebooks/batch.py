@@ -16,6 +16,7 @@ from typing import Any
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks import messages
 from jupyterlab_postdoc.notebooks.base import CellEvent, CellState, EditResult, Issue, OnCell, Picture, RunReport, Seen
+from jupyterlab_postdoc.notebooks.compare import digest
 from jupyterlab_postdoc.notebooks.wire import ENV, LINE, OURS, Worker, WorkerDied
 from jupyterlab_postdoc.workspace.processes import Limits
 from jupyterlab_postdoc.workspace.workspace import Workspace
@@ -84,13 +85,14 @@ class BatchRuntime:
             raise
         self._remember(answer)
         result = messages.edit_result(answer)
-        ours = set(result.changed)
-        # A cell without a name is called by its place, which any edit may change.
-        self._known = {
-            name: code if known is None or name in ours or nameless(name) else known[name]
-            for name, code in self._codes.items()
-            if known is None or name in ours or nameless(name) or name in known
-        }
+        if known is None:
+            self._known = dict(self._codes)
+            return result
+        # A cell without a name is called by its place, which any edit may change. One that is not there any more, and
+        # that was not deleted here, is not forgotten: to write it again would undo what somebody else has done.
+        kept = {name: code for name, code in known.items() if name not in result.deleted and not nameless(name)}
+        ours = {name: code for name, code in self._codes.items() if name in result.changed or nameless(name)}
+        self._known = kept | ours
         return result
 
     async def check(self) -> list[Issue]:
@@ -221,9 +223,11 @@ class BatchRuntime:
         """The cells as whoever edits has seen them, perhaps by an earlier runtime; None: nothing is known of that."""
         if self._known is None and self.seen is not None and (found := await self.seen()) is not None:
             codes, ours = found
+            now = {cell.name: cell.code for cell in await self.cells(seen=False)}
+            # Of a cell that somebody has changed since we wrote it, or removed, nobody has seen what there is now.
             self._known = {
                 **codes,
-                **{cell.name: cell.code for cell in await self.cells(seen=False) if cell.name in ours},
+                **{name: now[name] if name in now and digest(now[name]) == ours[name] else "" for name in ours},
             }
         return self._known
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -67,6 +68,12 @@ def same(one: str | None, other: str | None) -> bool:
         return False
     text = prose(one)
     return text is not None and text == prose(other)
+
+
+def digest(code: str) -> str:
+    """By which code is known again later; equal for texts that say the same."""
+    text = prose(code)
+    return hashlib.sha256((code if text is None else f"\0{text}").strip().encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def prose(code: str) -> str | None:

@@ -24,6 +24,7 @@ from jupyterlab_postdoc.notebooks.base import (
     RunReport,
     Severity,
 )
+from jupyterlab_postdoc.notebooks.compare import digest
 from jupyterlab_postdoc.workspace.workspace import Workspace
 
 OnEvent = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -129,11 +130,13 @@ def issues(answer: Mapping[str, Any]) -> list[Issue]:
 
 
 def edit_result(answer: Mapping[str, Any]) -> EditResult:
+    found, changed = cells(answer), names(answer.get("changed"))
     return EditResult(
-        tuple(cell.name for cell in cells(answer)),
-        names(answer.get("changed")),
+        tuple(cell.name for cell in found),
+        changed,
         names(answer.get("deleted")),
         tuple(issues(answer)),
+        {cell.name: digest(cell.code) for cell in found if cell.name in changed},
     )
 
 

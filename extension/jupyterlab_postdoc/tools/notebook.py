@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.base import CellEvent, CellState, Issue, Output, RunReport
+from jupyterlab_postdoc.notebooks.compare import digest
 from jupyterlab_postdoc.protocol import Artifact, Cell, ImageRef
 from jupyterlab_postdoc.providers.base import ToolOutcome
 from jupyterlab_postdoc.tools import packages
@@ -137,7 +138,12 @@ async def _edit_done(ctx: ToolContext, given: dict[str, Any]) -> ToolOutcome | N
             return None
     if packages.lacking_after_edit(ctx.project, await ctx.project.notebook.check()):
         return None  # it stopped at the question whether they may be installed
-    return ToolOutcome(True, "The cells are as asked.", {"cells": list(cells)})
+    data = {
+        "cells": list(cells),
+        "written": {change.name: digest(change.code) for change in changes if isinstance(change, Put)},
+        "deleted": [change.name for change in changes if isinstance(change, Delete)],
+    }
+    return ToolOutcome(True, "The cells are as asked.", data)
 
 
 @tool(risk="write", title=lambda given: _edit_title(given.get("changes") or []), reconcile=_edit_done)
@@ -164,7 +170,9 @@ async def nb_edit(
         text += f"\n{supplied}"
     if findings:
         text += "\nThe check found:\n" + "\n".join(findings)
-    data: dict[str, Any] = {"changed": list(result.changed), "issues": findings}
+    data: dict[str, Any] = {"changed": list(result.changed), "issues": findings, "written": dict(made.written)}
+    if result.deleted:
+        data["deleted"] = list(result.deleted)
     written = {change.name for change in changes if isinstance(change, Put)}
     cells = [name for name in result.changed if name in written]
     if not ctx.project.notebook.live or not cells:

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.forge.text import moment, one_line
+from jupyterlab_postdoc.notebooks.compare import digest
 from jupyterlab_postdoc.protocol import Artifact
 from jupyterlab_postdoc.providers.base import ToolOutcome
 from jupyterlab_postdoc.templates import Template, TemplateRegistry
@@ -39,9 +40,10 @@ async def list_templates(
 async def _already_used(ctx: ToolContext, given: dict[str, Any]) -> ToolOutcome | None:
     """After a crash: the edit is atomic, so it was made when the notebook holds exactly the template's cells."""
     template, parameters = _chosen(ctx, given["name"], given["parameters"])
-    wanted = [(change["name"], change["code"].strip()) for change in _puts(ctx, template, parameters)]
+    puts = _puts(ctx, template, parameters)
+    wanted = [(change["name"], change["code"].strip()) for change in puts]
     found = [(cell.name, cell.code.strip()) for cell in await ctx.project.notebook.cells(seen=False)]
-    return _outcome(template, parameters, []) if found == wanted else None
+    return _outcome(template, parameters, puts, []) if found == wanted else None
 
 
 @tool(
@@ -74,11 +76,12 @@ async def use_template(
             next="Change them with nb_edit, or set replace to delete them all and begin with the template.",
         )
     deletes = [{"op": "delete", "name": cell.name} for cell in cells]
-    result = await project.notebook.edit([*deletes, *_puts(ctx, template, checked)])
+    written = _puts(ctx, template, checked)
+    result = await project.notebook.edit([*deletes, *written])
     if new:
         path = project.public(NOTEBOOK)
         await ctx.emit(Artifact(artifact="notebook", path=path, title=project.study.topic[:300], provider=ctx.provider))
-    return _outcome(template, checked, [issue.message for issue in result.issues])
+    return _outcome(template, checked, written, [issue.message for issue in result.issues])
 
 
 def _registry(ctx: ToolContext) -> TemplateRegistry:
@@ -120,7 +123,9 @@ def _puts(ctx: ToolContext, template: Template, parameters: dict[str, object]) -
     ]
 
 
-def _outcome(template: Template, parameters: dict[str, object], findings: list[str]) -> ToolOutcome:
+def _outcome(
+    template: Template, parameters: dict[str, object], puts: list[dict[str, Any]], findings: list[str]
+) -> ToolOutcome:
     names = [cell.name for cell in template.sources]
     lines = [
         f"The notebook now holds {len(names)} cells of the template {template.name} {template.version}: "
@@ -130,7 +135,13 @@ def _outcome(template: Template, parameters: dict[str, object], findings: list[s
         "Next: look whether question, method and claim are those of this topic (nb_cells), change what is not, "
         "check, run.",
     ]
-    data = {"template": template.name, "version": template.version, "parameters": parameters, "cells": names}
+    data = {
+        "template": template.name,
+        "version": template.version,
+        "parameters": parameters,
+        "cells": names,
+        "written": {put["name"]: digest(put["code"]) for put in puts},
+    }
     return ToolOutcome(True, "\n".join(lines), data)
 
 

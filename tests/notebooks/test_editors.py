@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tests.notebooks.live import get, kill, pool, processes, project, until, workspace
 from tests.notebooks.live_support import cells_of, page
@@ -22,9 +24,11 @@ from tests.notebooks.support import go
 from jupyterlab_postdoc.assemble import Services, assemble
 from jupyterlab_postdoc.commands import User
 from jupyterlab_postdoc.errors import PostdocError
+from jupyterlab_postdoc.notebooks.editor import LiveEditor
 from jupyterlab_postdoc.notebooks.editors import EditorPool
 from jupyterlab_postdoc.notebooks.live import Upstream, unsaved
 from jupyterlab_postdoc.notebooks.run_folder import RunFolder, base_folder
+from jupyterlab_postdoc.notebooks.wire import LINE, Worker
 from jupyterlab_postdoc.settings import Settings
 from jupyterlab_postdoc.workspace import sandbox
 from jupyterlab_postdoc.workspace.workspace import Workspace
@@ -389,7 +393,7 @@ def test_what_cannot_be_saved_keeps_the_notebook_open(tmp_path: Path, caplog: py
             file.rmdir()
             await until(lambda: editors.get(root) is None, 10)
             assert "x = 41" in file.read_text()
-            assert "nothing was lost" in editors.status(root).message
+            await until(lambda: "Nothing was lost" in editors.status(root).message, 5)
 
             editor = await editors.open(root)
             async with page(editor) as person:
@@ -410,6 +414,135 @@ def test_what_cannot_be_saved_keeps_the_notebook_open(tmp_path: Path, caplog: py
         assert status.message == "The server was stopped. Not saved: second (Is a directory)."
         assert "Not saved: second" in caplog.text
         assert not processes(str(root))
+
+    go(scene())
+
+
+def test_what_fails_while_it_is_saved_is_as_unsaved_as_on_a_full_disk(tmp_path: Path) -> None:
+    """Python cannot read this cell: whatever is raised then, the text is not thrown away without a word."""
+    deep = "x = " + "-" * 9000 + "1"
+
+    async def scene() -> None:
+        root = project(tmp_path)
+        async with pool() as editors:
+            editor = await editors.open(root)
+            async with page(editor) as person:
+                ids = {cell["name"]: cell["id"] for cell in await cells_of(editor, person)}
+                await person.types(ids["first"], deep)
+                for ask in (editors.close(root), editor.save()):
+                    with pytest.raises(PostdocError) as caught:
+                        await ask
+                    assert unsaved(caught.value)
+                    assert caught.value.details["cells"] == ["first"]
+                    assert caught.value.message == "Not saved: first (MemoryError)."
+                assert editors.get(root) is editor
+                assert "stays in the open notebook" in editor.status.message
+                await person.types(ids["first"], "x = 5")
+                assert await editor.save()
+                await person.types(ids["first"], deep)
+        status = editors.status(root)
+        assert (status.state, status.message) == ("failed", "The server was stopped. Not saved: first (MemoryError).")
+        assert "x = 5" in (root / "notebook.py").read_text()
+        assert not processes(str(root))
+
+    go(scene())
+
+
+def test_an_edit_that_is_not_in_the_file_says_that_it_is_in_the_notebook(tmp_path: Path) -> None:
+    deep = "-" * 9000 + "1"  # Python cannot read it
+
+    def put(**cells: str) -> list[dict[str, str]]:
+        return [{"op": "put", "name": name, "code": code} for name, code in cells.items()]
+
+    async def scene() -> None:
+        root = project(tmp_path)
+        file = root / "notebook.py"
+        async with pool() as editors:
+            editor = await editors.open(root)
+
+            async def refused(ask: Awaitable[object], said: str, *cells: str) -> None:
+                with pytest.raises(PostdocError) as caught:
+                    await ask
+                assert unsaved(caught.value)
+                where = "The change was made in the open notebook, but not in its file. "
+                assert caught.value.message == f"{where}Not saved: {', '.join(cells)} ({said})."
+                assert caught.value.details["cells"] == list(cells)
+                assert "stays in the open notebook" in str(caught.value.next)
+                assert caught.value.message in editor.status.message
+
+            text = file.read_text()
+            file.unlink()
+            file.mkdir()
+            await refused(editor.ask("edit", changes=put(new="n = 1"), known=None), "Is a directory", "new")
+            assert [cell.name for cell in await editor.cells()] == ["first", "second", "new"]
+            await refused(editor.replace(text.replace("x = 1", "x = 9"), base=None), "Is a directory", "first")
+            assert (await editor.cells())[0].code == "x = 9"
+            file.rmdir()
+            await editor.ask("edit", changes=put(first="x = 9"), known=None)  # the same once more
+            assert "x = 9" in file.read_text()
+            assert editor.status.message == ""
+
+            async with page(editor) as person:
+                ids = {cell["name"]: cell["id"] for cell in await cells_of(editor, person)}
+                await person.types(ids["second"], deep)
+                with pytest.raises(PostdocError) as caught:  # what fails before anything is changed is no such thing
+                    await editor.ask("edit", changes=put(new="n = 2"), known=None)
+                assert not unsaved(caught.value)
+                assert [cell.code for cell in await editor.cells()] == ["x = 9", deep]
+                await person.types(ids["second"], "y = 3")
+
+    go(scene())
+
+
+def test_an_editor_that_hangs_is_closed_soon_and_says_what_may_be_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene() -> None:
+        root = project(tmp_path)
+        async with pool() as editors:
+            editor = await editors.open(root)
+            assert editor._worker is not None
+            supervisor = editor._worker.process.pid  # ours, outside of the sandbox
+            for one in psutil.Process(supervisor).children(recursive=True):
+                one.suspend()
+            began = time.monotonic()
+            await editors.close(root, reason="Closed by Ana.")
+            assert time.monotonic() - began < 12
+            status = editors.status(root)
+            assert status.state == "failed"
+            assert status.message.startswith("Closed by Ana. It did not answer and was ended. What was typed")
+            assert "may be lost" in caplog.text
+            assert not processes(str(root))
+            assert (await editors.open(root)).status.state == "ready"
+
+    go(scene())
+
+
+REFUSES = """
+import json, sys
+print(json.dumps({"id": 0, "event": {"type": "ready", "host_api": True}}), flush=True)
+for line in sys.stdin:
+    error = {"code": "notebook_failed", "message": "It broke.", "next": ""}
+    print(json.dumps({"id": json.loads(line)["id"], "error": error}), flush=True)
+"""
+
+
+@pytest.mark.parametrize(("program", "said"), [(REFUSES, "could not save: It broke."), ("input()", "before it had")])
+def test_a_process_that_cannot_end_well_may_have_lost_something(tmp_path: Path, program: str, said: str) -> None:
+    """Whatever speaks from inside the sandbox."""
+
+    async def scene() -> None:
+        root = project(tmp_path)
+        space = await workspace(root)
+        editor = LiveEditor(space, "notebook.py", tmp_path / "door", memory_bytes=1 << 30)
+        editor._worker = Worker(await space.spawn([str(space.python), "-c", program], line_limit=LINE))
+        began = time.monotonic()
+        await editor.stop("Closed.", well="Nothing was lost.")
+        assert time.monotonic() - began < 6
+        assert editor.status.state == "failed"
+        assert said in editor.status.message
+        assert "may be lost" in editor.status.message
+        assert "Nothing was lost" not in editor.status.message
 
     go(scene())
 

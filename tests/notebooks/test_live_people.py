@@ -144,7 +144,7 @@ def test_a_checkpoint_comes_back_and_keeps_outputs(tmp_path: Path) -> None:
             (nb.root / "notebook.py").write_text(old.replace("a = 2", "a = 5"))
             assert nb.codes(await nb.ask("cells"))["a"] == "a = 5\nprint('a ran')"
             assert await nb.ask("save") == {"saved": False}
-            assert await nb.ask("shutdown") == {}
+            assert await nb.ask("shutdown") == {"lost": ""}
             assert await nb.process.wait() == 0
 
     go(scene())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import time
@@ -173,6 +174,28 @@ def test_a_time_limit_and_a_cell_that_ignores_interrupts(tmp_path: Path) -> None
             assert [e["status"] for e in nb.events[0] if e["type"] == "kernel"][-1] == "dead"
             await nb.put(None, slow="'gone on'")  # revives it
             assert (await nb.run())["end"] == "ok"
+
+    go(scene())
+
+
+def test_a_stop_counts_from_the_moment_of_the_request(tmp_path: Path) -> None:
+    """Also when both are read at once."""
+    quick = "open('ran.txt', 'w').write('x')\nq = 1"
+
+    async def scene() -> None:
+        async with live(tmp_path) as nb:
+            await nb.ask("create", title="T")
+            await nb.put({}, quick=quick)
+            assert nb.process.stdin is not None
+            run = {"op": "run", "path": str(nb.root / "notebook.py"), "args": [], "timeout_s": 30, "cells": ["quick"]}
+            nb.number += 1
+            lines = [{**run, "id": nb.number}, {"op": "interrupt", "id": nb.number}]
+            answer = nb.waiting[nb.number] = asyncio.get_running_loop().create_future()
+            nb.process.stdin.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+            assert "stopped before it began" in (await asyncio.wait_for(answer, 20))["error"]["message"]
+            assert not (nb.root / "ran.txt").exists()
+            assert (await nb.run("quick"))["end"] == "ok"
+            assert (nb.root / "ran.txt").exists()
 
     go(scene())
 

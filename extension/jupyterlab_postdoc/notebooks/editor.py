@@ -31,13 +31,16 @@ _log = logging.getLogger(__name__)
 START_S = 40.0
 CALL_S = 60.0
 STOP_S = 8.0  # it saves and lets its kernel go
+SILENT_S = 3.0  # the same for one that has already left a save without an answer
 AGAIN_S = 0.5  # then it tries again to save what could not be saved
 STEADY_S = 60.0  # an editor that ends again within this time is not revived
 KERNEL_S = 15.0  # a page that only watches needs a kernel; without one for so long it is shown all the same
 PORT = 2718  # a name in addresses: nothing listens there
 SERVER = 256 << 20  # marimo's own web server
 UP = ("ready", "following")
+SAVES = ("save", "edit", "replace", "check", "run")  # requests that have written the notebook when they are answered
 IMPORT = re.compile(r"^\s*(?:import|from)\s+([A-Za-z_]\w{0,60})", re.MULTILINE)
+PERHAPS = "What was typed there last may be lost: open the notebook and look."
 LOST = "Its variables are lost, and what was typed or computed in its last second may be."
 AGAIN = "Open the notebook again; the file is as it was saved last."
 
@@ -51,6 +54,8 @@ class LiveEditor:
         self.used = time.monotonic()
         """When somebody last needed it, by the monotonic clock."""
         self.revivals = 0
+        self.silent = False
+        """Whether it has left a save without an answer, and nothing was heard of it since."""
         self.outdated = False
         """Whether the project has got packages since it was started, which it cannot see."""
         self._token = secrets.token_urlsafe(32)
@@ -129,7 +134,12 @@ class LiveEditor:
 
         try:
             async with asyncio.timeout(wait_s) as limit:
-                return await worker.ask(request, hear, on_number=numbers.append)
+                answer = await worker.ask(request, hear, on_number=numbers.append)
+            self._heard(op)
+            return answer
+        except PostdocError as error:
+            self._heard(op, error)
+            raise
         except TimeoutError as error:
             await worker.stop()
             raise WorkerDied("timeout", f"no answer within {wait_s:g} s") from error
@@ -139,6 +149,18 @@ class LiveEditor:
             raise
         finally:
             self.used = time.monotonic()
+
+    def _heard(self, op: str, error: PostdocError | None = None) -> None:
+        """The status says which cells are not on disk, until they are."""
+        self.silent = False
+        if error is not None:
+            if unsaved(error):
+                self._not_saved = f"{error.message} {error.next}"
+                self.condition.become(message=self._not_saved)
+        elif op in SAVES:
+            if self._not_saved and self.condition.status.message == self._not_saved:
+                self.condition.become(message="")
+            self._not_saved = ""
 
     async def _told(self, op: str, **fields: Any) -> dict[str, Any]:
         try:
@@ -156,17 +178,7 @@ class LiveEditor:
         PostdocError with the ``cells`` that are not on disk when it cannot be written (see ``live.unsaved``); the
         status says so, too, until a later save is done.
         """
-        try:
-            answer = await self._told("save")
-        except PostdocError as error:
-            if unsaved(error):
-                self._not_saved = f"{error.message} {error.next}"
-                self.condition.become(message=self._not_saved)
-            raise
-        if self._not_saved and self.condition.status.message == self._not_saved:
-            self.condition.become(message="")
-        self._not_saved = ""
-        return bool(answer.get("saved"))
+        return bool((await self._told("save")).get("saved"))
 
     async def replace(self, text: str, *, base: str | None) -> None:
         """Make the notebook equal to this text of a notebook file, in the page and on disk.
@@ -207,42 +219,52 @@ class LiveEditor:
             raise
         self._watch = asyncio.create_task(self._stay())
 
-    async def stop(self, message: str = "") -> None:
-        """Save, end the kernel and every process. Safe to call twice. What cannot be saved, though tried again, is said
-        in the status, which is ``failed`` then, and in the server's log.
+    async def stop(self, message: str = "", *, well: str = "") -> None:
+        """Save, end the kernel and every process. Safe to call twice.
+
+        The status is ``failed`` afterwards when something could not be saved, though tried again, or when it did not
+        answer: it says what is, or may be, lost, and so does the server's log. ``well`` is said when all was saved.
         """
         self._stopping = True
         if self._watch is not None:
             self._watch.cancel()
         worker, lost = self._worker, ""
         if worker is not None and worker.dead is None:
-            with suppress(WorkerDied, TimeoutError):
-                lost = await asyncio.wait_for(self._say_goodbye(worker), STOP_S)
+            lost = await self._say_goodbye(worker)
+            if lost:
+                _log.error("%s in %s was closed, and something is lost. %s", self.path, self.root.name, lost)
         await self._kill()
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
         self.condition.become(
             state="failed" if lost else "stopped",
             kernel="none",
-            message=f"{message} {lost}".strip(),
+            message=f"{message} {lost or well}".strip(),
             viewers=0,
             outputs_from=self._session_time(),
         )
 
     async def _say_goodbye(self, worker: Worker) -> str:
-        """What could not be saved; empty when everything was."""
-        lost = ""
-        for anyway in (False, False, True):
-            try:
-                answer = await worker.ask({"op": "shutdown", "path": str(self.root / self.path), "anyway": anyway})
-            except PostdocError:
-                await asyncio.sleep(AGAIN_S)  # perhaps there is room by then
-            else:
-                lost = messages.text(answer.get("lost"), 2_000)
-                break
-        await worker.death.wait()
-        if lost:
-            _log.error("%s in %s was closed, and something is lost. %s", self.path, self.root.name, lost)
-        return lost
+        """What could not be saved, or perhaps was not; empty when everything was."""
+        lost: str | None = None
+        try:
+            async with asyncio.timeout(SILENT_S if self.silent else STOP_S):
+                for anyway in (False, False, True):
+                    request = {"op": "shutdown", "path": str(self.root / self.path), "anyway": anyway}
+                    try:
+                        answer = await worker.ask(request)
+                    except PostdocError as error:
+                        if anyway:
+                            return f"It could not save: {error.message} {PERHAPS}"
+                        await asyncio.sleep(AGAIN_S)  # perhaps there is room by then
+                    else:
+                        lost = messages.text(answer.get("lost"), 2_000)
+                        break
+                await worker.death.wait()
+        except TimeoutError:
+            return lost if lost is not None else f"It did not answer and was ended. {PERHAPS}"
+        except WorkerDied as died:
+            return f"It ended before it had saved ({died.why}). {PERHAPS}"
+        return lost or ""
 
     async def _launch(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

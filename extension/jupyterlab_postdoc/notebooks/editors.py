@@ -16,7 +16,7 @@ from pathlib import Path
 
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.notebooks.batch import MEMORY
-from jupyterlab_postdoc.notebooks.editor import START_S, LiveEditor
+from jupyterlab_postdoc.notebooks.editor import START_S, STOP_S, LiveEditor
 from jupyterlab_postdoc.notebooks.live import EditorStatus, unsaved
 from jupyterlab_postdoc.notebooks.run_folder import RunFolder
 from jupyterlab_postdoc.workspace.workspace import Workspace
@@ -215,7 +215,7 @@ class EditorPool:
         while len(self._editors) >= self.most:
             idle = [(seconds, root) for root, e in self._editors.items() if (seconds := e.idle_s) is not None]
             for _, root in sorted(idle, reverse=True):
-                if await self._let_go(root, "It was closed to make room for another notebook; nothing was lost."):
+                if await self._let_go(root, "It was closed to make room for another notebook."):
                     break
             else:
                 raise PostdocError(
@@ -234,22 +234,28 @@ class EditorPool:
             return False
         if editor is not None and editor.up and editor.idle_s is None:
             return False  # somebody came while it was saved
-        await self._end(root, reason)
+        await self._end(root, reason, well="Nothing was lost.")
         return True
 
     async def _save(self, root: Path) -> None:
-        """What people typed is on disk, as far as the editor can be asked. PostdocError when it cannot be written."""
+        """What people typed is on disk, as far as the editor can be asked. PostdocError when it cannot be written.
+
+        One that does not answer in time is not asked again here: whoever ends it says that something may be lost.
+        """
         editor = self._editors.get(root)
         if editor is None or not editor.up:
             return
         try:
-            await editor.save()
+            async with asyncio.timeout(STOP_S):
+                await editor.save()
+        except TimeoutError:
+            editor.silent = True
         except PostdocError as error:
             if unsaved(error):
                 editor.used = time.monotonic()  # it is not asked again and again
                 raise
 
-    async def _end(self, root: Path, reason: str) -> None:
+    async def _end(self, root: Path, reason: str, *, well: str = "") -> None:
         if (ending := self._ending.get(root)) is not None:
             await asyncio.wait({ending})
             return
@@ -257,14 +263,14 @@ class EditorPool:
         if editor is None:
             return
         self._remember(root, EditorStatus("stopped", reason, since=time.time()))  # the same, until it has an end
-        task = self._ending[root] = asyncio.create_task(self._stop(root, editor, reason))
+        task = self._ending[root] = asyncio.create_task(self._stop(root, editor, reason, well))
         try:
             await asyncio.shield(task)
         finally:
             task.add_done_callback(lambda _: self._ending.pop(root, None))
 
-    async def _stop(self, root: Path, editor: LiveEditor, reason: str) -> None:
-        await editor.stop(reason)
+    async def _stop(self, root: Path, editor: LiveEditor, reason: str, well: str) -> None:
+        await editor.stop(reason, well=well)
         self._remember(root, editor.status)
 
     async def _tidy(self) -> None:
@@ -275,7 +281,7 @@ class EditorPool:
                 if idle is not None and idle >= self.idle_s:
                     minutes = f"{self.idle_s / 60:g} minutes"
                     try:
-                        await self._let_go(root, f"It was closed after {minutes} without use; nothing was lost.")
+                        await self._let_go(root, f"It was closed after {minutes} without use.")
                     except Exception:  # noqa: BLE001  task boundary: the others must be looked after, too
                         _log.exception("The notebook of %s could not be closed", root.name)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from jupyterlab_postdoc.notebooks.worker.author import Notebook
+from jupyterlab_postdoc.notebooks.worker.author import Notebook, Refused
 from jupyterlab_postdoc.notebooks.worker.check import Graph
 from jupyterlab_postdoc.notebooks.worker.execute import SETTLE_S, Execution
 from jupyterlab_postdoc.notebooks.worker.live_kernel import Kernel
@@ -68,6 +68,9 @@ class LiveRun(Execution):
         self.end_with({id: track for id, track in kernel.tracks.items() if id in kernel.touched})
 
     def begin(self) -> None:
+        """Raises Refused when it was stopped while the kernel was made ready."""
+        if self.stop.is_set():
+            raise stopped()
         kernel = self.kernel
         kernel.catch_up()
         kernel.started, kernel.emit, kernel.see = 0, self.emit, self.see
@@ -99,6 +102,10 @@ class LiveRun(Execution):
         self.cells = cells
         self.conclude(self.kernel)
         self.kernel.emit, self.kernel.see = ignore, ignore
+
+
+def stopped() -> Refused:
+    return Refused("notebook_failed", "The run was stopped before it began.", "Run it again.")
 
 
 def needed(kernel: Kernel, names: set[str]) -> set[str]:

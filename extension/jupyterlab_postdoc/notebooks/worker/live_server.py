@@ -8,7 +8,8 @@ import errno
 import json
 import os
 import time
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from jupyterlab_postdoc.notebooks.worker.author import Refused
 from jupyterlab_postdoc.notebooks.worker.check import check
 from jupyterlab_postdoc.notebooks.worker.live_book import Book
 from jupyterlab_postdoc.notebooks.worker.live_kernel import Kernel
-from jupyterlab_postdoc.notebooks.worker.live_run import LiveRun, outdated
+from jupyterlab_postdoc.notebooks.worker.live_run import LiveRun, outdated, stopped
 from jupyterlab_postdoc.notebooks.worker.server import LINE, Page, Server, described, digest
 from jupyterlab_postdoc.notebooks.worker.tracks import Emit
 
@@ -51,7 +52,7 @@ class LiveServer(Server):
         self.kernel: Kernel | None = None
         self.editing, self.executing = asyncio.Lock(), asyncio.Lock()
         self.running: dict[int, LiveRun] = {}
-        self.waiting: dict[int, asyncio.Event] = {}  # runs whose turn has not come; set: they are stopped
+        self.waiting: dict[int, asyncio.Event] = {}  # runs that were asked for, until their turn; set: they are stopped
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def live(self, app: Any, started: asyncio.Event) -> None:
@@ -92,8 +93,10 @@ class LiveServer(Server):
             request = json.loads(line)
             if request["op"] == "interrupt":
                 self.interrupt(request.get("id"))
-            else:
-                self.start(self.answer(request))
+                continue
+            if request["op"] == "run":
+                self.waiting[request["id"]] = asyncio.Event()  # a stop may be in the next line
+            self.start(self.answer(request))
 
     def start(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -132,7 +135,8 @@ class LiveServer(Server):
         async with self.editing:
             await kernel.up()
             await book.refresh()
-            made = await book.edit(request["changes"], request.get("known"))
+            with self.changing(book):
+                made = await book.edit(request["changes"], request.get("known"))
         issues = await asyncio.to_thread(check, self.path, made.notebook, full=False)
         return {**described(made.notebook), "changed": made.changed, "deleted": made.deleted, "issues": issues}
 
@@ -141,8 +145,18 @@ class LiveServer(Server):
         async with self.editing:
             await kernel.up()
             before, names = book.read(), book.ids()
-            after = await book.replace(str(request["text"]), request.get("base"))
+            problem: Refused | None = None
+            try:
+                with self.changing(book):
+                    await book.replace(str(request["text"]), request.get("base"))
+            except Refused as error:
+                if "cells" not in error.details:
+                    raise
+                problem = error  # it stands in the open notebook all the same
+            after = book.read()
             kernel.mark_stale(outdated(kernel, before, names, after))
+            if problem is not None:
+                raise problem
             return described(after)
 
     async def do_save(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -152,17 +166,24 @@ class LiveServer(Server):
             return {"saved": self.save(book)}
 
     def save(self, book: Book) -> bool:
-        """Whether there was anything to write. Refused when it cannot be; ``cells`` are those that the file lacks."""
+        """Whether there was anything to write. Refused, whatever fails; ``cells`` are those that the file lacks."""
         try:
             return book.save()
-        except OSError as error:
-            names = book.unsaved()
-            what = f"Not saved: {', '.join(names[:20])}" if names else "The notebook was not saved"
-            code = "storage_full" if error.errno in FULL else "notebook_failed"
-            next = "Make room on the disk; the text stays in the open notebook, which saves it again."
-            if code != "storage_full":
-                next = "Make the file writable; the text stays in the open notebook, which saves it again."
-            raise Refused(code, f"{what} ({error.strerror}).", next, cells=names) from error
+        except Exception as error:  # whatever it is, the text must not be taken for saved
+            raise unsaved(book, error) from error
+
+    @contextlib.contextmanager
+    def changing(self, book: Book) -> Iterator[None]:
+        """For a change of the open notebook that is saved at once. Refused as by ``save`` when only that fails."""
+        before = book.host.document.etag
+        try:
+            yield
+        except Refused:
+            raise
+        except Exception as error:
+            if not isinstance(error, OSError) and book.host.document.etag == before:
+                raise  # nothing was changed
+            raise unsaved(book, error, "The change was made in the open notebook, but not in its file. ") from error
 
     async def do_check(self, request: dict[str, Any]) -> dict[str, Any]:
         book, _ = await self.ready(request)
@@ -173,6 +194,13 @@ class LiveServer(Server):
         return {**described(notebook), "issues": await self.issues(self.path, notebook)}
 
     async def do_run(self, request: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await self.run_cells(request)
+        finally:
+            self.waiting.pop(request["id"], None)
+
+    async def run_cells(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The whole notebook, or some ``cells``."""
         book, kernel = await self.ready(request)
         names = request.get("cells")
         if request.get("args"):
@@ -182,15 +210,15 @@ class LiveServer(Server):
             self.write({"id": request["id"], "event": event})
 
         async with self.turn(request["id"], kernel, emit):
-            async with self.editing:
-                await book.refresh()
-                self.save(book)
             page = Page(self.path.parent) if names is None else None
             see = page.see if page is not None else lambda *_: None
             run = LiveRun(kernel, float(request["timeout_s"]), emit, see)
-            self.running[request["id"]] = run
-            began = time.monotonic()
+            self.running[request["id"]] = run  # before anything is waited for: it can be stopped at any time
             try:
+                async with self.editing:
+                    await book.refresh()
+                    self.save(book)
+                began = time.monotonic()
                 ready = bool(request.get("ready"))
                 await (run.whole() if names is None else run.some([str(name) for name in names], ready=ready))
                 return await self.reported(run, page, time.monotonic() - began)
@@ -204,7 +232,7 @@ class LiveServer(Server):
     @contextlib.asynccontextmanager
     async def turn(self, number: int, kernel: Kernel, emit: Emit) -> AsyncIterator[None]:
         """Holds ``executing`` when nothing runs any more that people or other runs have begun."""
-        stop = self.waiting[number] = asyncio.Event()
+        stop = self.waiting[number]
         try:
             while True:
                 await kernel.turn(stop, lambda cell: emit({"waits": cell}))
@@ -216,7 +244,7 @@ class LiveServer(Server):
             del self.waiting[number]
         try:
             if stop.is_set():
-                raise Refused("notebook_failed", "The run was stopped before it began.", "Run it again.")
+                raise stopped()
             yield
         finally:
             self.executing.release()
@@ -266,12 +294,13 @@ class LiveServer(Server):
         return {}
 
     def keep(self) -> None:
-        """Write what is not written yet."""
-        with suppress(Refused, OSError):
-            if self.book is not None and self.book.host is not None:
+        """Write what is not written yet, as far as that can be done: this process ends."""
+        if self.book is not None and self.book.host is not None:
+            with said():
                 self.book.save()
         if self.kernel is not None and self.kernel.session is not None:
-            self.kernel.outputs.flush()
+            with said():
+                self.kernel.outputs.flush()
 
     async def do_shutdown(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer is the last word of this process. Refused when the notebook cannot be saved; with
@@ -287,6 +316,33 @@ class LiveServer(Server):
             lost = error.message
         self.keep()
         if self.kernel is not None:
-            self.kernel.kill()
+            with said():
+                self.kernel.kill()
         self.write({"id": request["id"], "result": {"lost": lost}})
         os._exit(0)
+
+
+@contextlib.contextmanager
+def said() -> Iterator[None]:
+    """What fails in here is said to stderr, and work goes on."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001  the end of the process: nothing may keep it from what is left to do
+        traceback.print_exc()
+
+
+def unsaved(book: Book, error: Exception, what: str = "") -> Refused:
+    """The refusal that names the ``cells`` which are in the open notebook and not in its file."""
+    try:
+        names = book.unsaved()
+    except Exception:  # noqa: BLE001  what cannot be written can perhaps not be compared either
+        names = list(book.ids().values())
+    what += f"Not saved: {', '.join(names[:20])}" if names else "The notebook was not saved"
+    stays = "the text stays in the open notebook, which saves it again"
+    if not isinstance(error, OSError):
+        why = ": ".join(filter(None, (type(error).__name__, str(error)[:200])))
+        return Refused("notebook_failed", f"{what} ({why}).", f"Simplify what was written last; {stays}.", cells=names)
+    if error.errno in FULL:
+        return Refused("storage_full", f"{what} ({error.strerror}).", f"Make room on the disk; {stays}.", cells=names)
+    next = f"Make the file writable; {stays}."
+    return Refused("notebook_failed", f"{what} ({error.strerror}).", next, cells=names)

@@ -83,7 +83,7 @@ def test_what_a_person_wrote_stays_when_the_agent_edits_the_same_cell(
     chat = waiting(hub, template="slow")
     live = open_live(hub, chat)
     go_on(hub, chat)
-    live.shows("one is 121")
+    live.cell("slow").wait_for(timeout=60_000)
     expect(live.view.locator(".jp-Postdoc-Notebook-kernel")).to_have_text("Kernel busy", timeout=20_000)
     live.take()
     hub.wait_state(chat, "waiting")
@@ -223,6 +223,18 @@ def test_who_takes_it_and_gives_it_back_sees_the_same_place_and_no_empty_page(
     assert abs(top()) < 20
     assert live.page.evaluate("window.leastShown") >= 1
     shoot(live.page, "live-dark")
+
+
+def test_a_request_with_a_header_beyond_ascii_is_answered_like_any_other(
+    lab: Jupyter, open_live: Callable[..., Live]
+) -> None:
+    frame = open_live(lab, waiting(lab)).frame()
+    sent = """async value => {
+        const headers = { 'Content-Type': 'application/json', 'X-Mine': value };
+        const given = { method: 'POST', headers, body: '{}' };
+        return (await fetch(new URL('api/kernel/run', document.baseURI), given)).status;
+    }"""
+    assert [frame.evaluate(sent, value) for value in ("plain", "\u00e9")] == [403, 403], "who watches runs nothing"
 
 
 def test_a_page_that_is_opened_while_the_editor_is_started_again_waits_for_it(

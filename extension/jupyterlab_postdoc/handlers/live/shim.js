@@ -83,7 +83,8 @@
   const foldable = request =>
     request.method === 'POST' &&
     request.url.startsWith(own) &&
-    /^application\/json\b/i.test(request.headers.get('content-type') ?? '');
+    /^application\/json\b/i.test(request.headers.get('content-type') ?? '') &&
+    [...request.headers.values()].every(value => /^[ -~]*$/.test(value)); // the server takes no others from a body
   window.fetch = async (input, init) => {
     if (input instanceof Request && init) return send(input, init);
     const request = input instanceof Request ? input : new Request(input, init);

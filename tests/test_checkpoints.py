@@ -573,6 +573,16 @@ async def test_a_fork_that_was_sent_twice_is_never_taken_for_a_crashs(with_study
         assert (path / "notebook.py").exists(), "projects stay when their session is deleted"
 
 
+async def test_two_sendings_at_the_same_time_make_one_fork(with_study):
+    async with with_study() as (services, chat, root):
+        sha = (await listed(services, chat))[1]["sha"]
+        one, other = await asyncio.gather(*(fork(services, chat, sha, id="f1") for _ in range(2)))
+        assert one == other
+        made = root.with_name(f"{root.name}-fork")
+        assert git(made, "status", "--porcelain") == ""
+        assert not (made / ".git" / FORK_MARK).exists()
+
+
 async def test_a_mark_on_a_project_in_use_goes_at_the_next_start(with_study, tmp_path):
     async with with_study() as (services, chat, _root):
         new = await fork(services, chat, (await listed(services, chat))[1]["sha"])

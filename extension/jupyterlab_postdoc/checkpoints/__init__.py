@@ -29,6 +29,7 @@ class Checkpoints:
         self._lab = lab
         self._reader = Reader(lab.git)
         self._busy: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+        self._forking: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = WeakValueDictionary()
 
     async def list(self, session: SessionRow, limit: int) -> list[dict[str, Any]]:
         """Newest first: ``sha``, ``short``, ``subject``, ``step``, ``run``, ``ts``, ``by`` (empty: an agent) and the
@@ -53,7 +54,10 @@ class Checkpoints:
 
     async def fork(self, session: SessionRow, commit: str, *, owner: str, key: str, at: int | None) -> Unit:
         """The unit that makes a session which goes on from the checkpoint; its project is there already."""
-        return await _fork(self._lab, self._log.store, session, commit, owner=owner, key=key, at=at)
+        # One sending of a command at a time: a second one would check files out in what the first one has finished.
+        lock = self._forking.setdefault((session.id, owner, key), asyncio.Lock())
+        async with lock:
+            return await _fork(self._lab, self._log.store, session, commit, owner=owner, key=key, at=at)
 
     async def tidy(self) -> None:
         """At start: remove the folders of forks that a crash cut off before there was a session for them. A folder that

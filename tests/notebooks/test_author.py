@@ -147,6 +147,19 @@ def test_code_that_does_not_parse_is_kept_and_reported(bench: Bench) -> None:
     assert "not valid Python" in issues[0].message
 
 
+def test_code_that_is_nested_too_deeply_for_python_is_said_to_be(bench: Bench) -> None:
+    deep = "import marimo\n\napp = marimo.App()\n\n\n@app.cell\ndef deep():\n    " + "-" * 9000 + "1\n    return\n"
+
+    async def scene() -> None:
+        async with bench.runtime() as nb:
+            (nb.root / "notebook.py").write_text(deep)
+            with pytest.raises(PostdocError, match="nested too deeply"):
+                await nb.edit([put("b", "x = 1")])
+            assert (nb.root / "notebook.py").read_text() == deep
+
+    bench.go(scene())
+
+
 def test_the_check_finds_what_marimo_finds_and_what_it_does_not(bench: Bench) -> None:
     async def scene() -> list[Issue]:
         async with bench.runtime() as nb:

@@ -92,6 +92,8 @@ def _parse(text: str) -> Notebook:
         ir = MarimoConvert.from_py(text).to_ir()
     except (SyntaxError, ValueError) as error:
         raise Refused("notebook_failed", f"The file is not a marimo notebook: {error}.", "Correct the file.") from error
+    except (MemoryError, RecursionError) as error:
+        raise Refused("notebook_failed", "The file holds code that is nested too deeply.", "Correct it.") from error
     if not ir.valid or "marimo.App(" not in text:
         raise Refused(
             "notebook_failed",
@@ -169,7 +171,7 @@ def tree(code: str) -> str | None:
     """The code without its layout; of a lone ``mo.md(...)`` also without the white space of its text."""
     try:
         parsed = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if LONE_MD.match(code.strip()):
         for node in ast.walk(parsed):

@@ -160,7 +160,7 @@ def imports(code: str) -> tuple[tuple[str, int], ...]:
     """Top-level packages that a cell imports outside of ``try``, with the line."""
     try:
         todo: list[ast.AST] = [ast.parse(code)]
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()
     found: list[tuple[str, int]] = []
     while todo:

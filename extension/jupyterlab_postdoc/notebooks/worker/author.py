@@ -36,6 +36,8 @@ RESERVED = {"app", "marimo", "_", "__"}
 MAX_CELL = 200_000
 MAX_CELLS = 500
 LONE_MD = re.compile(r"\w+\.md\(")
+OWNERS: dict[str, tuple[str, str]] = {}
+"""Module → the distribution it comes from, and its pin, as first seen: other versions come with another process."""
 HEADER = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
 
@@ -342,19 +344,16 @@ def imported(notebook: Notebook) -> dict[str, str]:
     from jupyterlab_postdoc.notebooks.worker.check import imports
 
     modules = {name for cell in notebook.cells for name, _ in imports(cell.code)}
-    pins: dict[str, str] = {}
     owners: Mapping[str, list[str]] | None = None
-    for module in sorted(modules - set(sys.stdlib_module_names)):
-        names = [module]
+    for module in sorted(modules - set(sys.stdlib_module_names) - OWNERS.keys()):
         with suppress(metadata.PackageNotFoundError):
-            metadata.version(module)
-            pins[module] = f"{module}=={metadata.version(module)}"
+            OWNERS[module] = module, f"{module}=={metadata.version(module)}"
             continue
         owners = owners if owners is not None else metadata.packages_distributions()
-        for name in owners.get(module, names)[:1]:
+        for name in owners.get(module, [module])[:1]:
             with suppress(metadata.PackageNotFoundError):
-                pins[name] = f"{name}=={metadata.version(name)}"
-    return pins
+                OWNERS[module] = name, f"{name}=={metadata.version(name)}"
+    return dict(sorted(OWNERS[module] for module in modules & OWNERS.keys()))
 
 
 def write(path: Path, text: str) -> None:

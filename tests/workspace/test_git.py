@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from jupyterlab_postdoc import secrets
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.workspace.git import Git, Identity
 from jupyterlab_postdoc.workspace.gitproc import GitResult, failed
@@ -325,6 +326,42 @@ async def test_a_torn_index_costs_nothing(root: Path, content: bytes) -> None:
     assert await tool.commit_all(root, subject="second", trailers=STEP)
     assert git(root, "ls-tree", "--name-only", "HEAD").split() == ["a.txt", "b.txt"]
     assert git(root, "status", "--porcelain") == ""
+
+
+async def test_a_program_that_works_in_the_tree_does_not_end_a_commit(root: Path) -> None:
+    """Files that vanish between two looks of git at them: `git add` gives up then, as a whole."""
+    tool = await made(root)
+    secrets.register("a-secret-that-nothing-holds")
+    work = """
+import os, sys, itertools
+for i in itertools.count():
+    for name in (f"scratch-{i % 50}", f"lock-{i % 3}", f".notebook.py.json.{i % 50:08x}.tmp"):
+        open(name, "w").close()
+        os.unlink(name)
+"""
+    busy = subprocess.Popen([sys.executable, "-c", work], cwd=root)
+    try:
+        for number in range(40):
+            (root / "b.txt").write_text(f"{number}\n")
+            done = await tool.commit_all(root, subject=f"step {number}", trailers={"Research-Step": f"s{number}"})
+            assert done is not None
+            assert git(root, "show", "HEAD:b.txt") == f"{number}\n"
+    finally:
+        busy.kill()
+        busy.wait()
+    assert git(root, "log", "--format=", "--name-only", "--", ":(glob)**/*.tmp") == ""
+
+
+async def test_a_file_that_is_not_whole_yet_is_in_no_commit(root: Path) -> None:
+    tool = await made(root)
+    (root / "__marimo__").mkdir()
+    (root / "__marimo__" / ".notebook.py.json.0123abcd.tmp").write_text("half")
+    assert not await tool.is_dirty(root)
+    (root / ".mine.tmp").write_text("a person's")
+    done = await tool.commit_all(root, subject="second", trailers=STEP)
+    assert done is not None
+    assert done.excluded == ()
+    assert git(root, "ls-files").split() == [".mine.tmp", "a.txt"]
 
 
 async def test_what_an_interrupted_step_staged_is_part_of_the_next_commit(root: Path) -> None:

@@ -22,17 +22,20 @@ from weakref import WeakValueDictionary
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.workspace import gitlock
 from jupyterlab_postdoc.workspace.gitproc import GitResult, call, environment, failed, missing_git
-from jupyterlab_postdoc.workspace.gittree import MAX_FILE_BYTES, Excluded, check_layout, examine
+from jupyterlab_postdoc.workspace.gittree import MAX_FILE_BYTES, TEMPORARY, Excluded, check_layout, examine
 from jupyterlab_postdoc.workspace.gitview import borrowed, sweep
 
 __all__ = ["MAX_FILE_BYTES", "Commit", "Excluded", "Git", "Identity", "borrowed"]
 
 OLDEST = (2, 31, 0)
+MOST_GONE = 100
+"""So many files may vanish while one commit looks at them."""
 _UNBORN = "0" * 40
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _TRAILER_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _LOG_FORMAT = "--format=tformat:%H%x00%ct%x00%s%x00%(trailers:only=true,unfold=true)"
 _TORN_INDEX = re.compile(r"index file|bad signature|bad index|index uses")
+_GONE = re.compile(r"^fatal: unable to stat '(.+)': No such file", re.M)
 _REFUSED = re.compile(r"^error: (?:invalid path |open\(|unable to index file )['\"]?([^'\"\n]+)", re.M)
 
 
@@ -291,13 +294,27 @@ class Git:
         return await self._add(root, env)
 
     async def _add(self, root: Path, env: Mapping[str, str]) -> tuple[Excluded, ...]:
+        """Stage the tree while programs may work in it. A file that vanished between git's two looks at it would end
+        the whole call: it begins again, and one that comes and goes all the time is left to the next commit.
+        """
         excluded = await self._survey(root, env)
-        stdin = b"".join(os.fsencode(spec) + b"\0" for spec in _pathspecs(excluded))
+        gone: list[str] = []
         argv = ["add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul"]
-        added = await self.change(*argv, cwd=root, env=env, stdin=stdin, ok=(0, 1))
+        while True:
+            fleeting = [Excluded(path, "it comes and goes") for path in {*gone} if gone.count(path) > 1]
+            specs = _pathspecs([*excluded, *fleeting])
+            stdin = b"".join(os.fsencode(spec) + b"\0" for spec in specs)
+            added = await self.change(*argv, cwd=root, env=env, stdin=stdin, ok=(0, 1, 128))
+            if added.returncode != 128:
+                break
+            missing = _GONE.findall(added.stderr)
+            gone += missing
+            if not missing or len(gone) > MOST_GONE:
+                raise failed(["git", "add"], added)
         # With --ignore-errors the rest is staged, and each path that failed is named on stderr.
-        late = [Excluded(path, "git refused it") for path in _REFUSED.findall(added.stderr)]
-        if added.returncode and not late:
+        refused = _REFUSED.findall(added.stderr)
+        late = [Excluded(path, "git refused it") for path in refused if os.path.lexists(root / path)]
+        if added.returncode and not refused:
             raise failed(["git", "add"], added)
         return (*excluded, *late)
 
@@ -334,7 +351,8 @@ class Git:
 
 
 def _pathspecs(excluded: Sequence[Excluded]) -> list[str]:
-    return [":(top)", *(f":(top,exclude,literal){item.path.rstrip('/')}" for item in excluded)]
+    left_out = (f":(top,exclude,literal){item.path.rstrip('/')}" for item in excluded)
+    return [":(top)", f":(top,exclude,glob)**/{TEMPORARY}", *left_out]
 
 
 def _checked(trailers: Mapping[str, str]) -> dict[str, str]:

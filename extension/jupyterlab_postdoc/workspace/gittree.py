@@ -15,6 +15,10 @@ MAX_FILE_BYTES = 50 << 20
 """GitHub warns above 50 MB and refuses above 100 MB: a file that cannot be published is not committed either."""
 
 
+TEMPORARY = ".*." + "[0-9a-f]" * 8 + ".tmp"
+"""What a file of ours is called until it is whole (a pattern): nobody's work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Excluded:
     """A path that was left out of a commit, with the reason in words."""
@@ -100,9 +104,14 @@ def _refusal(root: str, path: str) -> str | None:
         return None if stat.S_ISDIR(info.st_mode) else "not a regular file"
     if info.st_size > MAX_FILE_BYTES:
         return f"{info.st_size / (1 << 20):.0f} MB: larger than {MAX_FILE_BYTES >> 20} MB"
-    if not os.access(full, os.R_OK):
-        return "not readable"
-    return "it holds a secret: a key, a token or a password" if secrets.in_file(full) else None
+    try:
+        secret = secrets.in_file(full)
+        readable = os.access(full, os.R_OK)
+    except OSError:
+        secret = readable = False
+    if not readable:
+        return "not readable" if os.path.lexists(full) else None  # a program took it away meanwhile
+    return "it holds a secret: a key, a token or a password" if secret else None
 
 
 def _reserved(part: str) -> bool:

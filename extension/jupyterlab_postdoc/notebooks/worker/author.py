@@ -356,13 +356,14 @@ def imported(notebook: Notebook) -> dict[str, str]:
     return dict(sorted(OWNERS[module] for module in modules & OWNERS.keys()))
 
 
-def write(path: Path, text: str) -> None:
-    """Atomic: a reader sees the old file or the new one."""
+def write(path: Path, content: str | bytes) -> None:
+    """Atomic: a reader sees the old file or the new one. Commits know the name that it has until then."""
+    data = content if isinstance(content, bytes) else content.encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         with suppress(OSError):

@@ -75,11 +75,8 @@ class Results:
             data = outputs.png(cell.output.mimetype, cell.output.data) if cell.output is not None else None
             if data is None:
                 continue
-            folder.mkdir(parents=True, exist_ok=True)
             target = folder / f"{cell.key}.png"
-            temporary = target.with_suffix(".png.tmp")
-            temporary.write_bytes(outputs.signed(data, cell.key))
-            temporary.replace(target)
+            write(target, outputs.signed(data, cell.key))
             written.append(f"{folder.name}/{target.name}")
             cell.outputs = outputs.summarise(cell.output.mimetype, cell.output.data, written[-1])
         if self.end == "ok":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
+from typing import Any
 
 import pytest
 from tornado.httpclient import HTTPClientError
@@ -216,6 +218,30 @@ async def test_a_person_edits_and_a_watcher_sees_it(new_kernel, opened, editor):
     assert run.json == {"success": True}
     await output(socket, "42")
     await output(watching, "42")
+
+    ours = await edit.socket("s_watch2", "&kiosk=true&postdoc=together")  # as our script in the page connects
+    await operation(ours, "kernel-ready")
+    again = await edit.post("api/kernel/run", {"cellIds": [ids[0]], "codes": ["x = 41"]}, **headers)
+    assert again.json == {"success": True}
+    parts: list[Any] = []
+    together = False
+    async with asyncio.timeout(20):
+        while not parts or parts[-1]["op"] != "completed-run":
+            several = (await ours.read_message()).removeprefix("\x1e").split("\x1e")
+            together = together or len(several) > 1
+            parts += [json.loads(part) for part in several]
+    assert together
+    assert "42" in [part["data"]["output"]["data"] for part in parts if part["data"].get("output")][-1]
+    ours.close()
+
+    slow = {"cellIds": [ids[1]], "codes": ["import time; time.sleep(0.5); f'slow {x}'"]}
+    assert (await edit.post("api/kernel/run", slow, **headers)).json == {"success": True}
+    async with asyncio.timeout(20):
+        while (await operation(socket, "cell-op")).get("status") != "running":
+            pass
+    running = time.monotonic()  # a long run is shown while it goes on
+    await output(socket, "slow 41")
+    assert time.monotonic() - running > 0.3
 
     big = await edit.post("api/kernel/run", {"cellIds": [ids[1]], "codes": ["'z' * 4_000_000 + str(x)"]}, **headers)
     assert big.json == {"success": True}

@@ -48,6 +48,8 @@ NO_SERVERS = "api/lsp/health"
 """What a page asks by itself when it opens: there are no language servers, and all of them are well."""
 
 SECRETS = frozenset({"access_token", "token"})
+OURS = "postdoc"
+"""What our script in the page tells the proxy in a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def upstream_query(raw: str, **forced: str) -> str:
     """The query without credentials; ``forced`` values replace the page's. It holds nothing that could end it (``#``):
     they stand behind it.
     """
-    drop = SECRETS | set(forced)
+    drop = SECRETS | {OURS, *forced}
     kept = [safe(part) for part in raw.split("&") if part and unquote_plus(part.partition("=")[0]) not in drop]
     return "&".join([*kept, *(f"{name}={quote_plus(value)}" for name, value in forced.items())])
 

@@ -116,12 +116,21 @@
     if (outside(href)) tell({ event: 'open', url: href });
     return null;
   };
+  // Several messages may come as one: what they change is drawn once then.
+  const together = url => `${url}${url.includes('?') ? '&' : '?'}postdoc=together`;
+  const apart = event => {
+    if (typeof event.data !== 'string' || !event.data.startsWith('\x1e')) return;
+    event.stopImmediatePropagation();
+    for (const data of event.data.slice(1).split('\x1e'))
+      event.target.dispatchEvent(new MessageEvent('message', { data, origin: event.origin }));
+  };
   // The server says on the page's socket when the ticket ends. Who holds the frame mostly knows why, and takes the page
   // away at once (the notebook changed hands); else it asks for another ticket.
   const Socket = window.WebSocket;
   window.WebSocket = class WebSocket extends Socket {
-    constructor(...given) {
-      super(...given);
+    constructor(url, ...given) {
+      super(`${url}`.startsWith(own.replace(/^http/, 'ws')) ? together(`${url}`) : url, ...given);
+      this.addEventListener('message', apart);
       this.addEventListener('close', event => {
         if (event.code === 4403) setTimeout(tell, 2000, { event: 'expired' });
       });

@@ -25,6 +25,7 @@ from jupyterlab_postdoc.notebooks.live import Editor
 
 from . import filter, headers
 from .access import TicketHandler, stopped
+from .bursts import TOGETHER, Bursts, Message, together
 from .tickets import LOOK_S
 from .upstream import resolver
 
@@ -117,15 +118,33 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, TicketHandler):
         self._tasks = (asyncio.ensure_future(self._pump()), asyncio.ensure_future(self._watch()))
 
     async def _pump(self) -> None:
-        """What marimo says, no faster than the browser reads."""
+        """What marimo says, no faster than the browser reads; a short run's messages at once."""
         assert self.upstream is not None
-        while (message := await self.upstream.read_message()) is not None:
-            try:
-                await self.write_message(message, binary=isinstance(message, bytes))
-            except (WebSocketClosedError, StreamClosedError):
-                return
+        bursts, now = Bursts(), asyncio.get_running_loop().time
+        reading = asyncio.ensure_future(self.upstream.read_message())
+        try:
+            while True:
+                await asyncio.wait({reading}, timeout=bursts.wait(now()))
+                if reading.done():
+                    if (message := reading.result()) is None:
+                        break
+                    bursts.add(message, now())
+                    reading = asyncio.ensure_future(self.upstream.read_message())
+                if bursts.wait(now()) == 0:
+                    await self._tell(bursts.take())
+            await self._tell(bursts.take())
+        except (WebSocketClosedError, StreamClosedError):
+            return
+        finally:
+            reading.cancel()
         code = self.upstream.close_code
         self.close(code if code is not None and code not in (1005, 1006, 1015) else 1011, self.upstream.close_reason)
+
+    async def _tell(self, messages: list[Message]) -> None:
+        """To the page, in one go: to ours as one message."""
+        if TOGETHER in self.query.split("&"):
+            messages = together(messages)
+        await asyncio.gather(*(self.write_message(one, binary=isinstance(one, bytes)) for one in messages))
 
     async def _watch(self) -> None:
         """Look at the session from time to time: leave may have been taken away by any server's process."""

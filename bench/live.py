@@ -225,6 +225,8 @@ def main() -> None:
     for name in ("call", "hand", "idle"):
         parser.add_argument(f"--{name}", action="store_true", help="this row only")
     options = parser.parse_args()
+    if not 1 <= options.n <= 30:
+        parser.error("-n: from 1 to 30, for a run asks after 40 turns whether it may go on")
     which = {name for name in ("call", "hand", "idle") if getattr(options, name)} or {"call", "hand", "idle"}
     if which & {"call", "hand"}:
         pages(options.n, which)

@@ -234,14 +234,16 @@ async def test_a_person_edits_and_a_watcher_sees_it(new_kernel, opened, editor):
     assert "42" in [part["data"]["output"]["data"] for part in parts if part["data"].get("output")][-1]
     ours.close()
 
-    slow = {"cellIds": [ids[1]], "codes": ["import time; time.sleep(0.5); f'slow {x}'"]}
+    await output(socket, "42")
+    await operation(socket, "completed-run")
+    slow = {"cellIds": [ids[1]], "codes": ["import time; time.sleep(1.5); f'slow {x}'"]}
     assert (await edit.post("api/kernel/run", slow, **headers)).json == {"success": True}
     async with asyncio.timeout(20):
         while (await operation(socket, "cell-op")).get("status") != "running":
             pass
     running = time.monotonic()  # a long run is shown while it goes on
     await output(socket, "slow 41")
-    assert time.monotonic() - running > 0.3
+    assert time.monotonic() - running > 0.5
 
     big = await edit.post("api/kernel/run", {"cellIds": [ids[1]], "codes": ["'z' * 4_000_000 + str(x)"]}, **headers)
     assert big.json == {"success": True}

@@ -338,6 +338,8 @@ for i in itertools.count():
     for name in (f"scratch-{i % 50}", f"lock-{i % 3}", f".notebook.py.json.{i % 50:08x}.tmp"):
         open(name, "w").close()
         os.unlink(name)
+    os.symlink("a.txt", "link")
+    os.unlink("link")
 """
     busy = subprocess.Popen([sys.executable, "-c", work], cwd=root)
     try:
@@ -346,6 +348,7 @@ for i in itertools.count():
             done = await tool.commit_all(root, subject=f"step {number}", trailers={"Research-Step": f"s{number}"})
             assert done is not None
             assert git(root, "show", "HEAD:b.txt") == f"{number}\n"
+        assert busy.poll() is None
     finally:
         busy.kill()
         busy.wait()
@@ -361,6 +364,13 @@ async def test_a_file_that_is_not_whole_yet_is_in_no_commit(root: Path) -> None:
     done = await tool.commit_all(root, subject="second", trailers=STEP)
     assert done is not None
     assert done.excluded == ()
+    assert git(root, "ls-files").split() == [".mine.tmp", "a.txt"]
+
+    # One that somebody has committed goes as all files do.
+    git(root, "add", "--force", "__marimo__/.notebook.py.json.0123abcd.tmp")
+    git(root, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "by hand")
+    (root / "__marimo__" / ".notebook.py.json.0123abcd.tmp").unlink()
+    assert await tool.commit_all(root, subject="third", trailers={"Research-Step": "3"})
     assert git(root, "ls-files").split() == [".mine.tmp", "a.txt"]
 
 

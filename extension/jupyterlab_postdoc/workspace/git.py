@@ -22,21 +22,21 @@ from weakref import WeakValueDictionary
 from jupyterlab_postdoc.errors import PostdocError
 from jupyterlab_postdoc.workspace import gitlock
 from jupyterlab_postdoc.workspace.gitproc import GitResult, call, environment, failed, missing_git
-from jupyterlab_postdoc.workspace.gittree import MAX_FILE_BYTES, TEMPORARY, Excluded, check_layout, examine
+from jupyterlab_postdoc.workspace.gittree import MAX_FILE_BYTES, Excluded, check_layout, examine
 from jupyterlab_postdoc.workspace.gitview import borrowed, sweep
 
 __all__ = ["MAX_FILE_BYTES", "Commit", "Excluded", "Git", "Identity", "borrowed"]
 
 OLDEST = (2, 31, 0)
-MOST_GONE = 100
-"""So many files may vanish while one commit looks at them."""
+TRIES = 50
+"""So often `git add` may meet a file that vanishes."""
 _UNBORN = "0" * 40
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 _TRAILER_KEY = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _LOG_FORMAT = "--format=tformat:%H%x00%ct%x00%s%x00%(trailers:only=true,unfold=true)"
 _TORN_INDEX = re.compile(r"index file|bad signature|bad index|index uses")
-_GONE = re.compile(r"^fatal: unable to stat '(.+)': No such file", re.M)
-_REFUSED = re.compile(r"^error: (?:invalid path |open\(|unable to index file )['\"]?([^'\"\n]+)", re.M)
+_GONE = re.compile(r"""^error: open\("(?P<path>.+)"\): No such file""", re.M)
+_REFUSED = re.compile(r"""^error: (?:invalid path '|open\("|unable to index file ')(?P<path>.+?)(?:"\): .*|')$""", re.M)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,29 +294,21 @@ class Git:
         return await self._add(root, env)
 
     async def _add(self, root: Path, env: Mapping[str, str]) -> tuple[Excluded, ...]:
-        """Stage the tree while programs may work in it. A file that vanished between git's two looks at it would end
-        the whole call: it begins again, and one that comes and goes all the time is left to the next commit.
+        """Stage the tree, while programs may work in it: a file that vanishes between git's two looks at it ends the
+        whole call, which then begins again.
         """
-        excluded = await self._survey(root, env)
-        gone: list[str] = []
         argv = ["add", "--all", "--ignore-errors", "--pathspec-from-file=-", "--pathspec-file-nul"]
-        while True:
-            fleeting = [Excluded(path, "it comes and goes") for path in {*gone} if gone.count(path) > 1]
-            specs = _pathspecs([*excluded, *fleeting])
-            stdin = b"".join(os.fsencode(spec) + b"\0" for spec in specs)
+        for _ in range(TRIES):
+            excluded = await self._survey(root, env)
+            stdin = b"".join(os.fsencode(spec) + b"\0" for spec in _pathspecs(excluded))
             added = await self.change(*argv, cwd=root, env=env, stdin=stdin, ok=(0, 1, 128))
-            if added.returncode != 128:
+            if added.returncode != 128 or "unable to stat '" not in added.stderr:
                 break
-            missing = _GONE.findall(added.stderr)
-            gone += missing
-            if not missing or len(gone) > MOST_GONE:
-                raise failed(["git", "add"], added)
         # With --ignore-errors the rest is staged, and each path that failed is named on stderr.
-        refused = _REFUSED.findall(added.stderr)
-        late = [Excluded(path, "git refused it") for path in refused if os.path.lexists(root / path)]
-        if added.returncode and not refused:
+        refused, gone = ({found["path"] for found in kind.finditer(added.stderr)} for kind in (_REFUSED, _GONE))
+        if added.returncode and (added.returncode != 1 or not refused):
             raise failed(["git", "add"], added)
-        return (*excluded, *late)
+        return (*excluded, *(Excluded(path, "git refused it") for path in sorted(refused - gone)))
 
     async def _tree(self, root: Path, commit: str | None, env: Mapping[str, str]) -> str:
         if commit is None:
@@ -351,8 +343,7 @@ class Git:
 
 
 def _pathspecs(excluded: Sequence[Excluded]) -> list[str]:
-    left_out = (f":(top,exclude,literal){item.path.rstrip('/')}" for item in excluded)
-    return [":(top)", f":(top,exclude,glob)**/{TEMPORARY}", *left_out]
+    return [":(top)", *(f":(top,exclude,literal){item.path.rstrip('/')}" for item in excluded)]
 
 
 def _checked(trailers: Mapping[str, str]) -> dict[str, str]:

@@ -15,10 +15,6 @@ MAX_FILE_BYTES = 50 << 20
 """GitHub warns above 50 MB and refuses above 100 MB: a file that cannot be published is not committed either."""
 
 
-TEMPORARY = ".*." + "[0-9a-f]" * 8 + ".tmp"
-"""What a file of ours is called until it is whole (a pattern): nobody's work."""
-
-
 @dataclass(frozen=True, slots=True)
 class Excluded:
     """A path that was left out of a commit, with the reason in words."""
@@ -99,7 +95,10 @@ def _refusal(root: str, path: str) -> str | None:
     except OSError:
         return None  # tracked and deleted since: the deletion is committed
     if stat.S_ISLNK(info.st_mode):
-        return None if _stays_inside(root, full) else "a symbolic link that leaves the repository"
+        try:
+            return None if _stays_inside(root, full) else "a symbolic link that leaves the repository"
+        except OSError:
+            return "not readable" if os.path.lexists(full) else None
     if not stat.S_ISREG(info.st_mode):
         return None if stat.S_ISDIR(info.st_mode) else "not a regular file"
     if info.st_size > MAX_FILE_BYTES:

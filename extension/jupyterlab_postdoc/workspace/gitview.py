@@ -14,6 +14,8 @@ PREFIX = "postdoc-git-"
 LOCK = "postdoc.lock"
 AGE_S = 3600.0
 """A view without a lock counts as left behind after so long: none is in use for longer than a call may take."""
+TEMPORARY = ".*." + "[0-9a-f]" * 8 + ".tmp"
+"""What a file of ours is called until it is whole (a pattern): nobody's work, and in no commit."""
 CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tfilemode = true\n"
 
 
@@ -25,8 +27,9 @@ def borrowed(root: Path, head: str | None, *, branch: str | None = None) -> Iter
     """
     view = Path(tempfile.mkdtemp(prefix=PREFIX))
     with _removed(view):
-        for part in ("refs/heads", "objects/info"):
+        for part in ("refs/heads", "objects/info", "info"):
             (view / part).mkdir(parents=True)
+        (view / "info" / "exclude").write_text(f"{TEMPORARY}\n")
         (view / "objects" / "info" / "alternates").write_text(f"{root / '.git' / 'objects'}\n")
         (view / "config").write_text(CONFIG)
         if head is not None and branch is not None:

@@ -121,8 +121,10 @@
   const apart = event => {
     if (typeof event.data !== 'string' || !event.data.startsWith('\x1e')) return;
     event.stopImmediatePropagation();
-    for (const data of event.data.slice(1).split('\x1e'))
+    for (const data of event.data.slice(1).split('\x1e')) {
+      if (event.target.readyState !== Socket.OPEN) return;
       event.target.dispatchEvent(new MessageEvent('message', { data, origin: event.origin }));
+    }
   };
   // The server says on the page's socket when the ticket ends. Who holds the frame mostly knows why, and takes the page
   // away at once (the notebook changed hands); else it asks for another ticket.

@@ -144,7 +144,8 @@ class ProxySocket(WebSocketMixin, WebSocketHandler, TicketHandler):
         """To the page, in one go: to ours as one message."""
         if TOGETHER in self.query.split("&"):
             messages = together(messages)
-        await asyncio.gather(*(self.write_message(one, binary=isinstance(one, bytes)) for one in messages))
+        for message in messages:
+            await self.write_message(message, binary=isinstance(message, bytes))
 
     async def _watch(self) -> None:
         """Look at the session from time to time: leave may have been taken away by any server's process."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -400,7 +401,8 @@ def test_a_person_types_into_the_cell_that_the_agent_edits_at_the_same_time(
     make_jupyter: Callable[..., Jupyter], model: ModelServer, open_live: Callable[..., Live], tmp_path: Path
 ) -> None:
     """An agent that writes a cell again and again, a person who takes the notebook in the middle of it and types into
-    the same cell: in each round the person's text stands, and the agent is told of it instead of writing its own.
+    the same cell: in each round the person's text stands, and the agent is told of it before it writes again; as the
+    answer to an edit that had come meanwhile, or with the next request when an edit was just done.
     """
     key = tmp_path / "key"
     key.touch(mode=0o600)
@@ -408,10 +410,11 @@ def test_a_person_types_into_the_cell_that_the_agent_edits_at_the_same_time(
     server = make_jupyter("live-model", anthropic_base_url=model.url, anthropic_api_key_file=str(key))
     code = "shared = {}".format
     edits = [call("nb_edit", {"changes": [{"op": "put", "name": "shared", "code": code(at)}]}) for at in range(200)]
-    asks = on(reply("I see.", calls=[call("ask_user", {"question": "Go on?"})]), result="Not carried out: ")
+    sees = reply("I see.", calls=[call("ask_user", {"question": "Go on?"})])
+    asks = [on(sees, result="Not carried out: "), *(on(sees, says=f"{one}000 + 1 + 2", times=1) for one in (1, 2, 3))]
     begin = on(reply("I begin.", calls=[call("nb_create", {"title": "Both"}), edits[0]]), turn=0)
     again = [on(reply("Again.", calls=[edit], first_s=0.2), turn=turn) for turn, edit in enumerate(edits) if turn]
-    model.rules([asks, begin, *again])
+    model.rules([*asks, begin, *again])
     chat = server.new_chat("Two hands")
     server.post(f"postdoc/api/chats/{chat}/research", topic="Two hands", provider="anthropic")
     wait_for(lambda: edits_of(server, chat))
@@ -425,14 +428,15 @@ def test_a_person_types_into_the_cell_that_the_agent_edits_at_the_same_time(
         live.take()
         text = code(f"{number}000 + 1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9")
         live.type("shared", text)
-        # its next edit came, and waits
+        # it waits before its next edit
         wait_for(lambda: server.get(f"postdoc/api/chats/{chat}")["reason"] == "taken_over")
         assert live.cell("shared").locator(".cm-line").all_inner_texts() == [text]
         wait_for(lambda text=text: text in live.text())
         live.give()
-        told = wait_for(lambda text=text: [one for one in edits_of(server, chat) if text in one["content"]])
-        assert told[0]["content"].startswith("Not carried out: the researcher (local) had the notebook")
-        assert not told[0]["ok"]
+        wait_for(lambda text=text: any(text in json.dumps(asked.messages[-1]) for asked in model.requests()))
+        for told in (one for one in edits_of(server, chat) if text in one["content"]):
+            assert told["content"].startswith("Not carried out: the researcher (local) had the notebook")
+            assert not told["ok"]
         server.wait_state(chat, "waiting")
         assert text in live.text(), "it stands after the agent was told of it"
 
